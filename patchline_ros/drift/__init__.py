@@ -1,0 +1,1 @@
+"""How far the scene has moved from the source data, and pictures that are made to move."""

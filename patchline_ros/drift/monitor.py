@@ -1,0 +1,146 @@
+"""Watches a stream of features and says when it no longer looks like the source."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchline_ros.drift.mmd import (
+    Features,
+    block_permutation_null,
+    median_bandwidth,
+    rbf,
+    unbiased_mmd2,
+)
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """What the source looks like.
+
+    Attributes:
+        features: (n, d) float32, in the order of time, standardised by `mean` and `scale`.
+        mean, scale: (d,) of the raw source features.
+        bandwidth: of the RBF kernel on standardised features.
+        null: MMD^2 of windows of the source against the rest of it.
+        threshold: the null's (1 - alpha) quantile.
+        window: frames a reading is computed on.
+    """
+
+    features: Features
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    bandwidth: float
+    null: NDArray[np.float64]
+    threshold: float
+    window: int
+
+    @classmethod
+    def from_source(
+        cls, raw: Features, window: int, alpha: float, permutations: int, seed: int
+    ) -> DriftReference:
+        """Reference and threshold from raw source features (n, d) in the order of time.
+
+        Raises:
+            ValueError: too few features, values that are not finite, or features that are all
+                equal.
+        """
+        if not np.isfinite(raw).all():
+            raise ValueError("the source features have values that are not finite")
+        mean = raw.mean(axis=0)
+        scale = np.maximum(raw.std(axis=0), 1e-6)
+        features = ((raw - mean) / scale).astype(np.float32)
+        bandwidth = median_bandwidth(features)
+        null = block_permutation_null(
+            features, bandwidth, window, permutations, np.random.default_rng(seed)
+        )
+        return cls(
+            features=features,
+            mean=mean.astype(np.float32),
+            scale=scale.astype(np.float32),
+            bandwidth=bandwidth,
+            null=null,
+            threshold=float(np.quantile(null, 1 - alpha)),
+            window=window,
+        )
+
+    def standardise(self, raw: Features) -> Features:
+        """Raw features (..., d) on the reference's scale."""
+        return ((raw - self.mean) / self.scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DriftReading:
+    """One look at the last `window` frames."""
+
+    mmd2: float
+    threshold: float
+    p_value: float
+    drifting: bool
+    window: int
+    since_ns: int
+
+
+class DriftMonitor:
+    """Unbiased MMD^2 of a sliding window of frames against the source reference.
+
+    The threshold and the p value come from the reference's block permutation test.
+    """
+
+    def __init__(self, reference: DriftReference) -> None:
+        self._reference = reference
+        self._within_reference = rbf(
+            reference.features, reference.features, reference.bandwidth
+        )
+        self._window: deque[Features] = deque(maxlen=reference.window)
+        self._stamps: deque[int] = deque(maxlen=reference.window)
+        self._since_ns = 0
+
+    def update(self, features: Features, stamp_ns: int) -> DriftReading | None:
+        """Takes in one frame's raw features (d,); a reading once the window is full.
+
+        `since_ns` is the stamp of the frame on which the present drift was first seen, 0 while
+        there is none.
+
+        Raises:
+            ValueError: features of another length, or values that are not finite.
+        """
+        if features.shape != self._reference.mean.shape:
+            raise ValueError(
+                f"{features.size} features came, the bundle's reference has "
+                f"{self._reference.mean.size}: another bundle or another node is publishing"
+            )
+        if not np.isfinite(features).all():
+            raise ValueError("features came with values that are not finite; they are not used")
+        self._window.append(self._reference.standardise(features))
+        self._stamps.append(stamp_ns)
+        if len(self._window) < self._reference.window:
+            return None
+        mmd2 = self._window_mmd2()
+        drifting = mmd2 > self._reference.threshold
+        if not drifting:
+            self._since_ns = 0
+        elif self._since_ns == 0:
+            self._since_ns = stamp_ns
+        null = self._reference.null
+        return DriftReading(
+            mmd2=mmd2,
+            threshold=self._reference.threshold,
+            p_value=float((1 + (null >= mmd2).sum()) / (1 + len(null))),
+            drifting=drifting,
+            window=self._reference.window,
+            since_ns=self._since_ns,
+        )
+
+    def _window_mmd2(self) -> float:
+        """MMD^2 of the window's frames against the reference."""
+        window = np.stack(self._window)
+        bandwidth = self._reference.bandwidth
+        return unbiased_mmd2(
+            rbf(window, window, bandwidth),
+            self._within_reference,
+            rbf(window, self._reference.features, bandwidth),
+        )

@@ -1,0 +1,1 @@
+"""Backbones cut into convolution groups, task heads on them, their inputs and metrics."""

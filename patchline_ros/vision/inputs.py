@@ -1,0 +1,118 @@
+"""Pictures and labels to tensors, and results back to the picture's own size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchline_ros.tasks import Boxes, Image, Label, Sample, Task
+from patchline_ros.vision.model import ModelSpec
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32) * 255
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32) * 255
+
+
+class Batch(NamedTuple):
+    """Images (B, 3, H, W), normalised, and the targets that the task's head wants."""
+
+    images: Tensor
+    targets: Any
+
+
+def check_label(task: Task, classes: int, sample: Sample) -> None:
+    """Raises ValueError, in one sentence, when a label can't belong to its picture and task."""
+    height, width = sample.image.shape[:2]
+    label = sample.label
+    if task is Task.SIGNS:
+        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
+            raise ValueError(f"sign class {label!r} is not one of the {classes} known classes")
+    elif task is Task.OBJECTS:
+        if not isinstance(label, Boxes):
+            raise ValueError(f"an objects label must be boxes, not {type(label).__name__}")
+        if len(label) and not (0 <= label.labels.min() and label.labels.max() < classes):
+            raise ValueError(
+                f"object class {int(label.labels.max())} is not one of the {classes} known classes"
+            )
+        if not np.isfinite(label.boxes).all():
+            raise ValueError("a box of the label has a coordinate that is not a finite number")
+        if len(label) and (label.boxes[:, 2:] <= label.boxes[:, :2]).any():
+            raise ValueError("a box of the label has no width or no height")
+    else:
+        if not isinstance(label, np.ndarray) or label.shape != (height, width):
+            shape = getattr(label, "shape", None)
+            raise ValueError(
+                f"lanes label has the shape {shape}, its picture has {(height, width)}"
+            )
+        known = label[label != 255]
+        if known.size and known.max() >= classes:
+            raise ValueError(
+                f"lane class {int(known.max())} is not one of the {classes} known classes"
+            )
+
+
+def image_tensor(image: Image, size: tuple[int, int]) -> Tensor:
+    """A uint8 RGB picture as a normalised float tensor (3, height, width)."""
+    height, width = size
+    if image.shape[:2] != size:
+        shrinking = image.shape[0] > height
+        image = cv2.resize(
+            image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+        )
+    normalised = (image.astype(np.float32) - _MEAN) / _STD
+    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+
+
+def _scaled(boxes: Boxes, scale: tuple[float, float]) -> Boxes:
+    x, y = scale
+    factors = np.array([x, y, x, y], dtype=np.float32)
+    return Boxes(boxes.boxes * factors, boxes.labels, boxes.scores)
+
+
+def _target(label: Label, source: tuple[int, int], size: tuple[int, int]) -> Any:
+    """A label in pixels of the model's input."""
+    if isinstance(label, Boxes):
+        scaled = _scaled(label, (size[1] / source[1], size[0] / source[0]))
+        return {
+            "boxes": torch.from_numpy(scaled.boxes),
+            "labels": torch.from_numpy(scaled.labels),
+        }
+    if isinstance(label, np.ndarray):
+        resized = cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+        return torch.from_numpy(resized.astype(np.int64))
+    return torch.tensor(int(label))
+
+
+def make_batch(spec: ModelSpec, samples: Sequence[Sample]) -> Batch:
+    """Images and targets of some samples, at the model's input size."""
+    images = torch.stack([image_tensor(sample.image, spec.input_size) for sample in samples])
+    targets = [_target(s.label, s.image.shape[:2], spec.input_size) for s in samples]
+    return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
+
+
+def to_picture(result: Label, size: tuple[int, int], input_size: tuple[int, int]) -> Label:
+    """A result in pixels of the model's input, in pixels of a picture of this (height, width)."""
+    if isinstance(result, Boxes):
+        return _scaled(result, (size[1] / input_size[1], size[0] / input_size[0]))
+    if isinstance(result, np.ndarray) and result.shape != size:
+        resized: Label = cv2.resize(result, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+        return resized
+    return result
+
+
+def flipped(sample: Sample) -> Sample:
+    """The sample seen in a mirror (not for signs, whose meaning can change with the side)."""
+    image = np.ascontiguousarray(sample.image[:, ::-1])
+    label = sample.label
+    if isinstance(label, Boxes):
+        width = sample.image.shape[1]
+        mirrored = label.boxes[:, [2, 1, 0, 3]].copy()
+        mirrored[:, [0, 2]] = width - mirrored[:, [0, 2]]
+        return Sample(image, Boxes(mirrored, label.labels, label.scores))
+    if isinstance(label, np.ndarray):
+        return Sample(image, np.ascontiguousarray(label[:, ::-1]))
+    raise ValueError("a sign must not be mirrored: its class can change with the side")

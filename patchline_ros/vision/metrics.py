@@ -1,0 +1,74 @@
+"""How well a task is done: accuracy, mAP at IoU 0.5, mean IoU; all in 0..1, by torchmetrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+
+import patchline_ros.vision.torchvision_ops  # noqa: F401  (torchmetrics imports torchvision)
+from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label, Task
+from torchmetrics.detection import MeanAveragePrecision
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+METRIC_NAMES = {
+    Task.SIGNS: "accuracy",
+    Task.OBJECTS: "mAP at IoU 0.5",
+    Task.LANES: "mean IoU",
+}
+
+
+def accuracy(predicted: Sequence[int], truth: Sequence[int]) -> float:
+    """Share of pictures whose class is right."""
+    return float(np.mean(np.asarray(predicted) == np.asarray(truth)))
+
+
+def mean_average_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -> float:
+    """COCO's average precision at IoU 0.5, mean over the classes that occur; 0 when none does."""
+    metric = MeanAveragePrecision(iou_thresholds=[0.5])
+    metric.warn_on_many_detections = False
+    metric.update(
+        [
+            {
+                "boxes": torch.from_numpy(p.boxes),
+                "scores": torch.from_numpy(p.scores),
+                "labels": torch.from_numpy(p.labels),
+            }
+            for p in predicted
+        ],
+        [
+            {"boxes": torch.from_numpy(t.boxes), "labels": torch.from_numpy(t.labels)}
+            for t in truth
+        ],
+    )
+    return max(0.0, float(metric.compute()["map_50"]))
+
+
+def mean_iou(predicted: Sequence[ClassMap], truth: Sequence[ClassMap], classes: int) -> float:
+    """Intersection over union over all pixels of all pictures, mean over the classes that occur."""
+    pixels = np.concatenate([p.ravel() for p in predicted])
+    labels = np.concatenate([t.ravel() for t in truth])
+    known = labels != IGNORE
+    scores = multiclass_jaccard_index(
+        torch.from_numpy(pixels[known].astype(np.int64)),
+        torch.from_numpy(labels[known].astype(np.int64)),
+        num_classes=classes,
+        average="none",
+    )
+    present = np.unique(labels[known])
+    return float(scores[torch.from_numpy(present.astype(np.int64))].mean()) if len(present) else 0.0
+
+
+def score(task: Task, classes: int, predicted: Sequence[Label], truth: Sequence[Label]) -> float:
+    """The task's own metric."""
+    if task is Task.SIGNS:
+        return accuracy(cast("Sequence[int]", predicted), cast("Sequence[int]", truth))
+    if task is Task.OBJECTS:
+        return mean_average_precision(
+            cast("Sequence[Boxes]", predicted), cast("Sequence[Boxes]", truth)
+        )
+    return mean_iou(
+        cast("Sequence[ClassMap]", predicted), cast("Sequence[ClassMap]", truth), classes
+    )

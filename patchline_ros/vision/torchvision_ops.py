@@ -1,0 +1,68 @@
+"""Makes torchvision importable beside a CPU-only torch whose ABI its compiled operators do not fit.
+
+torchvision's wheel is linked against CUDA builds of torch. Beside `torch 2.x+cpu` its operator
+library does not load, and `import torchvision` itself then fails, because it registers fake
+kernels for operators that nobody defined. Import this module before torchvision: where the real
+operators load it does nothing; elsewhere it defines the schemas of `nms` and `qnms` and gives
+`nms` a CPU kernel. Other torchvision operators (roi_align, deform_conv2d, ...) stay missing, and
+nothing in this package uses them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+_SCHEMA = "{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+_definitions = torch.library.Library("torchvision", "FRAGMENT")
+"""Kept for the life of the process: a Library that is collected takes its operators with it."""
+
+
+def nms_cpu(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: (n, 4) as x1, y1, x2, y2.
+        scores: (n,).
+        iou_threshold: a box is dropped when it overlaps a better one by more than this.
+
+    Returns:
+        Indices of the boxes kept, by falling score, int64.
+    """
+    order = scores.sort(descending=True, stable=True).indices
+    ranked = boxes[order]
+    area = (ranked[:, 2] - ranked[:, 0]) * (ranked[:, 3] - ranked[:, 1])
+    top_left = torch.maximum(ranked[:, None, :2], ranked[None, :, :2])
+    bottom_right = torch.minimum(ranked[:, None, 2:], ranked[None, :, 2:])
+    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=2)
+    overlaps = intersection / (area[:, None] + area[None, :] - intersection) > iou_threshold
+    alive = torch.ones(len(order), dtype=torch.bool)
+    for i in range(len(order)):
+        if alive[i]:
+            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return order[alive]
+
+
+def _load_compiled_operators() -> bool:
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return False
+    for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
+        try:
+            torch.ops.load_library(str(library))
+        except OSError:
+            continue
+    return hasattr(torch.ops.torchvision, "nms")
+
+
+if not _load_compiled_operators():
+    for _name in ("nms", "qnms"):
+        _definitions.define(_SCHEMA.format(name=_name))
+    _definitions.impl("nms", nms_cpu, "CPU")
+    import torchvision.extension
+
+    # torchvision asks this before it calls an operator; the one that we call is there now.
+    torchvision.extension._has_ops = lambda: True
