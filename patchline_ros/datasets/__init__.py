@@ -1,0 +1,1 @@
+"""Labelled and unlabelled pictures from files: CamVid, GTSRB, folders, videos and bags."""

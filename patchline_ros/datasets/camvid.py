@@ -1,0 +1,132 @@
+"""CamVid (Brostow et al. 2009): drives with a class for every pixel, for lanes and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import cv2
+import numpy as np
+
+from patchline_ros.datasets.pictures import pictures_by_stem, read_class_map, read_rgb
+from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Frame, Sample, Task
+
+CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+    "unlabelled",
+)
+"""What the ids 0 to 11 of a CamVid label map mean."""
+
+LANE_CLASSES = ("sky", "building", "road", "pavement", "tree", "car")
+"""Classes of the lanes task; fences count as building, all other CamVid classes as IGNORE."""
+
+OBJECT_CLASSES = ("car", "pedestrian", "bicyclist")
+"""Classes of the objects task."""
+
+_LANE_SOURCES = {"fence": "building"} | {name: name for name in LANE_CLASSES}
+_LANE_OF_CAMVID = np.array(
+    [
+        LANE_CLASSES.index(_LANE_SOURCES[name]) if name in _LANE_SOURCES else IGNORE
+        for name in CAMVID_CLASSES
+    ],
+    dtype=np.uint8,
+)
+
+
+def lanes_of(camvid_ids: ClassMap) -> ClassMap:
+    """CamVid ids as ids of LANE_CLASSES; poles, signs, people and unlabelled become IGNORE."""
+    return np.asarray(_LANE_OF_CAMVID[camvid_ids], dtype=np.uint8)
+
+
+def objects_of(camvid_ids: ClassMap, min_area: int = 100) -> Boxes:
+    """Boxes over OBJECT_CLASSES around the 8-connected regions of a CamVid label map.
+
+    Objects of one class that touch in the picture merge into one box, and an object that a pole
+    cuts in two gives two: CamVid labels classes, not instances. Regions of fewer than `min_area`
+    pixels (the default is for 480x360) are dropped; they are specks of the labelling and objects
+    too far away to tell. x2 and y2 are one past the last pixel of the region.
+    """
+    boxes: list[list[int]] = []
+    labels: list[int] = []
+    for label, name in enumerate(OBJECT_CLASSES):
+        region = (camvid_ids == CAMVID_CLASSES.index(name)).astype(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(region, connectivity=8)
+        for x, y, width, height, area in stats[1:].tolist():
+            if area >= min_area:
+                boxes.append([x, y, x + width, y + height])
+                labels.append(label)
+    return Boxes.truth(boxes, labels)
+
+
+class CamVid(Sequence[Frame]):
+    """A folder `images/*.jpg|png` with `labels/<same stem>.png`, in order of time.
+
+    The order is by sequence, then frame number, which CamVid's file names hold. Pictures are read
+    when they are asked for; every frame has a lanes and an objects sample that share its picture.
+    Raises ValueError where a folder is missing or the files do not pair.
+    """
+
+    def __init__(self, directory: Path, *, min_area: int = 100) -> None:
+        """List and pair the files by name, without reading them; `min_area` as in objects_of."""
+        self._images = pictures_by_stem(directory / "images")
+        self._labels = pictures_by_stem(directory / "labels")
+        self._min_area = min_area
+        for stem in self._images:
+            if stem not in self._labels:
+                raise ValueError(
+                    f"{self._images[stem]} has no label map {directory / 'labels' / stem}.png; "
+                    "add it or take the picture out"
+                )
+        for stem in self._labels:
+            if stem not in self._images:
+                raise ValueError(
+                    f"{self._labels[stem]} has no picture {stem}.jpg or .png in "
+                    f"{directory / 'images'}; add it or take the label map out"
+                )
+        self.names: tuple[str, ...] = tuple(self._images)
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Frame]: ...
+
+    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
+        """Read one frame, or those of a slice.
+
+        Raises ValueError naming the file where a picture or label map cannot be decoded, their
+        sizes differ, or the label map holds an id that CamVid does not have.
+        """
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        name = self.names[index]
+        image = read_rgb(self._images[name])
+        ids = read_class_map(self._labels[name], image)
+        if ids.max() >= len(CAMVID_CLASSES):
+            raise ValueError(
+                f"the label map {self._labels[name]} holds the class id {ids.max()}; "
+                f"CamVid's ids are 0 to {len(CAMVID_CLASSES) - 1}"
+            )
+        return Frame(
+            name=name,
+            image=image,
+            samples={
+                Task.LANES: Sample(image, lanes_of(ids)),
+                Task.OBJECTS: Sample(image, objects_of(ids, self._min_area)),
+            },
+        )

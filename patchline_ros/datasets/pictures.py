@@ -1,0 +1,72 @@
+"""What every set of picture files needs: listing in order, and reading with clear errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from patchline_ros.tasks import ClassMap, Image
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
+"""File endings (in lower case) that count as a picture."""
+
+
+def natural_order(name: str) -> tuple[list[str | int], str]:
+    """Sort key that compares the digits of a name as numbers, so that frame 9 is before 10."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)], name
+
+
+def pictures_by_stem(directory: Path) -> dict[str, Path]:
+    """The pictures in a folder by file name without ending, in natural order.
+
+    Raises ValueError where the folder is missing or holds no picture, or where two pictures share
+    a stem (a label could not tell them apart).
+    """
+    if not directory.is_dir():
+        raise ValueError(f"there is no folder {directory}; give the folder that holds the pictures")
+    found: dict[str, Path] = {}
+    for path in sorted(directory.iterdir(), key=lambda path: natural_order(path.stem)):
+        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise ValueError(
+                f"{found[path.stem]} and {path} share a stem; keep one of the two pictures"
+            )
+        found[path.stem] = path
+    if not found:
+        raise ValueError(f"{directory} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+    return found
+
+
+def read_rgb(path: Path) -> Image:
+    """A picture file as uint8 RGB (H, W, 3); ValueError names a file that cannot be decoded."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"cannot decode the picture {path}; replace the file")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def read_class_map(path: Path, image: Image) -> ClassMap:
+    """The label map of a picture: one class id a pixel, uint8 (H, W), as large as the picture.
+
+    Raises ValueError naming the file where it cannot be decoded, is not single-channel 8-bit, or
+    is of another size than `image`.
+    """
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if label is None:
+        raise ValueError(f"cannot decode the label map {path}; replace the file")
+    if label.ndim != 2 or label.dtype != np.uint8:
+        raise ValueError(
+            f"the label map {path} is {label.dtype} of shape {label.shape}; "
+            "it must be a single-channel 8-bit picture of class ids"
+        )
+    if label.shape != image.shape[:2]:
+        raise ValueError(
+            f"the label map {path} is {label.shape[1]}x{label.shape[0]}, "
+            f"its picture {image.shape[1]}x{image.shape[0]}; they must be of one size"
+        )
+    return np.asarray(label, dtype=np.uint8)

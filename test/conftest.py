@@ -1,0 +1,18 @@
+"""Fixtures that every tier of the tests shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real development data; tests that need it skip where it is missing."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    root = Path(os.environ.get("PATCHLINE_DATA", beside))
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}: set PATCHLINE_DATA to the folder that holds it")
+    return root
