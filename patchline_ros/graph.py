@@ -1,0 +1,150 @@
+"""The ROS graph of the car, described once: which executables, parameters and remappings.
+
+The launch file and the demo both build their processes from this, so it imports neither rclpy nor
+launch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from patchline_ros.tasks import Task
+
+PACKAGE = "patchline_ros"
+
+NODE_OF_TASK = {
+    Task.SIGNS: "sign_classifier",
+    Task.OBJECTS: "object_detector",
+    Task.LANES: "lane_segmenter",
+}
+"""The perception node that runs each task; its topics are below this name."""
+
+ROAD_IMAGE_TOPIC = "image_raw"
+"""What the object detector and the lane segmenter subscribe to, before remapping."""
+
+SIGN_IMAGE_TOPIC = "sign/image_raw"
+"""What the sign classifier subscribes to, before remapping."""
+
+IMAGE_TOPIC_OF_TASK = {
+    Task.SIGNS: SIGN_IMAGE_TOPIC,
+    Task.OBJECTS: ROAD_IMAGE_TOPIC,
+    Task.LANES: ROAD_IMAGE_TOPIC,
+}
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""The variable that Fast DDS reads; the second is its name in Humble."""
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """What differs from one car, or one run, to the next.
+
+    bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
+    patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
+    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's.
+    """
+
+    bundle: str
+    store: str
+    namespace: str = ""
+    image_topic: str = "/camera/color/image_raw"
+    sign_image_topic: str = ""
+    image_transport: str = "raw"
+    image_reliability: str = "best_effort"
+    use_sim_time: bool = False
+    params_file: str = ""
+    autostart: bool = True
+    log_level: str = "info"
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One process. The node has the executable's name unless `name` says otherwise."""
+
+    executable: str
+    name: str
+    parameters: dict[str, bool | int | float | str] = field(default_factory=dict)
+    remappings: dict[str, str] = field(default_factory=dict)
+
+
+def describe(settings: GraphSettings) -> list[NodeDescription]:
+    """The five processes of the car, in the order in which they are started."""
+    shared: dict[str, bool | int | float | str] = {
+        "bundle": settings.bundle,
+        "autostart": settings.autostart,
+        "use_sim_time": settings.use_sim_time,
+    }
+    pictures: dict[str, bool | int | float | str] = {
+        "image_transport": settings.image_transport,
+        "image_reliability": settings.image_reliability,
+    }
+    topics = {
+        ROAD_IMAGE_TOPIC: settings.image_topic,
+        SIGN_IMAGE_TOPIC: settings.sign_image_topic or settings.image_topic,
+    }
+    perception = []
+    for task, node in NODE_OF_TASK.items():
+        topic = IMAGE_TOPIC_OF_TASK[task]
+        perception.append(
+            NodeDescription(node, node, {**shared, **pictures}, {topic: topics[topic]})
+        )
+    return [
+        *perception,
+        NodeDescription("drift_monitor", "drift_monitor", dict(shared)),
+        NodeDescription("adapter", "adapter", {**shared, "store": settings.store}),
+    ]
+
+
+def ros_arguments(description: NodeDescription, settings: GraphSettings) -> list[str]:
+    """`--ros-args ...` for one process; single parameters win over the parameter file."""
+    arguments = ["--ros-args", "--log-level", settings.log_level]
+    arguments += ["-r", f"__node:={description.name}"]
+    if settings.namespace:
+        arguments += ["-r", f"__ns:=/{settings.namespace.strip('/')}"]
+    for source, target in description.remappings.items():
+        if source != target:
+            arguments += ["-r", f"{source}:={target}"]
+    if settings.params_file:
+        arguments += ["--params-file", settings.params_file]
+    for name, value in description.parameters.items():
+        arguments += ["-p", f"{name}:={_yaml_scalar(value)}"]
+    return arguments
+
+
+def command(
+    description: NodeDescription, settings: GraphSettings, prefix: Path | None = None
+) -> list[str]:
+    """The command line of one process.
+
+    prefix: the folder that the package was installed into, whose lib/patchline_ros holds the
+    executables; without it the node's module is run by this Python.
+    """
+    if prefix is None:
+        start = [sys.executable, "-m", f"{PACKAGE}.nodes.{description.executable}"]
+    else:
+        start = [str(prefix / "lib" / PACKAGE / description.executable)]
+    return start + ros_arguments(description, settings)
+
+
+def environment(profile: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`base` (the current environment by default) with the Fast DDS profile for large pictures.
+
+    A profile that the user set stays.
+    """
+    variables = dict(os.environ if base is None else base)
+    if not any(variables.get(name) for name in PROFILE_VARIABLES):
+        variables.update({name: str(profile) for name in PROFILE_VARIABLES})
+    return variables
+
+
+def _yaml_scalar(value: bool | int | float | str) -> str:
+    """The value as rcl's parameter parser reads it back; strings are always quoted."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

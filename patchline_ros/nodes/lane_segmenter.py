@@ -1,0 +1,32 @@
+"""The node that gives each pixel of the road picture a class."""
+
+from __future__ import annotations
+
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from patchline_ros.nodes.conversions import mask_to_image
+from patchline_ros.nodes.perception import PerceptionNode
+from patchline_ros.nodes.run import run
+from patchline_ros.perceiver import Perception
+from patchline_ros.tasks import Task
+
+
+class LaneSegmenter(PerceptionNode):
+    """Road pictures to a mono8 mask of class ids on `~/mask`, of the picture's size."""
+
+    def __init__(self) -> None:
+        super().__init__(Task.LANES, Image, "~/mask")
+
+    def message(self, perception: Perception, header: Header) -> Image:
+        """The class map."""
+        return mask_to_image(perception.prediction, header)
+
+
+def main() -> int:
+    """Runs the node; returns the exit code."""
+    return run(LaneSegmenter)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,32 @@
+"""The node that finds objects in the road picture."""
+
+from __future__ import annotations
+
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray
+
+from patchline_ros.nodes.conversions import boxes_to_msg
+from patchline_ros.nodes.perception import PerceptionNode
+from patchline_ros.nodes.run import run
+from patchline_ros.perceiver import Perception
+from patchline_ros.tasks import Task
+
+
+class ObjectDetector(PerceptionNode):
+    """Road pictures to vision_msgs/Detection2DArray on `~/detections`."""
+
+    def __init__(self) -> None:
+        super().__init__(Task.OBJECTS, Detection2DArray, "~/detections")
+
+    def message(self, perception: Perception, header: Header) -> Detection2DArray:
+        """Boxes in pixels of the picture."""
+        return boxes_to_msg(perception.prediction, header)
+
+
+def main() -> int:
+    """Runs the node; returns the exit code."""
+    return run(ObjectDetector)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

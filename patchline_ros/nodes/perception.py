@@ -1,0 +1,313 @@
+"""What the three perception nodes share: pictures in, results out, patch sets swapped between."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeAlias
+
+import numpy as np
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.service import Service
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from vision_msgs.msg import LabelInfo
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
+from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
+from patchline_ros.nodes import parameters, qos
+from patchline_ros.nodes.conversions import (
+    ConversionError,
+    compressed_to_rgb,
+    image_to_rgb,
+    label_info,
+)
+from patchline_ros.nodes.managed import ManagedNode
+from patchline_ros.nodes.worker import Worker
+from patchline_ros.patching.patch_set import PatchSetError
+from patchline_ros.perceiver import Candidate, Perceiver, Perception
+from patchline_ros.tasks import Task
+
+Arrival: TypeAlias = tuple["Image | CompressedImage", float]
+"""A picture and the monotonic time at which it came."""
+
+_SILENCE_SECONDS = 5.0
+_LOG_AGAIN_SECONDS = 5.0
+_LATENCIES = 100
+_PATCH_SETS_WAITING = 8
+
+
+@dataclass
+class FrameCounts:
+    """What became of the pictures since activation."""
+
+    received: int = 0
+    not_sampled: int = 0
+    unreadable: int = 0
+    processed: int = 0
+
+
+class PerceptionNode(ManagedNode):
+    """A camera's pictures through the model of one task.
+
+    The executor only takes in messages; the model runs in one thread, and patch sets are built in
+    another. The model changes between two pictures, so no picture waits for a build or is lost to
+    a swap.
+    """
+
+    def __init__(self, task: Task, message_type: type, result_topic: str) -> None:
+        """The node of `task`; results of `message_type` go out on `result_topic`."""
+        super().__init__(NODE_OF_TASK[task], parameters.PERCEPTION)
+        self.task = task
+        self._message_type = message_type
+        self._result_topic = result_topic
+        self._publishers_: list[Publisher] = []
+        self._subscriptions_: list[Subscription] = []
+        self._service: Service | None = None
+        self._perceiver: Perceiver | None = None
+        self._inference: Worker[Arrival] | None = None
+        self._builder: Worker[PatchSet] | None = None
+
+    @abstractmethod
+    def message(self, perception: Perception, header: Header) -> Any:
+        """The result as a message with the header of its picture."""
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Loads and warms the source model. Raises BundleError or ParameterError."""
+        bundle = self.load_bundle(values)
+        self._perceiver = Perceiver(bundle, self.task)
+        height, width = bundle.spec(self.task).input_size
+        self._perceiver.perceive(np.zeros((height, width, 3), dtype=np.uint8))
+        self._active_sha256 = ""
+        self._newest_version = 0
+        self._compressed = values["image_transport"] == "compressed"
+        self._queue_depth: int = values["queue_depth"]
+        self._image_qos = qos.images(values["image_reliability"], self._queue_depth)
+        self._advertise(bundle)
+
+    def activate(self) -> None:
+        """Subscribes to the camera and to patch sets, offers the rollback."""
+        self.counts = FrameCounts()
+        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._last_picture = time.monotonic()
+        self._silence_reported = False
+        self._last_unreadable = ("", 0.0)
+        self._inference = Worker("inference", self._queue_depth, self.guarded(self._process))
+        self._builder = Worker("builder", _PATCH_SETS_WAITING, self.guarded(self._install))
+        topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
+        kind: type = Image
+        if self._compressed:
+            topic, kind = f"{topic}/compressed", CompressedImage
+        self._image_topic = topic
+        self._subscriptions_ = [
+            self._subscribe(kind, topic, self._on_picture, self._image_qos),
+            self._subscribe(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED),
+        ]
+        self._service = self.create_service(Trigger, "~/rollback", self._on_rollback)
+
+    def deactivate(self) -> None:
+        """Stops hearing, then joins the builder before the thread that it waits for."""
+        for subscription in self._subscriptions_:
+            self.destroy_subscription(subscription)
+        self._subscriptions_ = []
+        if self._service is not None:
+            self.destroy_service(self._service)
+            self._service = None
+        if self._builder is not None:
+            self._builder.stop()
+            self._builder = None
+        if self._inference is not None:
+            self._inference.stop()
+            self._inference = None
+
+    def cleanup(self) -> None:
+        """Frees the models."""
+        for publisher in self._publishers_:
+            self.destroy_publisher(publisher)
+        self._publishers_ = []
+        self._perceiver = None
+
+    def report(self) -> tuple[str, Mapping[str, object]]:
+        """Counts and latency; also the watchdog that names topic and QoS when nothing comes."""
+        assert self._inference is not None
+        trouble = self._check_silence()
+        counts, latencies = self.counts, list(self._latencies)
+        if counts.unreadable and not trouble:
+            last, _ = self._last_unreadable
+            trouble = f"{counts.unreadable} unreadable pictures, the last: {last}"
+        return trouble, {
+            "received": counts.received,
+            "not_sampled": counts.not_sampled,
+            "superseded": self._inference.superseded,
+            "unreadable": counts.unreadable,
+            "processed": counts.processed,
+            "patch_version": self._patch_version,
+            "latency_ms_p50": f"{median(latencies) * 1e3:.1f}" if latencies else "",
+        }
+
+    def _advertise(self, bundle: Bundle) -> None:
+        self._results = self.create_publisher(self._message_type, self._result_topic, qos.RESULTS)
+        self._features = self.create_publisher(FrameFeatures, "~/features", qos.RESULTS)
+        self._status = self.create_publisher(PatchStatus, "~/patch_status", qos.LATCHED)
+        labels = self.create_publisher(LabelInfo, "~/label_info", qos.LATCHED)
+        self._publishers_ = [self._results, self._features, self._status, labels]
+        labels.publish(label_info(bundle.spec(self.task).classes, self.stamped_now()))
+        self._patch_version = 0
+        self._publish_status(PatchStatus.SOURCE)
+
+    def _subscribe(
+        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> Subscription:
+        return self.create_subscription(kind, topic, self.guarded(callback), profile)
+
+    def _on_picture(self, msg: Image | CompressedImage) -> None:
+        """Only hands the picture on, so that the executor is free for the next one."""
+        assert self._inference is not None
+        arrived = time.monotonic()
+        self._last_picture = arrived
+        self.counts.received += 1
+        if (self.counts.received - 1) % self.get_parameter("sample_every").value:
+            self.counts.not_sampled += 1
+            return
+        self._inference.put((msg, arrived))
+
+    def _process(self, arrival: Arrival) -> None:
+        """One picture through the model (in the inference thread)."""
+        assert self._perceiver is not None
+        msg, arrived = arrival
+        try:
+            picture = compressed_to_rgb(msg) if self._compressed else image_to_rgb(msg)
+        except ConversionError as error:
+            self._skip(str(error))
+            return
+        perception = self._perceiver.perceive(picture)
+        self._results.publish(self.message(perception, msg.header))
+        self._features.publish(
+            FrameFeatures(
+                header=msg.header,
+                task=str(self.task),
+                features=array("f", perception.features.astype(np.float32).tobytes()),
+                entropy=float(perception.entropy),
+                patch_version=perception.patch_version,
+            )
+        )
+        self.counts.processed += 1
+        self._latencies.append(time.monotonic() - arrived)
+
+    def _skip(self, reason: str) -> None:
+        """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
+        self.counts.unreadable += 1
+        now = time.monotonic()
+        last_reason, logged = self._last_unreadable
+        if reason != last_reason or now - logged > _LOG_AGAIN_SECONDS:
+            self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
+            self._last_unreadable = (reason, now)
+
+    def _install(self, msg: PatchSet) -> None:
+        """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
+        assert self._perceiver is not None and self._inference is not None
+        if msg.sha256 == self._active_sha256:
+            return  # a restarted adapter sends what runs here already
+        started = time.monotonic()
+        try:
+            self._check(msg)
+            candidate = self._perceiver.build(msg.data.tobytes(), msg.sha256)
+            if candidate.version != msg.version:
+                raise PatchSetError(
+                    f"the message says version {msg.version}, its data version {candidate.version}"
+                )
+        except PatchSetError as error:
+            self.get_logger().error(f"patch set {msg.version} for {self.task} refused: {error}")
+            self._publish_status(PatchStatus.REFUSED, str(error), time.monotonic() - started)
+            return
+        built = time.monotonic()
+        swap_seconds = self._inference.between(lambda: self._swap(candidate, msg)).result()
+        self._publish_status(PatchStatus.ACTIVE, "", built - started, swap_seconds)
+        self.get_logger().info(
+            f"patch set {msg.version} is active: built in {built - started:.2f} s, swapped in "
+            f"{swap_seconds * 1e3:.2f} ms"
+        )
+
+    def _check(self, msg: PatchSet) -> None:
+        """What can be said before reading the data. Raises PatchSetError."""
+        if msg.task != self.task.value:
+            raise PatchSetError(f"it is for {msg.task!r}, this node runs {self.task}")
+        if msg.version <= self._newest_version:
+            raise PatchSetError(
+                f"its version {msg.version} is not newer than {self._newest_version}, the newest "
+                "that has run here"
+            )
+
+    def _swap(self, candidate: Candidate, msg: PatchSet) -> float:
+        """Changes the model between two pictures; seconds it took (in the inference thread)."""
+        assert self._perceiver is not None
+        started = time.monotonic()
+        self._perceiver.activate(candidate)
+        self._active_sha256 = msg.sha256
+        self._newest_version = self._patch_version = msg.version
+        return time.monotonic() - started
+
+    def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
+        """Back to the source model. A removed version is not taken again when it is sent again."""
+        assert self._inference is not None
+        removed = self._inference.between(self._remove).result()
+        response.success = removed is not None
+        if removed is None:
+            response.message = "no patch set is active, the source model runs"
+            return response
+        response.message = f"patch set {removed} was removed, the source model runs"
+        self._publish_status(PatchStatus.REMOVED, f"version {removed} was removed on request")
+        self.get_logger().info(response.message)
+        return response
+
+    def _remove(self) -> int | None:
+        assert self._perceiver is not None
+        self._active_sha256 = ""
+        self._patch_version = 0
+        return self._perceiver.rollback()
+
+    def _publish_status(
+        self, state: int, reason: str = "", build_seconds: float = 0.0, swap_seconds: float = 0.0
+    ) -> None:
+        self._status.publish(
+            PatchStatus(
+                header=self.stamped_now(),
+                task=str(self.task),
+                version=self._patch_version,
+                state=state,
+                reason=reason,
+                build_seconds=build_seconds,
+                swap_seconds=swap_seconds,
+            )
+        )
+
+    def _check_silence(self) -> str:
+        """What is wrong when no picture has come for a while; the log says it once each time."""
+        silent = time.monotonic() - self._last_picture
+        if silent < _SILENCE_SECONDS:
+            self._silence_reported = False
+            return ""
+        publishers = self.count_publishers(self._image_topic)
+        trouble = (
+            f"no picture for {silent:.0f} s on {self._image_topic} (asked for "
+            f"{self._image_qos.reliability.name.lower()}, depth {self._queue_depth}); "
+            f"{publishers} publishers there"
+        )
+        if not self._silence_reported:
+            advice = (
+                "check the camera and the remapping of the topic"
+                if publishers == 0
+                else "check that the camera runs and that its reliability is no less than this one"
+            )
+            self.get_logger().warning(f"{trouble}; {advice}")
+            self._silence_reported = True
+        return trouble

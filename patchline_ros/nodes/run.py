@@ -1,0 +1,102 @@
+"""Runs one node in this process: start, spin, and an orderly end on SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+Result = TypeVar("Result")
+
+_SPIN_SECONDS = 0.25
+"""Short, because a signal that comes while DDS waits is only seen afterwards."""
+
+
+class RunnableNode(Node):
+    """What `run` needs of a node besides being one."""
+
+    failure: Exception | None = None
+    """The first exception of a guarded callback; it ends the process."""
+
+    def start(self) -> bool:
+        """Called once before spinning; false ends the process (say why in the log first)."""
+        return True
+
+    def close(self) -> None:
+        """Stops and joins whatever the node started; called once, whatever happened before."""
+
+    def guarded(self, callback: Callable[..., Result]) -> Callable[..., Result | None]:
+        """The callback for an executor or a thread: an exception is logged and ends the process.
+
+        rclpy swallows exceptions of some callbacks, and a thread that dies would leave a node that
+        looks alive.
+        """
+
+        def call(*arguments: Any) -> Result | None:
+            try:
+                return callback(*arguments)
+            except Exception as error:  # logged with its traceback, and `run` ends the process
+                self.fail(error)
+                return None
+
+        return call
+
+    def fail(self, error: Exception) -> None:
+        """Logs the error with its traceback and makes `run` end the process with code 1."""
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.get_logger().fatal(text)
+        self.failure = self.failure or error
+
+
+def run(make_node: Callable[[], RunnableNode]) -> int:
+    """Runs the node until a signal, a ROS shutdown or a failure; returns the exit code.
+
+    The signal handlers are ours and only set a flag: under `ros2 launch` SIGINT can come twice, and
+    a KeyboardInterrupt in the middle of the shutdown would leave threads behind.
+    """
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        return _run(make_node, stop)
+    except KeyboardInterrupt:  # raised by a library that put Python's own handler back
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
+    try:
+        node = make_node()
+    except ParameterException as error:
+        get_logger(__package__ or "patchline_ros").fatal(str(error))
+        return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if not node.start():
+            return 1
+        while rclpy.ok() and not stop.is_set() and node.failure is None:
+            executor.spin_once(timeout_sec=_SPIN_SECONDS)
+    except ExternalShutdownException:
+        pass
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+    return 0 if node.failure is None else 1
