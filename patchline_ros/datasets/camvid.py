@@ -9,7 +9,12 @@ from typing import overload
 import cv2
 import numpy as np
 
-from patchline_ros.datasets.pictures import pictures_by_stem, read_class_map, read_rgb
+from patchline_ros.datasets.pictures import (
+    LABEL_SUFFIXES,
+    pictures_by_stem,
+    read_class_map,
+    read_rgb,
+)
 from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Frame, Sample, Task
 
 CAMVID_CLASSES = (
@@ -80,7 +85,7 @@ class CamVid(Sequence[Frame]):
     def __init__(self, directory: Path, *, min_area: int = 100) -> None:
         """List and pair the files by name, without reading them; `min_area` as in objects_of."""
         self._images = pictures_by_stem(directory / "images")
-        self._labels = pictures_by_stem(directory / "labels")
+        self._labels = pictures_by_stem(directory / "labels", LABEL_SUFFIXES)
         self._min_area = min_area
         for stem in self._images:
             if stem not in self._labels:

@@ -14,13 +14,19 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
 """File endings (in lower case) that count as a picture."""
 
 
+LABEL_SUFFIXES = (".png",)
+"""File endings that count as a label map: what compresses with loss would change class ids."""
+
+
 def natural_order(name: str) -> tuple[list[str | int], str]:
     """Sort key that compares the digits of a name as numbers, so that frame 9 is before 10."""
     pieces = re.split(r"([0-9]+)", name)
     return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)], name
 
 
-def pictures_by_stem(directory: Path) -> dict[str, Path]:
+def pictures_by_stem(
+    directory: Path, suffixes: tuple[str, ...] = PICTURE_SUFFIXES
+) -> dict[str, Path]:
     """The pictures in a folder by file name without ending, in natural order.
 
     Raises ValueError where the folder is missing or holds no picture, or where two pictures share
@@ -30,7 +36,7 @@ def pictures_by_stem(directory: Path) -> dict[str, Path]:
         raise ValueError(f"there is no folder {directory}; give the folder that holds the pictures")
     found: dict[str, Path] = {}
     for path in sorted(directory.iterdir(), key=lambda path: natural_order(path.stem)):
-        if path.suffix.lower() not in PICTURE_SUFFIXES or path.name.startswith("."):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
         if path.stem in found:
             raise ValueError(
@@ -38,7 +44,7 @@ def pictures_by_stem(directory: Path) -> dict[str, Path]:
             )
         found[path.stem] = path
     if not found:
-        raise ValueError(f"{directory} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+        raise ValueError(f"{directory} holds no picture ({', '.join(suffixes)})")
     return found
 
 
