@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from patchline_ros.tasks import ClassMap, Image
 
@@ -49,8 +51,8 @@ def pictures_by_stem(
 
 
 def read_rgb(path: Path) -> Image:
-    """A picture file as uint8 RGB (H, W, 3); ValueError names a file that cannot be decoded."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    """A picture file as uint8 RGB (H, W, 3); ValueError names one that cannot be decoded."""
+    bgr = _decoded(path, cv2.IMREAD_COLOR)
     if bgr is None:
         raise ValueError(f"cannot decode the picture {path}; replace the file")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -62,7 +64,7 @@ def read_class_map(path: Path, image: Image) -> ClassMap:
     Raises ValueError naming the file where it cannot be decoded, is not single-channel 8-bit, or
     is of another size than `image`.
     """
-    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    label = _decoded(path, cv2.IMREAD_UNCHANGED)
     if label is None:
         raise ValueError(f"cannot decode the label map {path}; replace the file")
     if label.ndim != 2 or label.dtype != np.uint8:
@@ -76,3 +78,9 @@ def read_class_map(path: Path, image: Image) -> ClassMap:
             f"its picture {image.shape[1]}x{image.shape[0]}; they must be of one size"
         )
     return np.asarray(label, dtype=np.uint8)
+
+
+def _decoded(path: Path, flags: int) -> NDArray[Any] | None:
+    # imdecode fails on a file that was cut short, where imread gives the part that it has.
+    data = np.fromfile(path, dtype=np.uint8)
+    return cv2.imdecode(data, flags) if data.size else None

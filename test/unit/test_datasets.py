@@ -117,6 +117,15 @@ def test_camvid_names_a_bad_file(camvid: Path) -> None:
         CamVid(camvid)[0]
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_picture_that_was_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "14" / f"00000_00000{suffix}"
+    write_rgb(path, (80, 80))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match="cannot decode the picture"):
+        Gtsrb(tmp_path)[0]
+
+
 def test_two_pictures_of_one_stem_are_refused(camvid: Path) -> None:
     write_rgb(camvid / "images" / "0016E5_901.jpg")
     with pytest.raises(ValueError, match="share a stem"):
