@@ -1,0 +1,71 @@
+"""The one description of the ROS graph."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from patchline_ros import graph
+
+SETTINGS = graph.GraphSettings(bundle="/b", store="/s")
+
+
+def nodes(settings: graph.GraphSettings) -> dict[str, graph.NodeDescription]:
+    return {node.name: node for node in graph.describe(settings)}
+
+
+def test_five_processes_share_bundle_and_clock():
+    found = nodes(replace(SETTINGS, use_sim_time=True))
+    assert list(found) == [
+        "sign_classifier",
+        "object_detector",
+        "lane_segmenter",
+        "drift_monitor",
+        "adapter",
+    ]
+    for node in found.values():
+        assert node.parameters["bundle"] == "/b"
+        assert node.parameters["use_sim_time"] is True
+        assert node.parameters["autostart"] is True
+    assert found["adapter"].parameters["store"] == "/s"
+
+
+@pytest.mark.parametrize(
+    ("sign_topic", "expected"), [("", "/camera/color/image_raw"), ("/signs", "/signs")]
+)
+def test_pictures_are_remapped(sign_topic, expected):
+    found = nodes(replace(SETTINGS, sign_image_topic=sign_topic))
+    assert found["lane_segmenter"].remappings == {"image_raw": "/camera/color/image_raw"}
+    assert found["object_detector"].remappings == {"image_raw": "/camera/color/image_raw"}
+    assert found["sign_classifier"].remappings == {"sign/image_raw": expected}
+    assert not found["drift_monitor"].remappings
+
+
+def test_command_line():
+    settings = replace(SETTINGS, namespace="car1/", params_file="/p.yaml", log_level="debug")
+    command = graph.command(nodes(settings)["adapter"], settings, Path("/opt/car"))
+    assert command[0] == "/opt/car/lib/patchline_ros/adapter"
+    text = " ".join(command[1:])
+    assert text.startswith("--ros-args --log-level debug -r __node:=adapter -r __ns:=/car1")
+    assert text.index("--params-file /p.yaml") < text.index("-p bundle:=")
+
+
+def test_parameters_on_the_command_line_keep_their_types():
+    values = {"text": 'a "b" \\ c', "number": "17", "flag": True, "whole": 3, "real": 0.5}
+    node = graph.NodeDescription("camera", "camera", values)
+    arguments = graph.ros_arguments(node, SETTINGS)
+    given = [text for flag, text in zip(arguments, arguments[1:], strict=False) if flag == "-p"]
+    read = {name: json.loads(text) for name, text in (a.split(":=", 1) for a in given)}
+    assert read == values
+
+
+def test_the_profile_of_the_user_stays(tmp_path):
+    ours = tmp_path / "fastdds.xml"
+    assert graph.environment(ours, {"A": "1"}) == {
+        "A": "1",
+        "FASTDDS_DEFAULT_PROFILES_FILE": str(ours),
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(ours),
+    }
+    theirs = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/theirs.xml"}
+    assert graph.environment(ours, theirs) == theirs
