@@ -7,11 +7,8 @@ metadata is JSON in the file's own header, so that one sha256 covers everything.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -51,11 +48,6 @@ class PatchSetMetadata(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
-def sha256(data: bytes) -> str:
-    """Hexadecimal digest."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def _adapted_tensors(model: PatchedModel, norm: str) -> dict[str, Tensor]:
     """The model's state without what stayed as in the source model."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
@@ -74,16 +66,6 @@ def to_bytes(model: PatchedModel, metadata: PatchSetMetadata) -> bytes:
         for name, value in _adapted_tensors(model, metadata.norm).items()
     }
     return save_tensors(tensors, metadata={_HEADER_KEY: metadata.model_dump_json()})
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes aside and then moves into place, so that no reader meets half a file."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def read_metadata(data: bytes) -> PatchSetMetadata:

@@ -63,6 +63,13 @@ class GroupedBackbone(nn.Module):
             taps.append(group(taps[-1]))
         return taps
 
+    def tap(self, images: Tensor, index: int) -> Tensor:
+        """One tap, computed no deeper than it lies."""
+        tap: Tensor = self.stem(images)
+        for group in self.groups[:index]:
+            tap = group(tap)
+        return tap
+
 
 class CutBackbone(NamedTuple):
     """A grouped backbone and the layer that the library puts between it and a classifier."""
@@ -133,6 +140,11 @@ def mobilenet_v2(width: float = 1.0, weights: Mapping[str, Tensor] | None = None
         classifier_neck=blocks[-1],
         classifier_channels=blocks[-1].out_channels,
     )
+
+
+def pooled(tap: Tensor) -> Tensor:
+    """Drift features of a tap (B, C, H, W): mean and deviation of each channel, (B, 2 C)."""
+    return torch.cat([tap.mean(dim=(2, 3)), tap.std(dim=(2, 3))], dim=1)
 
 
 def reestimate_norm(backbone: nn.Module, batches: list[Tensor]) -> None:

@@ -43,6 +43,10 @@ class Head(nn.Module):
     def entropy(self, raw: Any) -> Tensor:
         """(B,) mean entropy of each image's outputs in nats (paper, section 4.3)."""
 
+    @abstractmethod
+    def confidence(self, raw: Any) -> Tensor:
+        """(B,) probability of each image's result, in 0..1."""
+
 
 def softmax_entropy(logits: Tensor) -> Tensor:
     """Entropy in nats along dimension 1."""
@@ -86,6 +90,10 @@ class ClassificationHead(Head):
     def entropy(self, raw: Tensor) -> Tensor:
         """(B,) softmax entropy."""
         return softmax_entropy(raw)
+
+    def confidence(self, raw: Tensor) -> Tensor:
+        """(B,) probability of the likeliest class."""
+        return raw.softmax(dim=1).amax(dim=1)
 
 
 class Pyramid(nn.Module):
@@ -144,6 +152,10 @@ class SegmentationHead(Head):
     def entropy(self, raw: Tensor) -> Tensor:
         """(B,) softmax entropy, mean over the pixels."""
         return softmax_entropy(raw).mean(dim=(1, 2))
+
+    def confidence(self, raw: Tensor) -> Tensor:
+        """(B,) probability of the likeliest class, mean over the pixels."""
+        return raw.softmax(dim=1).amax(dim=1).mean(dim=(1, 2))
 
 
 class DetectionOutput(NamedTuple):
@@ -211,4 +223,6 @@ class DetectionHead(Head):
         """(B,) binary entropy of the class scores, mean over locations and classes."""
         return sigmoid_entropy(raw.maps["cls_logits"]).mean(dim=(1, 2))
 
-
+    def confidence(self, raw: DetectionOutput) -> Tensor:
+        """(B,) highest class probability of any location."""
+        return raw.maps["cls_logits"].sigmoid().amax(dim=(1, 2))

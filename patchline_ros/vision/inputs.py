@@ -55,53 +55,55 @@ def check_label(task: Task, classes: int, sample: Sample) -> None:
             )
 
 
-def image_tensor(image: Image, size: tuple[int, int]) -> Tensor:
-    """A uint8 RGB picture as a normalised float tensor (3, height, width)."""
+def resize_image(image: Image, size: tuple[int, int]) -> Image:
+    """The picture at this (height, width); averaged when it shrinks."""
     height, width = size
-    if image.shape[:2] != size:
-        shrinking = image.shape[0] > height
-        image = cv2.resize(
-            image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-        )
+    if image.shape[:2] == size:
+        return image
+    interpolation = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=interpolation)
+
+
+def resized(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The sample at this (height, width), label included."""
+    label = to_picture(sample.label, size, sample.image.shape[:2])
+    return Sample(resize_image(sample.image, size), label)
+
+
+def image_tensor(image: Image) -> Tensor:
+    """A uint8 RGB picture (H, W, 3) as a normalised float tensor (3, H, W)."""
     normalised = (image.astype(np.float32) - _MEAN) / _STD
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
 
 
-def _scaled(boxes: Boxes, scale: tuple[float, float]) -> Boxes:
-    x, y = scale
-    factors = np.array([x, y, x, y], dtype=np.float32)
-    return Boxes(boxes.boxes * factors, boxes.labels, boxes.scores)
-
-
-def _target(label: Label, source: tuple[int, int], size: tuple[int, int]) -> Any:
-    """A label in pixels of the model's input."""
+def _target(label: Label) -> Any:
     if isinstance(label, Boxes):
-        scaled = _scaled(label, (size[1] / source[1], size[0] / source[0]))
-        return {
-            "boxes": torch.from_numpy(scaled.boxes),
-            "labels": torch.from_numpy(scaled.labels),
-        }
+        return {"boxes": torch.from_numpy(label.boxes), "labels": torch.from_numpy(label.labels)}
     if isinstance(label, np.ndarray):
-        resized = cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-        return torch.from_numpy(resized.astype(np.int64))
+        return torch.from_numpy(label.astype(np.int64))
     return torch.tensor(int(label))
 
 
 def make_batch(spec: ModelSpec, samples: Sequence[Sample]) -> Batch:
     """Images and targets of some samples, at the model's input size."""
-    images = torch.stack([image_tensor(sample.image, spec.input_size) for sample in samples])
-    targets = [_target(s.label, s.image.shape[:2], spec.input_size) for s in samples]
+    fitting = [resized(sample, spec.input_size) for sample in samples]
+    images = torch.stack([image_tensor(sample.image) for sample in fitting])
+    targets = [_target(sample.label) for sample in fitting]
     return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
 
 
-def to_picture(result: Label, size: tuple[int, int], input_size: tuple[int, int]) -> Label:
-    """A result in pixels of the model's input, in pixels of a picture of this (height, width)."""
-    if isinstance(result, Boxes):
-        return _scaled(result, (size[1] / input_size[1], size[0] / input_size[0]))
-    if isinstance(result, np.ndarray) and result.shape != size:
-        resized: Label = cv2.resize(result, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
-        return resized
-    return result
+def to_picture(label: Label, size: tuple[int, int], source: tuple[int, int]) -> Label:
+    """A label or result for a picture of `source` (height, width), for one of `size` instead."""
+    if size == source:
+        return label
+    if isinstance(label, Boxes):
+        x, y = size[1] / source[1], size[0] / source[0]
+        factors = np.array([x, y, x, y], dtype=np.float32)
+        return Boxes(label.boxes * factors, label.labels, label.scores)
+    if isinstance(label, np.ndarray):
+        other: Label = cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+        return other
+    return label
 
 
 def flipped(sample: Sample) -> Sample:

@@ -1,0 +1,1 @@
+"""From labelled frames of a drifted scene to gated patch sets."""

@@ -1,0 +1,267 @@
+"""One episode: from stored frames of a drift to gated patch sets, task by task."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from patchline_ros import __version__
+from patchline_ros.adaptation.affinity import most_similar, training_order
+from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.adaptation.patch_count import patches_for
+from patchline_ros.adaptation.selection import entropies, uncertain
+from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import write_file
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.model import TaskModel
+
+
+class EpisodeJob(BaseModel):
+    """What a worker is told; it is written as job.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: Path
+    store: Path
+    store_capacity: int = Field(ge=1)
+    output: Path
+    since_ns: int = Field(ge=0)
+    mmd2: float
+    running: dict[Task, Path] = Field(default_factory=dict)
+    """Files of the patch sets that are active now; the gate compares with them."""
+    next_version: dict[Task, int]
+    hold_out_every: int = Field(default=5, ge=2)
+    """Each n-th labelled frame is kept for the gate."""
+    margin: float = Field(default=0.005, ge=0)
+    training: TrainingSettings = TrainingSettings()
+    seed: int = 0
+    threads: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What the episode will do."""
+
+    patches: int
+    order: list[Task]
+    collected: dict[Task, int]
+    kept: dict[Task, int]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Share of a task's training that is done."""
+
+    task: Task
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A patch set passed the gate and lies in a file."""
+
+    task: Task
+    version: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A task keeps its running model."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The whole episode, as plain JSON data."""
+
+    episode: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The episode ended without a result."""
+
+    reason: str
+
+
+Event = Chosen | Progress | Accepted | Rejected | Finished | Failed
+
+
+@dataclass
+class _Report:
+    """What becomes of each task; written as episode.json."""
+
+    patches: int
+    order: list[str]
+    collected: dict[str, int]
+    kept: dict[str, int]
+    since_ns: int
+    mmd2: float
+    seed: int
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+    train_gflops: dict[str, float] = field(default_factory=dict)
+    accepted: dict[str, bool] = field(default_factory=dict)
+    warm_start: dict[str, str] = field(default_factory=dict)
+    gate: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Material:
+    """One task's source model and frames."""
+
+    source: TaskModel
+    collected: int
+    train: list[Sample]
+    gate: list[Sample]
+
+
+def library_versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {"patchline_ros": __version__, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) -> _Material | None:
+    """Reads a task's frames, holds some out for the gate, drops those with too little entropy.
+
+    None when the task has fewer than two frames a side, so that there is nothing to train or to
+    judge on.
+    """
+    frames = store.select(task, job.since_ns)
+    samples = store.read(frames)
+    gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
+    train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
+    if len(train) < 2 or len(gate) < 2:
+        return None
+    source = bundle.model(task)
+    entropy = bundle.manifest.models[task].source_entropy
+    kept = [train[i] for i in uncertain(entropies(source, train), entropy)]
+    return _Material(source, len(train), kept, gate)
+
+
+def _running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
+    if task not in job.running:
+        return source
+    return apply(source, bundle.fingerprint(task), job.running[task].read_bytes())
+
+
+def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
+    """Selects, counts patches, orders, trains, gates; writes each accepted patch set.
+
+    Emits `Chosen` once, `Progress` while training, `Accepted` or `Rejected` for each task, and
+    `Finished` at the end. Everything is also in `episode.json` in the job's output folder.
+
+    Raises:
+        ValueError: an unreadable bundle, frame or running patch set.
+    """
+    bundle = Bundle.load(job.bundle)
+    store = FrameStore(job.store, job.store_capacity)
+    material: dict[Task, _Material] = {}
+    for task in bundle.manifest.models:
+        found = _material(job, bundle, store, task)
+        if found is not None:
+            material[task] = found
+    patches = patches_for(bundle.manifest.patch_table, job.mmd2)
+    order = training_order(bundle.manifest.affinity, list(material), patches)
+    report = _Report(
+        patches=patches,
+        order=[str(task) for task in order],
+        collected={str(task): m.collected for task, m in material.items()},
+        kept={str(task): len(m.train) for task, m in material.items()},
+        since_ns=job.since_ns,
+        mmd2=job.mmd2,
+        seed=job.seed,
+        versions=library_versions(),
+        settings=job.training.model_dump(),
+    )
+    emit(
+        Chosen(
+            patches=patches,
+            order=order,
+            collected={task: m.collected for task, m in material.items()},
+            kept={task: len(m.train) for task, m in material.items()},
+        )
+    )
+    trained: dict[Task, PatchedModel] = {}
+    for task in order:
+        emit(_adapt_task(job, bundle, task, material[task], trained, report, emit))
+    write_file(job.output / "episode.json", json.dumps(asdict(report), indent=1).encode())
+    emit(Finished(asdict(report)))
+
+
+def _adapt_task(
+    job: EpisodeJob,
+    bundle: Bundle,
+    task: Task,
+    material: _Material,
+    trained: dict[Task, PatchedModel],
+    report: _Report,
+    emit: Callable[[Event], None],
+) -> Accepted | Rejected:
+    """Trains and judges one task; adds it to `trained` and to the report."""
+    started = time.monotonic()
+    patches = report.patches
+    name = str(task)
+    if not material.train:
+        report.accepted[name] = False
+        return Rejected(task, "the entropy filter left no frame to train on")
+    torch.manual_seed(job.seed)
+    model = PatchedModel(material.source, patches)
+    teacher = most_similar(bundle.manifest.affinity, task, list(trained), patches)
+    if teacher is not None:
+        model.warm_start(trained[teacher])
+        report.warm_start[name] = str(teacher)
+    record = train_patches(
+        model,
+        material.train,
+        job.training,
+        job.seed,
+        lambda fraction: emit(Progress(task, fraction)),
+    )
+    trained[task] = model
+    running = evaluate(_running_model(job, bundle, material.source, task), material.gate)
+    candidate = evaluate(model, material.gate)
+    report.gate[name] = {"before": running, "after": candidate, "frames": len(material.gate)}
+    report.train_gflops[name] = record.gflops
+    report.curves[name] = [
+        {"epoch": epoch + 1, "loss": loss} for epoch, loss in enumerate(record.losses)
+    ]
+    report.accepted[name] = accepts(running, candidate, job.margin)
+    report.seconds[name] = time.monotonic() - started
+    if not report.accepted[name]:
+        return Rejected(
+            task,
+            f"on {len(material.gate)} held-out frames the adapted model scores {candidate:.3f}, "
+            f"the running one {running:.3f}",
+        )
+    version = job.next_version[task]
+    path = job.output / f"{task}.v{version}.safetensors"
+    metadata = PatchSetMetadata(
+        task=task,
+        version=version,
+        base_fingerprint=bundle.fingerprint(task),
+        k=patches,
+        norm="reestimated" if job.training.reestimate_norm else "source",
+        seed=job.seed,
+        metrics=report.gate[name],
+        versions=report.versions,
+    )
+    write_file(path, to_bytes(model, metadata))
+    return Accepted(task, version, path)

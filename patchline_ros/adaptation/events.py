@@ -1,0 +1,48 @@
+"""Events of an episode as lines of JSON, between the worker and the runner."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from patchline_ros.adaptation.episode import (
+    Accepted,
+    Chosen,
+    Event,
+    Failed,
+    Finished,
+    Progress,
+    Rejected,
+)
+
+_KINDS: dict[str, TypeAdapter[Event]] = {
+    kind.__name__: TypeAdapter(kind)
+    for kind in (Accepted, Chosen, Failed, Finished, Progress, Rejected)
+}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not part of an event")
+
+
+def to_line(event: Event) -> str:
+    """One line of JSON with the event's kind."""
+    return json.dumps({"kind": type(event).__name__, **asdict(event)}, default=_plain)
+
+
+def from_line(line: str) -> Event:
+    """The event of a line.
+
+    Raises:
+        ValueError: the line is not an event.
+    """
+    fields = json.loads(line)
+    kind = fields.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"an episode has no event of the kind {kind!r}")
+    return _KINDS[kind].validate_python(fields)

@@ -1,0 +1,29 @@
+"""Which labelled frames are worth training on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from patchline_ros.tasks import Sample
+from patchline_ros.vision.inputs import make_batch
+from patchline_ros.vision.model import TaskModel
+
+
+def entropies(model: TaskModel, samples: Sequence[Sample], batch_size: int = 16) -> list[float]:
+    """Mean entropy in nats of the model's outputs on each sample."""
+    values: list[float] = []
+    with torch.inference_mode():
+        for start in range(0, len(samples), batch_size):
+            images = make_batch(model.spec, samples[start : start + batch_size]).images
+            values.extend(model.head.entropy(model(images)).tolist())
+    return values
+
+
+def uncertain(values: Sequence[float], source_entropy: float) -> list[int]:
+    """Indices of the samples with H >= I_source (paper, section 4.3; its 5.3 has it reversed).
+
+    A sample on which the source model is surer than it is on source data has little to teach.
+    """
+    return [i for i, value in enumerate(values) if value >= source_entropy]

@@ -1,0 +1,162 @@
+"""Trains one model's patches and head on a few labelled frames.
+
+The frozen path is computed once for each view of each frame; every epoch after that runs the
+patches and the head alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.inputs import flipped, make_batch, resized
+from patchline_ros.vision.training import one_cycle
+
+
+class TrainingSettings(BaseModel):
+    """How patches are trained; the defaults are the product's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    head_learning_rate: float = Field(default=1e-3, gt=0)
+    reestimate_norm: bool = True
+    mirror: bool = True
+    """Also train on the mirrored frames (never on mirrored signs)."""
+
+
+@dataclass
+class TrainingRecord:
+    """What a training cost and how it went."""
+
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    gflops: float = 0.0
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class _Cached:
+    """One batch-free view: its frozen taps (1, C, H, W) each, and its target."""
+
+    taps: list[Tensor]
+    target: Any
+
+
+def _views(task: Task, samples: Sequence[Sample], mirror: bool) -> list[Sample]:
+    if not mirror or task is Task.SIGNS:
+        return list(samples)
+    return [*samples, *(flipped(sample) for sample in samples)]
+
+
+def _frozen_cache(model: PatchedModel, views: Sequence[Sample], batch_size: int) -> list[_Cached]:
+    cached: list[_Cached] = []
+    for start in range(0, len(views), batch_size):
+        batch = make_batch(model.spec, views[start : start + batch_size])
+        taps = model.frozen_taps(batch.images)
+        for i in range(len(batch.images)):
+            cached.append(_Cached([tap[i : i + 1].clone() for tap in taps], batch.targets[i]))
+    return cached
+
+
+def _together(model: PatchedModel, cached: Sequence[_Cached]) -> tuple[list[Tensor], Any]:
+    levels = len(cached[0].taps)
+    taps = [torch.cat([item.taps[level] for item in cached]) for level in range(levels)]
+    targets = [item.target for item in cached]
+    return taps, targets if model.spec.task is Task.OBJECTS else torch.stack(targets)
+
+
+def _step(model: PatchedModel, taps: list[Tensor], targets: Any) -> Tensor:
+    loss: Tensor = model.head.loss(model.from_taps(taps), targets)
+    loss.backward()
+    return loss
+
+
+def train_patches(
+    model: PatchedModel,
+    samples: Sequence[Sample],
+    settings: TrainingSettings,
+    seed: int,
+    progress: Callable[[float], None],
+) -> TrainingRecord:
+    """Trains patches and head in place; the frozen weights stay as they are.
+
+    FLOPs are counted, two for a multiply-add, on the real step: neither patches nor heads have
+    grouped convolutions, whose backward the counter gets wrong, and the frozen path only runs
+    forward.
+
+    Args:
+        model: fresh or warm-started patches on a source model.
+        samples: labelled frames, one or more.
+        settings: epochs, rates, what else is done.
+        seed: of the order of the batches.
+        progress: called with the share that is done, 0..1.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if not samples:
+        raise ValueError(f"no labelled frames are left to train {model.spec.task} on")
+    started = time.monotonic()
+    record = TrainingRecord(samples=len(samples))
+    small = [resized(sample, model.spec.input_size) for sample in samples]
+    views = _views(model.spec.task, small, settings.mirror)
+    forward_flops = FlopCounterMode(display=False)
+    with forward_flops:
+        if settings.reestimate_norm:
+            batches = [
+                make_batch(model.spec, small[start : start + 16]).images
+                for start in range(0, len(small), 16)
+            ]
+            reestimate_norm(model.backbone, batches)
+        cache = _frozen_cache(model, views, settings.batch_size)
+    record.gflops = forward_flops.get_total_flops() / 1e9
+
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": list(model.patch_parameters()), "lr": settings.learning_rate},
+            {"params": list(model.head.parameters()), "lr": settings.head_learning_rate},
+        ],
+        weight_decay=1e-2,
+    )
+    batches_per_epoch = -(-len(cache) // settings.batch_size)
+    schedule = one_cycle(optimiser, settings.epochs * batches_per_epoch)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    model.train()
+    gflops_per_view: float | None = None
+    for epoch in range(settings.epochs):
+        order = torch.randperm(len(cache), generator=generator).tolist()
+        total = 0.0
+        for start in range(0, len(order), settings.batch_size):
+            chosen = [cache[i] for i in order[start : start + settings.batch_size]]
+            taps, targets = _together(model, chosen)
+            optimiser.zero_grad()
+            if gflops_per_view is None:
+                with FlopCounterMode(display=False) as step_flops:
+                    loss = _step(model, taps, targets)
+                gflops_per_view = step_flops.get_total_flops() / 1e9 / len(chosen)
+            else:
+                loss = _step(model, taps, targets)
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            schedule.step()
+            record.gflops += gflops_per_view * len(chosen)
+            total += float(loss.detach()) * len(chosen)
+        record.losses.append(total / len(cache))
+        progress((epoch + 1) / settings.epochs)
+    model.eval()
+    record.seconds = time.monotonic() - started
+    return record

@@ -1,0 +1,48 @@
+"""The worker process of an episode: `python -m patchline_ros.adaptation.worker JOB.json`.
+
+It runs beside the nodes at low priority and dies with its parent. Events go to standard output, a
+line of JSON each; the log goes to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, run_episode
+from patchline_ros.adaptation.events import to_line
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """Asks Linux for a SIGKILL when the parent ends, so that no training outlives its adapter."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _emit(event: Event) -> None:
+    print(to_line(event), flush=True)
+
+
+def main() -> int:
+    """Runs the job named on the command line; 0 when the episode finished."""
+    _die_with_parent()
+    os.nice(10)
+    job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    torch.set_num_threads(job.threads)
+    try:
+        run_episode(job, _emit)
+    except (ValueError, OSError) as error:
+        _emit(Failed(str(error)))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""The bundle: the folder that an offline run makes and a car loads.
+
+    manifest.json            what is in it, with the sha256 of each file
+    signs|objects|lanes.safetensors      source models
+    reference.safetensors    source features and the null of the drift test
+    trained_on.json          names of the pictures that the models were trained on
+
+Reading checks everything before anything is used; a manifest is written last, so a folder with a
+manifest is whole.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import sha256, write_file
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+
+MANIFEST = "manifest.json"
+REFERENCE = "reference.safetensors"
+TRAINED_ON = "trained_on.json"
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """A bundle can't be used; the message says why in one sentence."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Strict):
+    """One source model: how to build it, and what it does on held-out source data."""
+
+    spec: ModelSpec
+    fingerprint: str
+    source_metric: float
+    source_entropy: float
+    """I_source: mean entropy of the outputs on held-out source data, in nats."""
+
+
+class DriftEntry(_Strict):
+    """How drift is measured: MMD^2 of one model's pooled tap."""
+
+    task: Task
+    tap: int = Field(ge=0)
+    window: int = Field(ge=2)
+    bandwidth: float = Field(gt=0)
+    threshold: float
+
+
+class PatchStep(_Strict):
+    """From this MMD^2 on, so many patches."""
+
+    mmd2: float
+    patches: int = Field(ge=0)
+
+
+class Manifest(_Strict):
+    """What a bundle holds."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    source: str
+    """Kind of the source data: sim or camvid."""
+    seed: int
+    models: dict[Task, ModelEntry]
+    drift: DriftEntry
+    affinity: dict[str, list[float]]
+    """Similarity of two models' feature maps per group, under "task task", names sorted."""
+    patch_table: list[PatchStep]
+    """Number of patches by MMD^2, both rising."""
+    versions: dict[str, str]
+    config: dict[str, str | int | float]
+    files: dict[str, str]
+    """sha256 of each other file."""
+
+
+def _validated(text: str, path: Path) -> Manifest:
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise BundleError(f"bundle manifest {path}: {where}: {first['msg']}") from error
+
+
+class Bundle:
+    """A bundle on disk, checked."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, path: Path) -> Bundle:
+        """Reads and checks a bundle: the manifest, that each file is there, and each sha256.
+
+        Raises:
+            BundleError: with one sentence that says what is wrong.
+        """
+        manifest_path = path / MANIFEST
+        if not path.is_dir():
+            raise BundleError(
+                f"bundle {path} does not exist; make one with `patchline offline` or name another"
+            )
+        if not manifest_path.is_file():
+            raise BundleError(f"bundle {path} has no {MANIFEST}: it is not a bundle, or not whole")
+        manifest = _validated(manifest_path.read_text(encoding="utf-8"), manifest_path)
+        for name, digest in manifest.files.items():
+            file = path / name
+            if Path(name).name != name:
+                raise BundleError(f"bundle {path} names the file {name!r} outside of itself")
+            if not file.is_file():
+                raise BundleError(f"bundle {path} lacks the file {name}; make or copy it again")
+            if sha256(file.read_bytes()) != digest:
+                raise BundleError(
+                    f"bundle {path} is damaged: {name} does not have the sha256 of the manifest"
+                )
+        missing = {f"{task}.safetensors" for task in manifest.models} | {REFERENCE, TRAINED_ON}
+        missing -= manifest.files.keys()
+        if missing:
+            raise BundleError(f"bundle {path}: the manifest does not list {sorted(missing)[0]}")
+        return cls(path, manifest)
+
+    def model(self, task: Task) -> TaskModel:
+        """The source model of a task, in evaluation mode.
+
+        Raises:
+            BundleError: the bundle has no such model, or its weights are not what it says.
+        """
+        entry = self._entry(task)
+        model = TaskModel(entry.spec)
+        try:
+            tensors = load_tensors((self.path / f"{task}.safetensors").read_bytes())
+            model.load_state_dict(tensors)
+        except (SafetensorError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise BundleError(f"bundle {self.path}: {task} model does not load: {reason}") from error
+        if fingerprint(model) != entry.fingerprint:
+            raise BundleError(
+                f"bundle {self.path}: the {task} model does not have the manifest's fingerprint"
+            )
+        return model.eval()
+
+    def _entry(self, task: Task) -> ModelEntry:
+        if task not in self.manifest.models:
+            known = ", ".join(sorted(str(task) for task in self.manifest.models))
+            raise BundleError(f"bundle {self.path} has no model for {task}; it has {known}")
+        return self.manifest.models[task]
+
+    def spec(self, task: Task) -> ModelSpec:
+        """How the model of a task is built."""
+        return self._entry(task).spec
+
+    def fingerprint(self, task: Task) -> str:
+        """Fingerprint of the task's source model, which each patch set names."""
+        return self._entry(task).fingerprint
+
+    @cached_property
+    def trained_on(self) -> dict[Task, list[str]]:
+        """Names of the pictures that each source model was trained on."""
+        text = (self.path / TRAINED_ON).read_text(encoding="utf-8")
+        return {Task(task): list(names) for task, names in json.loads(text).items()}
+
+    @cached_property
+    def drift_reference(self) -> DriftReference:
+        """What the drift monitor compares with."""
+        arrays = load_arrays((self.path / REFERENCE).read_bytes())
+        drift = self.manifest.drift
+        return DriftReference(
+            features=arrays["features"],
+            mean=arrays["mean"],
+            scale=arrays["scale"],
+            bandwidth=drift.bandwidth,
+            null=arrays["null"].astype(np.float64),
+            threshold=drift.threshold,
+            window=drift.window,
+        )
+
+
+def save_bundle(
+    path: Path,
+    manifest: Manifest,
+    models: dict[Task, TaskModel],
+    reference: DriftReference,
+    trained_on: dict[Task, list[str]],
+) -> Bundle:
+    """Writes a bundle; the manifest last, with the sha256 of the other files filled in."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MANIFEST).unlink(missing_ok=True)
+    contents = {
+        f"{task}.safetensors": save_tensors(
+            {name: value.contiguous() for name, value in model.state_dict().items()}
+        )
+        for task, model in models.items()
+    }
+    contents[REFERENCE] = save_arrays(
+        {
+            "features": reference.features,
+            "mean": reference.mean,
+            "scale": reference.scale,
+            "null": reference.null,
+        }
+    )
+    contents[TRAINED_ON] = json.dumps(
+        {str(task): names for task, names in trained_on.items()}, indent=1
+    ).encode()
+    for name, data in contents.items():
+        write_file(path / name, data)
+    whole = manifest.model_copy(
+        update={"files": {name: sha256(data) for name, data in sorted(contents.items())}}
+    )
+    write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
+    return Bundle(path, whole)

@@ -1,0 +1,148 @@
+"""One task's model as it runs on the car: the source, the patched one, the swap, the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import sha256
+from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata
+from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.tasks import Image, Label, Task
+from patchline_ros.vision.backbone import pooled
+from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What a model says about one picture.
+
+    Attributes:
+        prediction: class id, boxes or class map, in pixels of the picture that was given.
+        confidence: probability of the class (signs), else the best box's score or the mean
+            probability of the pixels' classes.
+        entropy: mean entropy of the outputs in nats.
+        features: (d,) float32, what the drift monitor compares; always of the *source* backbone,
+            so that a swap does not look like a change of scene.
+        patch_version: of the patch set that was active, 0 for the source model.
+    """
+
+    prediction: Label
+    confidence: float
+    entropy: float
+    features: NDArray[np.float32]
+    patch_version: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A patched model that passed its checks and was run once."""
+
+    model: PatchedModel
+    version: int
+
+
+def _tensors(raw: Any) -> list[Tensor]:
+    """All tensors of a head's raw outputs."""
+    if isinstance(raw, Tensor):
+        return [raw]
+    if isinstance(raw, dict):
+        return [tensor for value in raw.values() for tensor in _tensors(value)]
+    if isinstance(raw, tuple | list):
+        return [tensor for value in raw for tensor in _tensors(value)]
+    return []
+
+
+class Perceiver:
+    """Runs one task's model; swaps and removes patch sets.
+
+    `perceive`, `activate` and `rollback` belong to one thread; `build` may run in another beside
+    them.
+    """
+
+    def __init__(self, bundle: Bundle, task: Task) -> None:
+        """Loads the source model.
+
+        Raises:
+            BundleError: the bundle has no such model or it does not load.
+        """
+        self.task = task
+        self.spec = bundle.spec(task)
+        self._fingerprint = bundle.fingerprint(task)
+        self._source = bundle.model(task).requires_grad_(False)
+        self._drift_tap = bundle.manifest.drift.tap
+        self._active: Candidate | None = None
+
+    @property
+    def patch_version(self) -> int:
+        """Version of the active patch set, 0 for the source model."""
+        return self._active.version if self._active else 0
+
+    def perceive(self, image: Image) -> Perception:
+        """Result for one uint8 RGB picture (H, W, 3) of any size."""
+        images = image_tensor(resize_image(image, self.spec.input_size))[None]
+        with torch.inference_mode():
+            if self._active is None:
+                taps = self._source.backbone(images)
+                raw = self._source.head(taps)
+                drift_tap = taps[self._drift_tap]
+            else:
+                raw = self._active.model(images)
+                drift_tap = self._source.backbone.tap(images, self._drift_tap)
+            head = self._source.head
+            result = head.decode(raw)[0]
+            return Perception(
+                prediction=to_picture(result, image.shape[:2], self.spec.input_size),
+                confidence=float(head.confidence(raw)[0]),
+                entropy=float(head.entropy(raw)[0]),
+                features=pooled(drift_tap)[0].numpy(),
+                patch_version=self.patch_version,
+            )
+
+    def build(self, data: bytes, digest: str) -> Candidate:
+        """Checks a patch set, builds the patched model beside the running one and runs it once.
+
+        Args:
+            data: the patch set's bytes.
+            digest: their sha256, as the sender computed it.
+
+        Raises:
+            PatchSetError: with one sentence that says why the patch set is refused.
+        """
+        if sha256(data) != digest:
+            raise PatchSetError(
+                f"the patch set's sha256 is {sha256(data)[:12]}..., its sender said {digest[:12]}..."
+            )
+        model = apply(self._source, self._fingerprint, data).requires_grad_(False)
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.randn((1, 3, *self.spec.input_size), generator=generator)
+        with torch.inference_mode():
+            outputs = _tensors(model(probe))
+        if not all(torch.isfinite(output).all() for output in outputs):
+            raise PatchSetError("the patched model gives outputs that are not finite")
+        return Candidate(model, read_metadata(data).version)
+
+    def activate(self, candidate: Candidate) -> None:
+        """Swaps the patched model in; to be called between two frames.
+
+        Raises:
+            PatchSetError: the active patch set is as new or newer.
+        """
+        if candidate.version <= self.patch_version:
+            raise PatchSetError(
+                f"patch set version {candidate.version} is not newer than the active version "
+                f"{self.patch_version}"
+            )
+        self._active = candidate
+
+    def rollback(self) -> int | None:
+        """Back to the source model, bit for bit; the version that was removed, None if none was."""
+        removed = self._active.version if self._active else None
+        self._active = None
+        return removed
