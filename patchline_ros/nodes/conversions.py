@@ -353,7 +353,7 @@ def _to_rgb(pixels: Pixels, encoding: str, bridge: CvBridge | None) -> Picture:
         return np.ascontiguousarray(bridge.imgmsg_to_cv2(named, desired_encoding="rgb8"))
     if pixels.dtype == np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    return cv2.cvtColor(pixels, layout.to_rgb)
+    return np.asarray(cv2.cvtColor(pixels, layout.to_rgb), dtype=np.uint8)
 
 
 def _image(pixels: Pixels, encoding: str, header: Header) -> Image:

@@ -25,8 +25,8 @@ class DriftMonitorNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("drift_monitor", parameters.DRIFT_MONITOR)
-        self._publisher: Publisher | None = None
-        self._subscription: Subscription | None = None
+        self._publisher: Publisher[DriftStatus] | None = None
+        self._subscription: Subscription[FrameFeatures] | None = None
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Loads the reference. Raises BundleError or ParameterError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -9,7 +11,7 @@ from patchline_ros.nodes.conversions import mask_to_image
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.nodes.run import run
 from patchline_ros.perceiver import Perception
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import ClassMap, Task
 
 
 class LaneSegmenter(PerceptionNode):
@@ -20,7 +22,7 @@ class LaneSegmenter(PerceptionNode):
 
     def message(self, perception: Perception, header: Header) -> Image:
         """The class map."""
-        return mask_to_image(perception.prediction, header)
+        return mask_to_image(cast(ClassMap, perception.prediction), header)
 
 
 def main() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
@@ -9,7 +11,7 @@ from patchline_ros.nodes.conversions import boxes_to_msg
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.nodes.run import run
 from patchline_ros.perceiver import Perception
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Boxes, Task
 
 
 class ObjectDetector(PerceptionNode):
@@ -20,7 +22,7 @@ class ObjectDetector(PerceptionNode):
 
     def message(self, perception: Perception, header: Header) -> Detection2DArray:
         """Boxes in pixels of the picture."""
-        return boxes_to_msg(perception.prediction, header)
+        return boxes_to_msg(cast(Boxes, perception.prediction), header)
 
 
 def main() -> int:

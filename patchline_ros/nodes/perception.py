@@ -70,9 +70,9 @@ class PerceptionNode(ManagedNode):
         self.task = task
         self._message_type = message_type
         self._result_topic = result_topic
-        self._publishers_: list[Publisher] = []
-        self._subscriptions_: list[Subscription] = []
-        self._service: Service | None = None
+        self._outputs: list[Publisher[Any]] = []
+        self._inputs: list[Subscription[Any]] = []
+        self._service: Service[Any, Any] | None = None
         self._perceiver: Perceiver | None = None
         self._inference: Worker[Arrival] | None = None
         self._builder: Worker[PatchSet] | None = None
@@ -108,7 +108,7 @@ class PerceptionNode(ManagedNode):
         if self._compressed:
             topic, kind = f"{topic}/compressed", CompressedImage
         self._image_topic = topic
-        self._subscriptions_ = [
+        self._inputs = [
             self._subscribe(kind, topic, self._on_picture, self._image_qos),
             self._subscribe(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED),
         ]
@@ -116,9 +116,9 @@ class PerceptionNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Stops hearing, then joins the builder before the thread that it waits for."""
-        for subscription in self._subscriptions_:
+        for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        self._subscriptions_ = []
+        self._inputs = []
         if self._service is not None:
             self.destroy_service(self._service)
             self._service = None
@@ -131,9 +131,9 @@ class PerceptionNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Frees the models."""
-        for publisher in self._publishers_:
+        for publisher in self._outputs:
             self.destroy_publisher(publisher)
-        self._publishers_ = []
+        self._outputs = []
         self._perceiver = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
@@ -155,18 +155,20 @@ class PerceptionNode(ManagedNode):
         }
 
     def _advertise(self, bundle: Bundle) -> None:
-        self._results = self.create_publisher(self._message_type, self._result_topic, qos.RESULTS)
+        self._results: Publisher[Any] = self.create_publisher(
+            self._message_type, self._result_topic, qos.RESULTS
+        )
         self._features = self.create_publisher(FrameFeatures, "~/features", qos.RESULTS)
         self._status = self.create_publisher(PatchStatus, "~/patch_status", qos.LATCHED)
         labels = self.create_publisher(LabelInfo, "~/label_info", qos.LATCHED)
-        self._publishers_ = [self._results, self._features, self._status, labels]
+        self._outputs = [self._results, self._features, self._status, labels]
         labels.publish(label_info(bundle.spec(self.task).classes, self.stamped_now()))
         self._patch_version = 0
         self._publish_status(PatchStatus.SOURCE)
 
     def _subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-    ) -> Subscription:
+    ) -> Subscription[Any]:
         return self.create_subscription(kind, topic, self.guarded(callback), profile)
 
     def _on_picture(self, msg: Image | CompressedImage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification
 
@@ -20,7 +22,9 @@ class SignClassifier(PerceptionNode):
 
     def message(self, perception: Perception, header: Header) -> Classification:
         """The most probable class and its probability."""
-        return classification_to_msg(perception.prediction, perception.confidence, header)
+        return classification_to_msg(
+            cast(int, perception.prediction), perception.confidence, header
+        )
 
 
 def main() -> int:

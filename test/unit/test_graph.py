@@ -1,5 +1,6 @@
 """The one description of the ROS graph."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_parameters_on_the_command_line_keep_their_types():
     values = {"text": 'a "b" \\ c', "number": "17", "flag": True, "whole": 3, "real": 0.5}
     node = graph.NodeDescription("camera", "camera", values)
     arguments = graph.ros_arguments(node, SETTINGS)
-    given = [text for flag, text in zip(arguments, arguments[1:], strict=False) if flag == "-p"]
+    given = [text for flag, text in itertools.pairwise(arguments) if flag == "-p"]
     read = {name: json.loads(text) for name, text in (a.split(":=", 1) for a in given)}
     assert read == values
 

@@ -1,0 +1,318 @@
+"""The perception nodes over real topics: results, bad input, patch sets, the way back."""
+
+import json
+import time
+from collections.abc import Callable
+
+import cv2
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
+from ros_bench import Bench
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from tiny_bundle import CLASSES, make_bundle, make_patch_set, picture
+from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
+
+from patchline_ros.files import sha256
+from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.nodes import perception, qos
+from patchline_ros.nodes.conversions import (
+    bytes_field,
+    image_to_classmap,
+    ns_to_stamp,
+    rgb_to_image,
+)
+from patchline_ros.nodes.lane_segmenter import LaneSegmenter
+from patchline_ros.nodes.object_detector import ObjectDetector
+from patchline_ros.nodes.sign_classifier import SignClassifier
+from patchline_ros.tasks import Task
+
+RELIABLE = qos.images("reliable", 20)
+NODES = {
+    Task.SIGNS: (SignClassifier, Classification, "classification", "sign/image_raw"),
+    Task.OBJECTS: (ObjectDetector, Detection2DArray, "detections", "image_raw"),
+    Task.LANES: (LaneSegmenter, Image, "mask", "image_raw"),
+}
+
+
+def picture_msg(number: int) -> Image:
+    """Picture `number`, stamped with its number in milliseconds."""
+    header = Header(stamp=ns_to_stamp(number * 1_000_000), frame_id="camera_link")
+    return rgb_to_image(picture(number, 24, 40), header)
+
+
+def patch_set_msg(data: bytes, task: Task = Task.LANES, **fields) -> PatchSet:
+    """The message that the adapter would send, with `fields` replaced."""
+    facts = {"task": str(task), "version": 1, "sha256": sha256(data), **fields}
+    return PatchSet(data=bytes_field(data), **facts)
+
+
+class Lanes:
+    """A running lane segmenter with its topics."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.masks = bench.collect(Image, "lane_segmenter/mask", qos.LABELLED_FRAMES)
+        self.statuses = bench.collect(PatchStatus, "lane_segmenter/patch_status", qos.LATCHED)
+        self.node = bench.start(LaneSegmenter)
+        assert self.node.started
+        self.camera = bench.publisher(Image, "image_raw", RELIABLE)
+        self.adapter = bench.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
+        bench.until(lambda: bool(self.statuses))
+        assert (self.statuses[0].state, self.statuses[0].version) == (PatchStatus.SOURCE, 0)
+
+    def masks_of(self, *numbers: int) -> list[bytes]:
+        """What the node says about these pictures, one after the other."""
+        found = []
+        for number in numbers:
+            before = len(self.masks)
+            self.camera.publish(picture_msg(number))
+            self.bench.until(lambda before=before: len(self.masks) > before)
+            found.append(image_to_classmap(self.masks[-1]).tobytes())
+        return found
+
+    def send(self, msg: PatchSet) -> PatchStatus:
+        """The status that follows a patch set."""
+        before = len(self.statuses)
+        self.adapter.publish(msg)
+        self.bench.until(lambda: len(self.statuses) > before)
+        return self.statuses[-1]
+
+
+@pytest.fixture
+def lanes(bench, bundle) -> Lanes:
+    return Lanes(bench(bundle=str(bundle.path), image_reliability="reliable", queue_depth=20))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_every_result_has_the_header_of_its_picture(task, bench, bundle):
+    kind, message_type, result, topic = NODES[task]
+    name = NODE_OF_TASK[task]
+    at = bench(bundle=str(bundle.path), image_reliability="reliable")
+    results = at.collect(message_type, f"{name}/{result}")
+    features = at.collect(FrameFeatures, f"{name}/features")
+    at.start(kind)
+    labels = at.collect(LabelInfo, f"{name}/label_info", qos.LATCHED)
+    camera = at.publisher(Image, topic, RELIABLE)
+    sent = picture_msg(7)
+    camera.publish(sent)
+    at.until(lambda: bool(results and features and labels))
+    assert results[0].header == sent.header
+    assert features[0].header == sent.header
+    assert (features[0].task, features[0].patch_version) == (str(task), 0)
+    assert len(features[0].features) == bundle.drift_reference.mean.size
+    assert tuple(c.class_name for c in labels[0].class_map) == CLASSES[task]
+
+
+def test_compressed_pictures(bench, bundle):
+    at = bench(bundle=str(bundle.path), image_transport="compressed")
+    results = at.collect(Image, "lane_segmenter/mask")
+    at.start(LaneSegmenter)
+    camera = at.publisher(CompressedImage, "image_raw/compressed", RELIABLE)
+    data = cv2.imencode(".jpg", picture(1, 24, 40))[1].tobytes()
+    camera.publish(CompressedImage(format="jpeg", data=bytes_field(data)))
+    at.until(lambda: bool(results))
+    assert (results[0].height, results[0].width) == (24, 40)
+
+
+def broken_pictures() -> dict[str, Image]:
+    """A picture for each way to be wrong, by what the log must say."""
+    changes = {
+        "encoding is 'bayer'": {"encoding": "bayer"},
+        "100 bytes of data": {"data": bytes_field(bytes(100))},
+        "step is 10 bytes": {"step": 10},
+        "picture is empty": {"height": 0, "data": bytes_field(b"")},
+    }
+    broken = {}
+    for says, fields in changes.items():
+        broken[says] = picture_msg(0)
+        for name, value in fields.items():
+            setattr(broken[says], name, value)
+    return broken
+
+
+def test_a_broken_picture_is_skipped_with_the_reason(lanes):
+    for says, msg in broken_pictures().items():
+        lanes.camera.publish(msg)
+        lanes.bench.until(lambda says=says: lanes.bench.said(says))
+    assert lanes.bench.said("picture on /image_raw skipped")
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    lanes.masks_of(1)
+    lanes.bench.until(
+        lambda: any(values(msg)["processed"] == "1" for msg in diagnostics if msg.status)
+    )
+    last = values(diagnostics[-1])
+    assert (last["received"], last["unreadable"]) == ("5", "4")
+    assert last["patch_version"] == "0" and float(last["latency_ms_p50"]) > 0
+
+
+def values(msg: DiagnosticArray) -> dict[str, str]:
+    return {value.key: value.value for value in msg.status[0].values}
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "no_manifest", "other_json", "unnamed"])
+def test_a_bad_bundle_is_named_at_configure(damage, bench, tmp_path):
+    path = tmp_path / "bundle"
+    says = {
+        "missing": f"bundle {path} does not exist",
+        "truncated": f"bundle {path} is damaged: lanes.safetensors",
+        "no_manifest": f"bundle {path} has no manifest.json",
+        "other_json": "bundle manifest",
+        "unnamed": "parameter bundle is empty",
+    }[damage]
+    if damage != "missing":
+        make_bundle(path)
+    if damage == "truncated":
+        weights = path / "lanes.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "no_manifest":
+        (path / "manifest.json").unlink()
+    elif damage == "other_json":
+        (path / "manifest.json").write_text("{}")
+    at = bench(bundle="" if damage == "unnamed" else str(path))
+    assert not at.start(LaneSegmenter).started
+    at.until(lambda: at.said(says))
+
+
+def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(lanes, bundle):
+    before = lanes.masks_of(1, 2, 3)
+    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    assert (status.state, status.version) == (PatchStatus.ACTIVE, 1), status.reason
+    assert 0 < status.swap_seconds < 0.05 < status.build_seconds + 0.05
+    patched = lanes.masks_of(1, 2, 3)
+    assert patched != before
+
+    answer = lanes.bench.call(Trigger, "lane_segmenter/rollback")
+    assert answer.success and "1 was removed" in answer.message
+    lanes.bench.until(lambda: lanes.statuses[-1].state == PatchStatus.REMOVED)
+    assert lanes.masks_of(1, 2, 3) == before
+    assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
+
+    again = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    assert again.state == PatchStatus.REFUSED and "not newer than 1" in again.reason
+    newer = make_patch_set(bundle, Task.LANES, 2)
+    assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
+
+
+def retensored(data: bytes, change: Callable[[dict[str, torch.Tensor]], object]) -> bytes:
+    """The patch set with its tensors changed."""
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = load_tensors(data)
+    change(tensors)
+    return save_tensors(tensors, metadata=metadata)
+
+
+def bad_patch_sets(bundle) -> dict[str, PatchSet]:
+    """A patch set for each way to be wrong, by what the reason must say."""
+    good = make_patch_set(bundle, Task.LANES, 3)
+    name = next(key for key in sorted(load_tensors(good)) if key.endswith("conv.weight"))
+    missing = retensored(good, lambda tensors: tensors.pop(name))
+    nan = retensored(good, lambda tensors: tensors[name].fill_(torch.nan))
+    other_base = make_patch_set(bundle, Task.LANES, 3, base_fingerprint="ab" * 32)
+    signs = make_patch_set(bundle, Task.SIGNS, 3)
+    return {
+        "sha256": patch_set_msg(good, version=3, sha256="0" * 64),
+        "another source model": patch_set_msg(other_base, version=3),
+        f"lacks 1 tensors, the first {name}": patch_set_msg(missing, version=3),
+        "not finite": patch_set_msg(nan, version=3),
+        "not newer than 2": patch_set_msg(make_patch_set(bundle, Task.LANES, 1)),
+        "for signs": patch_set_msg(signs, version=3),
+        "it is for 'signs'": patch_set_msg(signs, Task.SIGNS, version=3),
+        "version 9, its data version 3": patch_set_msg(good, version=9),
+        "safetensors": patch_set_msg(b"no weights", version=3),
+    }
+
+
+def test_a_bad_patch_set_changes_nothing_and_says_why(lanes, bundle):
+    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 2), version=2))
+    assert active.state == PatchStatus.ACTIVE
+    before = lanes.masks_of(1, 2)
+    for says, msg in bad_patch_sets(bundle).items():
+        status = lanes.send(msg)
+        assert status.state == PatchStatus.REFUSED
+        assert says in status.reason
+        assert status.version == 2
+        assert lanes.masks_of(1, 2) == before
+    assert lanes.bench.said("refused")
+
+
+def test_what_runs_already_is_not_refused_when_it_comes_again(lanes, bundle):
+    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    assert lanes.send(msg).state == PatchStatus.ACTIVE
+    lanes.adapter.publish(msg)
+    lanes.masks_of(1, 2)
+    assert [status.state for status in lanes.statuses][-1] == PatchStatus.ACTIVE
+
+
+def test_no_picture_is_lost_to_a_swap(lanes, bundle):
+    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    for number in range(40):
+        lanes.camera.publish(picture_msg(number))
+        if number == 10:
+            lanes.adapter.publish(msg)
+        lanes.bench.spin(0.04)
+    lanes.bench.until(lambda: len(lanes.masks) == 40)
+    assert [mask.header.stamp for mask in lanes.masks] == [
+        picture_msg(number).header.stamp for number in range(40)
+    ]
+    assert lanes.statuses[-1].state == PatchStatus.ACTIVE
+
+
+def test_deactivated_node_is_silent_and_comes_back(lanes):
+    lanes.node.trigger_deactivate()
+    lanes.camera.publish(picture_msg(1))
+    lanes.bench.spin(0.3)
+    assert not lanes.masks
+    lanes.node.trigger_activate()
+    lanes.bench.until(lambda: lanes.camera.get_subscription_count() == 1)
+    lanes.masks_of(2)
+    lanes.node.trigger_deactivate()
+    lanes.node.trigger_cleanup()
+    lanes.node.trigger_configure()
+    lanes.node.trigger_activate()
+    lanes.bench.until(lambda: lanes.camera.get_subscription_count() == 1)
+    lanes.masks_of(3)
+
+
+def test_the_watchdog_names_topic_and_qos(bench, bundle, monkeypatch):
+    monkeypatch.setattr(perception, "_SILENCE_SECONDS", 0.1)
+    at = bench(bundle=str(bundle.path), image_reliability="reliable")
+    at.start(LaneSegmenter)
+    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 1); 0 publishers there"))
+
+
+def test_every_nth_picture(bench, bundle):
+    at = bench(
+        bundle=str(bundle.path), image_reliability="reliable", sample_every=3, queue_depth=20
+    )
+    masks = at.collect(Image, "lane_segmenter/mask")
+    at.start(LaneSegmenter)
+    camera = at.publisher(Image, "image_raw", RELIABLE)
+    for number in range(7):
+        camera.publish(picture_msg(number))
+    at.until(lambda: len(masks) == 3)
+    stamps = [mask.header.stamp for mask in masks]
+    assert stamps == [picture_msg(number).header.stamp for number in (0, 3, 6)]
+
+
+def test_a_slow_model_gets_the_latest_picture(bench, bundle, monkeypatch):
+    at = bench(bundle=str(bundle.path), image_reliability="reliable")
+    masks = at.collect(Image, "lane_segmenter/mask")
+    node = at.start(LaneSegmenter)
+    camera = at.publisher(Image, "image_raw", RELIABLE)
+    node._inference.between(lambda: time.sleep(0.5))
+    for number in range(5):
+        camera.publish(picture_msg(number))
+        at.spin(0.03)
+    at.until(lambda: bool(masks))
+    assert masks[0].header.stamp == picture_msg(4).header.stamp
+    assert node._inference.superseded == 4

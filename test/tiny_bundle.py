@@ -1,0 +1,103 @@
+"""A bundle with untrained models, and patch sets for it: made in a second, enough for the nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from patchline_ros.bundle import (
+    Bundle,
+    DriftEntry,
+    Manifest,
+    ModelEntry,
+    PatchStep,
+    save_bundle,
+)
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.tasks import Task
+from patchline_ros.vision.backbone import pooled
+from patchline_ros.vision.inputs import image_tensor
+from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+
+SIDE = 32
+CLASSES = {
+    Task.SIGNS: ("stop", "yield", "limit"),
+    Task.OBJECTS: ("car", "person"),
+    Task.LANES: ("sky", "road", "car"),
+}
+TAP = 2
+
+
+def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """A random uint8 RGB picture."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def make_bundle(path: Path) -> Bundle:
+    """Writes it below `path`; the drift reference is of random pictures."""
+    torch.manual_seed(0)
+    models = {
+        task: TaskModel(
+            ModelSpec(task=task, classes=classes, input_size=(SIDE, SIDE), width=0.25)
+        ).eval()
+        for task, classes in CLASSES.items()
+    }
+    with torch.inference_mode():
+        batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
+        features = pooled(models[Task.LANES].backbone(batch)[TAP]).numpy()
+    reference = DriftReference.from_source(features, window=8, alpha=0.01, permutations=99, seed=0)
+    manifest = Manifest(
+        name="tiny",
+        source="sim",
+        seed=0,
+        models={
+            task: ModelEntry(
+                spec=model.spec,
+                fingerprint=fingerprint(model),
+                source_metric=0.5,
+                source_entropy=0.0,
+            )
+            for task, model in models.items()
+        },
+        drift=DriftEntry(
+            task=Task.LANES,
+            tap=TAP,
+            window=reference.window,
+            bandwidth=reference.bandwidth,
+            threshold=reference.threshold,
+        ),
+        affinity={
+            f"{one} {two}": [0.5] * 7
+            for one in sorted(map(str, Task))
+            for two in sorted(map(str, Task))
+            if one < two
+        },
+        patch_table=[PatchStep(mmd2=0.0, patches=1)],
+        versions={},
+        config={},
+        files={},
+    )
+    return save_bundle(path, manifest, models, reference, {task: [] for task in Task})
+
+
+def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object) -> bytes:
+    """A patch set that changes the model's outputs; `metadata` replaces what it says of itself."""
+    torch.manual_seed(version)
+    model = PatchedModel(bundle.model(task), k=2)
+    with torch.no_grad():
+        for parameter in model.patch_parameters():
+            parameter.normal_(std=0.5)
+    facts = {
+        "task": task,
+        "version": version,
+        "base_fingerprint": bundle.fingerprint(task),
+        "k": 2,
+        "norm": "source",
+        "seed": 0,
+        **metadata,
+    }
+    return to_bytes(model, PatchSetMetadata.model_validate(facts))
