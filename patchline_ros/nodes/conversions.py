@@ -195,7 +195,7 @@ def msg_to_boxes(msg: Detection2DArray) -> Boxes:
     """The first hypothesis of each detection.
 
     Raises ConversionError for a detection without a hypothesis, a class id that is no number, or a
-    box without a positive finite size.
+    box of negative or infinite size.
     """
     boxes, labels, scores = [], [], []
     for number, detection in enumerate(msg.detections):
@@ -208,10 +208,10 @@ def msg_to_boxes(msg: Detection2DArray) -> Boxes:
             center.x + box.size_x / 2,
             center.y + box.size_y / 2,
         )
-        if not (np.isfinite(corners).all() and box.size_x > 0 and box.size_y > 0):
+        if not (np.isfinite(corners).all() and box.size_x >= 0 and box.size_y >= 0):
             raise ConversionError(
                 f"detection {number} has a box of {box.size_x} x {box.size_y} pixels at "
-                f"({center.x}, {center.y}); sizes must be positive and finite"
+                f"({center.x}, {center.y}); sizes must be finite and not negative"
             )
         boxes.append(corners)
         labels.append(_class_id(detection.results[0].hypothesis.class_id))
@@ -298,8 +298,10 @@ def bytes_field(data: bytes) -> array[int]:
 
 
 def _check_inside(found: Boxes, width: int, height: int) -> None:
-    """Raises ConversionError for a box that leaves the picture by more than a pixel."""
+    """Raises ConversionError for an empty box and one that leaves the picture by over a pixel."""
     for number, (x1, y1, x2, y2) in enumerate(found.boxes.tolist()):
+        if x1 >= x2 or y1 >= y2:
+            raise ConversionError(f"box {number} is empty: {x2 - x1} x {y2 - y1} pixels")
         if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
             raise ConversionError(
                 f"box {number} ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}) leaves its picture of "

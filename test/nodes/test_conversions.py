@@ -180,6 +180,10 @@ def spoil_size(msg):
     msg.objects.detections[0].bbox.size_x = -1.0
 
 
+def spoil_area(msg):
+    msg.objects.detections[1].bbox.size_y = 0.0
+
+
 def spoil_place(msg):
     msg.objects.detections[1].bbox.center.position.x = 40.0
 
@@ -200,6 +204,7 @@ def spoil_mask_encoding(msg):
         (Task.SIGNS, spoil_sign, "0 results"),
         (Task.OBJECTS, spoil_class, "class id is 'car'"),
         (Task.OBJECTS, spoil_size, "detection 0 has a box of -1.0"),
+        (Task.OBJECTS, spoil_area, "box 1 is empty: 4.0 x 0.0"),
         (Task.OBJECTS, spoil_place, "box 1 .* leaves its picture of 5 x 6"),
         (Task.LANES, spoil_mask, "class map is 5 x 5 pixels, its picture is 5 x 6"),
         (Task.LANES, spoil_mask_encoding, "must be mono8"),
