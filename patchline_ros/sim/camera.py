@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +37,12 @@ class Road:
             phase[:3],
         )
         self._rises = (np.array([0.7, 2.4]) * size[3:5], np.array([61.0, 113.0]), phase[3:5])
+        self._terms = [
+            [tuple(float(value) for value in term) for term in zip(*terms, strict=True)]
+            for terms in (self._bends, self._rises)
+        ]
         self._town_phase = float(phase[5])
+        self.course = lru_cache(maxsize=2048)(self._course)
 
     @staticmethod
     def _wave(terms: tuple[Floats, Floats, Floats], s: Floats, order: int) -> Floats:
@@ -51,9 +58,31 @@ class Road:
         """Height of the road in metres at s, or (order 1) its slope."""
         return self._wave(self._rises, s, order)
 
+    def _course(self, s: float) -> tuple[float, float, float, float]:
+        """Bend, its slope, rise and its slope at one place."""
+        out = []
+        for terms in self._terms:
+            value = slope = 0.0
+            for size, length, phase in terms:
+                angle = s / length + phase
+                value += size * math.sin(angle)
+                slope += size * math.cos(angle) / length
+            out += [value, slope]
+        return out[0], out[1], out[2], out[3]
+
     def town(self, s: float) -> float:
         """How built-up the roadside is at s, in [0.1, 0.95]."""
         return float(0.52 + 0.43 * np.sin(s / 130.0 + self._town_phase))
+
+
+class Spot(NamedTuple):
+    """A place on the road in camera coordinates (metres) and how the road runs on from there."""
+
+    right: float
+    down: float
+    ahead: float
+    turn: float
+    drop: float
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,12 @@ class Camera:
         )
 
 
+    def pixel(self, right: float, down: float, ahead: float) -> tuple[float, float]:
+        """One camera point to pixels u, v."""
+        scale = self.focal / max(ahead, NEAR)
+        return self.centre_u + right * scale, self.centre_v + down * scale
+
+
 @dataclass(frozen=True)
 class View:
     """A camera standing on the road at distance s, `lateral` metres right of the centre line."""
@@ -90,9 +125,7 @@ class View:
 
     def __post_init__(self) -> None:
         """Take the road's position and slopes under the camera once."""
-        at = np.array(self.s)
-        pose = (self.road.bend(at), self.road.bend(at, 1), self.road.rise(at), self.road.rise(at, 1))
-        object.__setattr__(self, "_pose", tuple(float(value) for value in pose))
+        object.__setattr__(self, "_pose", self.road.course(self.s))
 
     @property
     def heading(self) -> float:
@@ -110,6 +143,30 @@ class View:
         down = EYE_HEIGHT - (self.road.rise(s) + up - rise - pitch * ahead)
         return np.stack(np.broadcast_arrays(right, down, ahead), axis=-1)
 
+    def spot(self, s: float, lateral: float) -> Spot:
+        """What `points` says about one place on the ground, with the road's slopes there."""
+        bend, turn, rise, pitch = self._pose
+        bend_there, turn_there, rise_there, pitch_there = self.road.course(s)
+        ahead = s - self.s
+        return Spot(
+            bend_there + lateral - bend - self.lateral - turn * ahead,
+            EYE_HEIGHT - (rise_there - rise - pitch * ahead),
+            ahead,
+            turn_there - turn,
+            pitch - pitch_there,
+        )
+
+    def sees(self, s: float, lateral: float, size: tuple[float, float, float]) -> bool:
+        """Whether a block of this length, half width and height can show in the picture."""
+        length, half, height = size
+        left, right, top = math.inf, -math.inf, math.inf
+        for end in (s, s + length) if length else (s,):
+            spot = self.spot(max(end, self.s + 0.6), lateral)
+            low, row = self.camera.pixel(spot.right - half, spot.down - height, spot.ahead)
+            high, _ = self.camera.pixel(spot.right + half, 0.0, spot.ahead)
+            left, right, top = min(left, low), max(right, high), min(top, row)
+        return right > 0 and left < self.camera.width and top < self.camera.height
+
     def project(self, s: Floats, lateral: Floats, up: Floats | float = 0.0) -> Floats:
         """Road coordinates to pixels (..., 2)."""
         return self.camera.pixels(self.points(s, lateral, up))
@@ -120,8 +177,8 @@ class Ground:
     """What the visible ground is, row by row of the picture, from `top` (the horizon) down.
 
     depth: (rows,) metres. centre: (rows,) column of the road's centre line. scale: (rows,) pixels
-    a metre. limit: function values (z, v) of the lowest row still free at a distance: whatever
-    stands at z is hidden by a crest below that row.
+    a metre. crest_row at crest_depth: what stands at that distance is hidden below that row by
+    the ground in front. reach: metres to the first crest.
     """
 
     top: int
@@ -130,9 +187,12 @@ class Ground:
     scale: Floats
     crest_depth: Floats
     crest_row: Floats
+    reach: float
 
     def hidden_below(self, depth: float) -> int:
         """The first row in which a crest in front hides what stands at this distance."""
+        if depth < self.reach:
+            return self.top + len(self.depth)
         return int(np.ceil(np.interp(depth, self.crest_depth, self.crest_row))) + 1
 
 
@@ -146,6 +206,8 @@ def ground_rows(view: View) -> Ground:
     # Visible samples are those that reach a new highest row; inverse depth is linear in rows.
     fresh = np.concatenate([[True], row[1:] < row[:-1] - 1e-9])
     seen_row, seen_inverse = row[fresh][::-1], 1.0 / depth[fresh][::-1]
+    # The lowest row is reached at the crest; from there on the road may dip out of sight.
+    reach = float(depth[fresh][-1]) if fresh.all() else float(depth[np.argmin(fresh) - 1])
     top = int(np.clip(np.ceil(row[-1]), 0, camera.height))
     rows = np.arange(top, camera.height) + 0.5
     inverse = np.interp(rows, seen_row, seen_inverse)
@@ -154,4 +216,4 @@ def ground_rows(view: View) -> Ground:
     inverse[below] = (rows[below] - camera.centre_v) / (camera.focal * EYE_HEIGHT)
     row_depth = 1.0 / inverse
     centre = view.project(view.s + row_depth, np.zeros_like(row_depth))[:, 0]
-    return Ground(top, row_depth, centre, camera.focal / row_depth, depth, row)
+    return Ground(top, row_depth, centre, camera.focal / row_depth, depth, row, reach)

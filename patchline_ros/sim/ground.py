@@ -10,7 +10,7 @@ from patchline_ros.sim import labels
 from patchline_ros.sim.camera import Ground, View
 from patchline_ros.sim.light import Light, mix
 from patchline_ros.sim.noise import stream, tiling
-from patchline_ros.sim.painter import SHIFT, Canvas
+from patchline_ros.sim.painter import SHIFT, Canvas, fixed
 from patchline_ros.sim.world import CHUNK, LANE, ROAD_HALF, World
 
 _ACROSS, _ALONG = 12, 8
@@ -18,7 +18,7 @@ _ACROSS, _ALONG = 12, 8
 
 _WIDE, _LONG = 768, 512
 _SPECK = 256
-_SPECK_SCALE = 48
+_SPECK_SCALE = 64
 _MARKS: tuple[tuple[float, float, float], ...] = (
     (-LANE, 9.0, 3.5), (LANE, 9.0, 3.5), (-0.14, 0.0, 0.0), (0.14, 0.0, 0.0),
     (-6.72, 0.0, 0.0), (6.72, 0.0, 0.0),
@@ -35,7 +35,7 @@ class Surface:
         self._world = world
         rng = stream(seed, 50)
         self._levels = self._texture(rng)
-        self._speck = tiling(rng, _SPECK, _SPECK, 8, 3)
+        self._speck = tiling(rng, _SPECK, _SPECK, 4, 2)
         self._clouds = tiling(rng, 256, 1024, 256, 5)
         self._hills = tiling(rng, 1, 2048, 256, 6)[0]
         self.patches = tiling(rng, 512, 512, 64, 4)
@@ -46,7 +46,7 @@ class Surface:
         tone = float(rng.random())
         tracks = sum(np.exp(-(((np.abs(across) - x) / 0.35) ** 2)) for x in (0.9, 2.5, 4.3, 5.9))
         asphalt = np.array(mix((104, 104, 108), (134, 130, 124), tone), np.float32)
-        gain = 0.86 + 0.12 * fine + 0.16 * coarse - 0.07 * np.asarray(tracks)
+        gain = 0.9 + 0.12 * fine + 0.09 * coarse - 0.07 * np.asarray(tracks)
         road = gain[..., None] * asphalt
         stone = np.array(mix((168, 160, 150), (150, 152, 156), tone), np.float32)
         joints = np.minimum(
@@ -80,21 +80,21 @@ class Surface:
         self._terrain(canvas, view, ground, lateral)
         rows = slice(ground.top, camera.height)
         canvas.ids[rows] = (np.arange(ground.top, camera.height) + 1)[:, None]
-        for row, depth in zip(range(ground.top, camera.height), ground.depth, strict=True):
-            canvas.depths[row + 1] = float(depth)
+        canvas.depths[ground.top + 1 : camera.height + 1] = ground.depth.tolist()
         self._classes(canvas.ground_classes[rows], lateral)
         self._markings(canvas, view, ground)
         return lateral
 
     def _sky(self, canvas: Canvas, view: View, light: Light) -> None:
         camera = view.camera
-        height = int(np.clip(camera.centre_v + 0.05 * camera.height, 1, camera.height))
-        rows = (camera.centre_v - np.arange(height) - 0.5) / camera.focal
+        height = int(np.clip(camera.centre_v + 0.05 * camera.height, 2, camera.height))
+        # The sky is smooth: half the resolution does.
+        rows = (camera.centre_v - np.arange(0, height, 2) - 1.0) / camera.focal
         share = np.clip(rows / 0.42, 0, 1)[:, None] ** 0.75
         base = np.array(light.horizon) + (np.array(light.zenith) - np.array(light.horizon)) * share
-        colour = np.repeat(base[:, None].astype(np.float32), camera.width, axis=1)
         # Clouds lie on a plane overhead, so they shrink and flatten towards the horizon.
-        angle = (np.arange(camera.width) - camera.centre_u) / camera.focal + view.heading
+        columns = np.arange(0, camera.width, 2)
+        angle = (columns + 1.0 - camera.centre_u) / camera.focal + view.heading
         lift = np.maximum(rows, 0.0) + 0.12
         map_x = (angle / lift[:, None] * 110 + view.s * 0.2) % 1024
         map_y = np.broadcast_to((60 / lift[:, None]) % 256, map_x.shape)
@@ -102,16 +102,21 @@ class Surface:
             self._clouds, map_x.astype(np.float32), map_y.astype(np.float32),
             cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP,
         )  # fmt: skip
-        cover = np.clip((cloud - 0.46) * 3.2, 0, 0.9)
-        cover *= np.clip(rows * 8 + 0.25, 0, 1)[:, None].astype(np.float32)
         veil = 1 - 0.75 * max(light.fog, light.snow, 0.4 * light.wet)
+        fade = (veil * np.clip(rows * 8 + 0.25, 0, 1)).astype(np.float32)
+        cover = np.clip((cloud - 0.46) * 3.2, 0, 0.9) * fade[:, None]
         white = mix((250, 250, 250), mix(light.horizon, light.zenith, 0.35), 1 - light.sunny)
         white = mix(white, (34, 34, 48), light.night)
-        edge = cv2.GaussianBlur(cloud, (0, 0), 4) - cloud
-        colour += (cover * veil)[..., None] * (np.array(white, np.float32) - colour)
-        colour += np.clip(edge * 60, -20, 20)[..., None] * (1 - light.night)
-        canvas.colour[:height, :, :3] = np.clip(colour, 0, 255)
-        canvas.colour[:height, :, 3] = 255
+        # The lower edge of a cloud is in its own shade.
+        edge = np.clip((cv2.GaussianBlur(cloud, (0, 0), 2) - cloud) * 60, -20, 20)
+        edge *= 1 - light.night
+        sky = np.empty((*cloud.shape, 4), np.float32)
+        for channel in range(3):
+            level = base[:, channel : channel + 1].astype(np.float32)
+            sky[:, :, channel] = level + cover * (white[channel] - level) + edge
+        sky[:, :, 3] = 255
+        small = cv2.add(sky, 0.0, dtype=cv2.CV_8U)
+        canvas.colour[:height] = cv2.resize(small, (camera.width, height))
 
     def _far_hills(self, canvas: Canvas, view: View, ground: Ground, light: Light) -> None:
         """Wooded hills at the horizon that hide where the painted world ends."""
@@ -137,7 +142,7 @@ class Surface:
         map_x = lateral * _ACROSS + (_WIDE / 2 - 0.5)
         depth = ground.depth
         pixel = view.camera.focal / 400
-        bounds = (0.0, 16.0 * pixel, 45.0 * pixel, 1e9)
+        bounds = (0.0, 18.0 * pixel, 45.0 * pixel, 1e9)
         for level, texture in enumerate(self._levels):
             rows = np.flatnonzero((depth >= bounds[level]) & (depth < bounds[level + 1]))
             if len(rows) == 0:
@@ -169,7 +174,7 @@ class Surface:
             self._speck, lateral[part] * _SPECK_SCALE, map_y, cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_WRAP,
         )  # fmt: skip
-        fade = (0.5 * np.clip(1 - depth * 400 / view.camera.focal / 16, 0, 1)).astype(np.float32)
+        fade = (0.5 * np.clip(1 - depth * 400 / view.camera.focal / 18, 0, 1)).astype(np.float32)
         gain = 1 + (speck - 0.5) * fade[:, None]
         return cv2.multiply(picture, cv2.merge([gain] * 3), dtype=cv2.CV_8U)
 
@@ -180,75 +185,66 @@ class Surface:
         classes[np.abs(lateral) < ROAD_HALF] = labels.ROAD
 
     def _markings(self, canvas: Canvas, view: View, ground: Ground) -> None:
-        _kerbs(canvas, view)
-        quads = []
+        _kerbs(canvas, view, ground.reach)
+        shapes: list[NDArray[np.float64]] = []
         for lateral, period, dash in _MARKS:
-            width = 0.075 if period else 0.06
-            quads.append(_line(view, lateral, width, period, dash))
-        for number in range(int(view.s // CHUNK), int((view.s + 90) // CHUNK) + 1):
+            if period:
+                shapes += list(_dashes(view, lateral, period, dash, ground.reach))
+            else:
+                shapes.append(_strip(view, lateral - 0.06, lateral + 0.06, ground.reach))
+        for number in range(int(view.s // CHUNK), int((view.s + ground.reach) // CHUNK) + 1):
             start = self._world.zebra(number)
             if start is not None and start > view.s + 1.2:
-                quads.append(_zebra(view, start))
+                shapes += list(_zebra(view, start))
         paint = np.zeros(canvas.ids.shape, np.uint8)
-        for corners in quads:
-            # Beyond a crest the road is hidden, and so are its markings.
-            rows = corners[..., 1].max(axis=1)
-            depth_row = corners[..., 2].mean(axis=1)
-            limit = np.interp(depth_row, ground.crest_depth, ground.crest_row)
-            for quad in corners[rows < limit + 3 + 0.1 * rows]:
-                fixed = np.rint(np.clip(quad[:, :2], -30000, 30000) * (1 << SHIFT))
-                corner = fixed.astype(np.int32)
-                cv2.fillConvexPoly(paint, corner, 255, cv2.LINE_AA, SHIFT)
-        rows = slice(ground.top, None)
-        canvas.ground_classes[rows][paint[rows] > 127] = labels.LANE_MARKING
-        worn = np.minimum(paint[rows], 215).astype(np.float32)[..., None] / 255
-        under = canvas.colour[rows, :, :3]
-        under[:] = under + worn * (np.array((232, 230, 222), np.float32) - under)
+        for shape in shapes:
+            cv2.fillPoly(paint, [fixed(shape)], 255, cv2.LINE_AA, SHIFT)
+        paint = paint[ground.top :]
+        canvas.ground_classes[ground.top :][paint > 127] = labels.LANE_MARKING
+        worn = cv2.multiply(paint, 215 / 255)
+        under = canvas.colour[ground.top :]
+        under[:] = cv2.add(
+            cv2.multiply(under, cv2.merge([255 - worn] * 4), scale=1 / 255),
+            cv2.merge([cv2.multiply(worn, level / 255) for level in (232, 230, 222, 0)]),
+        )
 
 
-def _kerbs(canvas: Canvas, view: View) -> None:
+def _kerbs(canvas: Canvas, view: View, reach: float) -> None:
     for side in (-1, 1):
         for inner, outer, colour in ((0.0, 0.08, (92, 90, 88)), (0.06, 0.26, (188, 184, 176))):
-            strip = _strip(view, side * (ROAD_HALF + inner), side * (ROAD_HALF + outer))
-            canvas.polygon(strip, colour)
+            edges = (side * (ROAD_HALF + inner), side * (ROAD_HALF + outer))
+            canvas.polygon(_strip(view, *edges, reach), colour)
 
 
-def _strip(view: View, first: float, second: float, far: float = 90.0) -> NDArray[np.float64]:
-    depth = np.geomspace(1.2, far, 40)
-    one = view.project(view.s + depth, np.full_like(depth, first))
-    two = view.project(view.s + depth, np.full_like(depth, second))
-    return np.concatenate([one, two[::-1]])
+def _strip(view: View, first: float, second: float, reach: float) -> NDArray[np.float64]:
+    """The band between two lateral positions, in pixels (n, 2)."""
+    s = view.s + np.geomspace(1.2, min(reach, 110.0), 32)
+    edges = view.project(np.stack([s, s]), np.array([[first], [second]]))
+    return np.concatenate([edges[0], edges[1][::-1]])
 
 
 def _quads(
     view: View, start: NDArray[np.float64], end: NDArray[np.float64], low: NDArray[np.float64],
-    high: NDArray[np.float64],
+    width: float,
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Rectangles on the road to (n, 4, 3): pixels u, v and metres ahead."""
+    """Rectangles on the road to pixels (n, 4, 2)."""
     s = np.stack([start, end, end, start], axis=1)
-    lateral = np.stack([low, low, high, high], axis=1)
-    points = view.points(s, lateral)
-    return np.concatenate([view.camera.pixels(points), points[..., 2:]], axis=-1)
+    return view.project(s, np.stack([low, low, low + width, low + width], axis=1))
 
 
-def _line(
-    view: View, lateral: float, half: float, period: float, dash: float
+def _dashes(
+    view: View, lateral: float, period: float, dash: float, reach: float
 ) -> NDArray[np.float64]:
-    if period:
-        first = int(view.s // period)
-        start = (first + np.arange(int(100 / period) + 1)) * period
-        end = start + dash
-        start = np.maximum(start, view.s + 1.2)
-        keep = end > start + 0.1
-        start, end = start[keep], end[keep]
-    else:
-        edge = view.s + np.geomspace(1.2, 110.0, 36)
-        start, end = edge[:-1], edge[1:]
-    low = np.full_like(start, lateral - half)
-    return _quads(view, start, end, low, low + 2 * half)
+    count = int(min(reach, 110.0) / period) + 1
+    start = (int(view.s // period) + np.arange(count)) * period
+    end = np.minimum(start + dash, view.s + reach)
+    start = np.maximum(start, view.s + 1.2)
+    keep = end > start + 0.1
+    start, end = start[keep], end[keep]
+    return _quads(view, start, end, np.full_like(start, lateral - 0.075), 0.15)
 
 
 def _zebra(view: View, start: float) -> NDArray[np.float64]:
     low = np.arange(-ROAD_HALF + 0.6, ROAD_HALF - 0.8, 1.0)
     near = np.full_like(low, start)
-    return _quads(view, near, near + 3.2, low, low + 0.5)
+    return _quads(view, near, near + 3.2, low, 0.5)

@@ -14,6 +14,7 @@ SHIFT = 4
 
 Colour: TypeAlias = tuple[float, float, float]
 Picture: TypeAlias = NDArray[np.uint8]
+Corners: TypeAlias = NDArray[np.float64] | list[tuple[float, float]]
 
 
 @dataclass
@@ -28,13 +29,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Glow:
-    """A lamp in the picture: centre and radius in pixels, colour, distance in metres."""
+    """A lamp in the picture: centre and radius in pixels, colour, metres away, street lamp or not."""
 
     u: float
     v: float
     radius: float
     colour: Colour
     depth: float
+    street: bool = False
 
 
 class Canvas:
@@ -57,7 +59,7 @@ class Canvas:
 
     def limit(self, rows: int) -> None:
         """Paint only above this row from now on (a crest hides the rest)."""
-        self._rows = int(np.clip(rows, 0, self.colour.shape[0]))
+        self._rows = min(max(rows, 0), self.colour.shape[0])
 
     def new_thing(self, class_id: int, depth: float) -> int:
         """Registers a thing and returns its id."""
@@ -66,21 +68,22 @@ class Canvas:
         return len(self.classes) - 1
 
     def polygon(
-        self, points: NDArray[np.float64], colour: Colour, identity: int = 0, shine: float = 0.0
+        self, points: Corners, colour: Colour, identity: int = 0, shine: float = 0.0
     ) -> None:
         """Fills an anti-aliased polygon (n, 2); with an identity also marks whose it is."""
         if self._rows == 0:
             return
-        corners = np.rint(np.clip(points, -30000, 30000) * (1 << SHIFT)).astype(np.int32)
+        corners = fixed(points)
         cv2.fillPoly(
             self.colour[: self._rows], [corners], (*colour, shine), cv2.LINE_AA, shift=SHIFT
         )
         if identity:
-            self.mark(corners, identity)
+            cv2.fillPoly(self.ids[: self._rows], [corners], identity, cv2.LINE_8, shift=SHIFT)
 
-    def mark(self, corners: NDArray[np.int32], identity: int) -> None:
-        """Marks a polygon given in 1/16 px as belonging to a thing."""
+    def mark(self, points: Corners, identity: int) -> None:
+        """Marks a polygon (n, 2) as belonging to a thing without painting it."""
         if self._rows:
+            corners = fixed(points)
             cv2.fillPoly(self.ids[: self._rows], [corners], identity, cv2.LINE_8, shift=SHIFT)
 
     def _window(
@@ -140,7 +143,8 @@ class Canvas:
         under = self.colour[top:bottom, left:right]
         alpha = picture[:, :, 3].copy()
         cover = cv2.merge([255 - alpha] * 4)
-        picture = cv2.multiply(picture, (gain, gain, gain, shine / 255))
+        picture = cv2.convertScaleAbs(picture, alpha=gain)
+        picture[:, :, 3] = cv2.multiply(alpha, shine / 255) if shine else 0
         under[:] = cv2.add(cv2.multiply(under, cover, scale=1 / 255), picture)
         self.ids[top:bottom, left:right][alpha > 127] = identity
 
@@ -176,6 +180,11 @@ class Canvas:
         patch = self.ids[top : max(int(extent[3]) + 2, 0), left : max(int(extent[2]) + 2, 0)]
         target.painted = int(np.count_nonzero(patch == identity))
         self.targets.append(target)
+
+
+def fixed(points: Corners) -> NDArray[np.int32]:
+    """Pixels (n, 2) to the 1/16 px that OpenCV takes."""
+    return np.rint(np.array(points) * (1 << SHIFT)).astype(np.int32)
 
 
 def pyramid(picture: Picture, levels: int = 6) -> list[Picture]:

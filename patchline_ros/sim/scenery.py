@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from patchline_ros.sim import labels
 from patchline_ros.sim.camera import View
 from patchline_ros.sim.light import Light, gained, mix
-from patchline_ros.sim.painter import SHIFT, Canvas, Glow
+from patchline_ros.sim.painter import SHIFT, Canvas, Corners, Glow, Picture, fixed
 from patchline_ros.sim.signs import sign_faces
 from patchline_ros.sim.textures import (
     BAY,
@@ -18,16 +20,19 @@ from patchline_ros.sim.textures import (
     PEOPLE,
     STRIDES,
     TREES,
+    WALLS,
     bush,
     person,
     tree,
     wall,
 )
+from patchline_ros.sim.vehicles import shadow_under
 from patchline_ros.sim.world import Kind, Thing
 from patchline_ros.tasks import IGNORE
 
 _ROOFS = ((146, 74, 56), (92, 88, 92), (120, 84, 66), (70, 74, 84))
 _SNOW = (232, 237, 244)
+_ROUND = [(math.cos(k * math.pi / 5), math.sin(k * math.pi / 5)) for k in range(10)]
 _SLICES = 6
 """A wall that runs along the road is cut into so many pieces of equal depth."""
 
@@ -50,10 +55,10 @@ def paint_scenery(canvas: Canvas, view: View, thing: Thing, light: Light, index:
 
 def _foot(view: View, thing: Thing) -> tuple[float, float, float, float]:
     """Pixel u, v of a thing's foot, its depth and pixels a metre."""
-    point = view.points(np.array(thing.s), np.array(thing.lateral))
-    u, v = view.camera.pixels(point)
-    depth = max(float(point[2]), 0.6)
-    return float(u), float(v), depth, view.camera.focal / depth
+    spot = view.spot(thing.s, thing.lateral)
+    depth = max(spot.ahead, 0.6)
+    u, v = view.camera.pixel(spot.right, spot.down, depth)
+    return u, v, depth, view.camera.focal / depth
 
 
 def _box(view: View, thing: Thing) -> tuple[tuple[float, float, float, float], float]:
@@ -94,14 +99,19 @@ def _lamp(canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
     canvas.polygon(_bar((u + arm * 0.8, head[1]), head, max(0.09 * scale, 0.5)), bulb, identity,
                    255.0 * (light.night > 0))  # fmt: skip
     if light.night > 0:
-        canvas.glows.append(Glow(u + arm, head[1], 0.9 * scale, (255, 214, 140), depth))
+        canvas.glows.append(Glow(u + arm, head[1], 0.9 * scale, (255, 214, 140), depth, True))
 
 
-def _bar(start: tuple[float, float], end: tuple[float, float], half: float) -> Points:
-    first, second = np.array(start), np.array(end)
-    along = second - first
-    normal = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6) * half
-    return np.array([first + normal, second + normal, second - normal, first - normal])
+def _bar(start: tuple[float, float], end: tuple[float, float], half: float) -> list[tuple[float, float]]:
+    along = (end[0] - start[0], end[1] - start[1])
+    share = half / max(math.hypot(*along), 1e-6)
+    du, dv = -along[1] * share, along[0] * share
+    return [
+        (start[0] + du, start[1] + dv),
+        (end[0] + du, end[1] + dv),
+        (end[0] - du, end[1] - dv),
+        (start[0] - du, start[1] - dv),
+    ]
 
 
 def _sign(canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
@@ -127,56 +137,45 @@ def paint_post(canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
 def _building(canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
     side = float(np.sign(thing.lateral))
     start = max(thing.s, view.s + 0.8)
-    ends = np.linspace(start, thing.s + thing.length, _SLICES + 1)
     # Walls are straight: only their ends follow the road.
-    corners = np.array([start, thing.s + thing.length])
-    inner = view.points(corners, np.full(2, thing.lateral))
-    share = (ends - start) / max(ends[-1] - start, 1e-6)
-    foot = inner[0] + share[:, None] * (inner[1] - inner[0])
+    spots = [view.spot(s, thing.lateral) for s in (start, thing.s + thing.length)]
+    ends = np.array([spot[:3] for spot in spots])
+    pieces = _SLICES if ends[0, 2] < 40 else _SLICES // 3
+    foot = ends[0] + np.linspace(0, 1, pieces + 1)[:, None] * (ends[1] - ends[0])
     outer = foot[0] + np.array([side * thing.width, 0.0, 0.0])
-    rise = np.array([0.0, -thing.height, 0.0])
+    line = np.concatenate([[outer], foot])
+    # Pixels of the wall's lower and upper edge: the outer corner, then along the road.
+    low, high = view.camera.pixels(np.stack([line, line - np.array([0.0, thing.height, 0.0])]))
     floors = round(thing.height / FLOOR)
     night = light.night > 0
-    camera = view.camera
 
-    flank_gain = thing.shade * light.face(-side, 0, 0.0)
-    front_gain = thing.shade * light.face(0, 0, 1)
     if thing.s > view.s + 0.8:
-        bays = max(2, round(thing.width / BAY))
-        left, right = (foot[0], outer) if side > 0 else (outer, foot[0])
-        quad = camera.pixels(np.array([left + rise, right + rise, right, left]))
-        identity = canvas.new_thing(labels.BUILDING, float(foot[0, 2]))
-        _wall(canvas, wall(thing.variant % 40, bays, floors, night), quad, identity, front_gain)
-    bays = max(2, round(thing.length / BAY))
-    levels = wall(thing.variant % 40, bays, floors, night)
-    cut = (start - thing.s) / thing.length
-    if cut > 0.02:
-        # The part behind the camera is cut off the picture too.
-        keep = [level[:, : max(2, round(level.shape[1] * (1 - cut)))] for level in levels]
-        skip = [level[:, min(round(level.shape[1] * cut), level.shape[1] - 2) :] for level in levels]
-        levels = keep if side > 0 else skip
-    near, far = foot[0], foot[-1]
-    left, right = (far, near) if side > 0 else (near, far)
-    quad = camera.pixels(np.array([left + rise, right + rise, right, left]))
-    if abs(quad[1, 0] - quad[0, 0]) > 0.3 and (quad[1, 0] - quad[0, 0]) > 0:
-        _wall(canvas, levels, quad, 0, flank_gain)
-        for one, two in zip(foot[:-1][::-1], foot[1:][::-1], strict=True):
-            identity = canvas.new_thing(labels.BUILDING, float(one[2]))
-            piece = camera.pixels(np.array([one + rise, two + rise, two, one]))
-            _mark(canvas, piece, identity)
+        first, second = (1, 0) if side > 0 else (0, 1)
+        quad = np.array([high[first], high[second], low[second], low[first]])
+        levels = wall(thing.variant % WALLS, max(2, round(thing.width / BAY)), floors, night)
+        canvas.facade(levels, quad, thing.shade * light.face(0, 0, 1))
+        canvas.mark(quad, canvas.new_thing(labels.BUILDING, float(foot[0, 2])))
+    first, second = (-1, 1) if side > 0 else (1, -1)
+    quad = np.array([high[first], high[second], low[second], low[first]])
+    if quad[1, 0] - quad[0, 0] > 0.3:
+        levels = wall(thing.variant % WALLS, max(2, round(thing.length / BAY)), floors, night)
+        hidden = (start - thing.s) / thing.length
+        canvas.facade(_cut(levels, hidden, side), quad, thing.shade * light.face(-side, 0, 0.0))
+        for k in range(pieces, 0, -1):
+            identity = canvas.new_thing(labels.BUILDING, float(foot[k - 1, 2]))
+            canvas.mark(np.array([high[k], high[k + 1], low[k + 1], low[k]]), identity)
     _roof(canvas, view, thing, light, foot, outer)
 
 
-def _wall(
-    canvas: Canvas, levels: list[NDArray[np.uint8]], quad: Points, identity: int, gain: float
-) -> None:
-    canvas.facade(levels, quad, gain)
-    if identity:
-        _mark(canvas, quad, identity)
-
-
-def _mark(canvas: Canvas, quad: Points, identity: int) -> None:
-    canvas.mark(np.rint(np.clip(quad, -30000, 30000) * (1 << SHIFT)).astype(np.int32), identity)
+def _cut(levels: list[Picture], hidden: float, side: float) -> list[Picture]:
+    """A wall's pictures without the share of its length that lies behind the camera."""
+    if hidden < 0.02:
+        return levels
+    out = []
+    for level in levels:
+        edge = min(round(level.shape[1] * hidden), level.shape[1] - 2)
+        out.append(level[:, : level.shape[1] - edge] if side > 0 else level[:, edge:])
+    return out
 
 
 def _roof(
@@ -214,53 +213,57 @@ def _roof(
     )
 
 
-def shadow_on_ground(view: View, thing: Thing, light: Light) -> Points | None:
+def shadow_on_ground(view: View, thing: Thing, light: Light) -> Corners | None:
     """Where the sun's shadow of a tall thing falls on the ground, in pixels, or None."""
     reach = thing.height / (light.height + 0.35)
     across, along = -light.side * reach * 0.8, -light.ahead * reach * 0.8
     if thing.kind in (Kind.TREE, Kind.BUSH):
-        angle = np.arange(12) * (2 * np.pi / 12)
         radius = thing.width * 0.42
-        wobble = 1 + 0.18 * np.sin(angle * 3 + thing.variant)
         centre = 0.62 if thing.kind is Kind.TREE else 0.2
-        lateral = thing.lateral + across * centre + radius * np.cos(angle) * wobble
-        s = thing.s + along * centre + radius * (1 + 0.5 * abs(along) / reach) * np.sin(angle)
+        stretch = 1 + 0.5 * abs(along) / reach
+        corners = [
+            (
+                across * centre + radius * x * (1 + 0.18 * math.sin(2 * k + thing.variant)),
+                along * centre + radius * y * stretch,
+            )
+            for k, (x, y) in enumerate(_ROUND)
+        ]
     elif thing.kind is Kind.BUILDING:
         if across * thing.lateral > 0:
             return None
-        end = thing.s + thing.length
-        lateral = thing.lateral + np.array([0.0, across, across, 0.0])
-        s = np.array([thing.s, thing.s + along, end + along, end])
+        end = thing.length
+        corners = [(0.0, 0.0), (across, along), (across, end + along), (0.0, end)]
     else:
         half = 0.25 if thing.kind is Kind.PERSON else 0.05
-        lateral = thing.lateral + np.array([-half, across - half, across + half, half])
-        s = thing.s + np.array([0.0, along, along, 0.0])
-    return view.project(np.maximum(s, view.s + 0.8), lateral)
+        corners = [(-half, 0.0), (across - half, along), (across + half, along), (half, 0.0)]
+    spot = view.spot(thing.s, thing.lateral)
+    low = 0.8 - spot.ahead
+    return [
+        view.camera.pixel(
+            spot.right + x + z * spot.turn, spot.down + z * spot.drop, spot.ahead + max(z, low)
+        )
+        for x, z in corners
+    ]
 
 
 def paint_shadows(
-    canvas: Canvas, view: View, things: list[Thing], light: Light, under: list[Points]
+    canvas: Canvas, view: View, things: list[Thing], light: Light, top: int
 ) -> None:
     """Darkens the painted ground by sun shadows and by the dark patches under vehicles."""
     mask = np.zeros(canvas.ids.shape, np.uint8)
-    if light.sunny > 0.08:
-        for thing in things:
-            if thing.kind in (Kind.CAR, Kind.TRUCK) or thing.s > view.s + 90:
-                continue
+    for thing in things:
+        if thing.kind in (Kind.CAR, Kind.TRUCK):
+            _fill(mask, shadow_under(view, thing), 150.0)
+        elif light.sunny > 0.08 and thing.s < view.s + 60:
             points = shadow_on_ground(view, thing, light)
             if points is not None:
                 _fill(mask, points, 105.0 * light.sunny)
-    for points in under:
-        _fill(mask, points, 150.0)
-    blur = 1.2 * view.camera.width / 480
-    mask = cv2.GaussianBlur(mask, (0, 0), blur)
-    mask[(canvas.ids == 0) | (canvas.ids >= canvas.first_object)] = 0
-    cv2.multiply(
-        canvas.colour, cv2.merge([255 - mask] * 3 + [np.full_like(mask, 255)]),
-        dst=canvas.colour, scale=1 / 255,
-    )  # fmt: skip
+    mask = mask[top:]
+    mask = cv2.GaussianBlur(mask, (0, 0), 1.2 * view.camera.width / 480)
+    kept = cv2.merge([255 - mask] * 3 + [np.full_like(mask, 255)])
+    below = canvas.colour[top:]
+    cv2.multiply(below, kept, dst=below, scale=1 / 255)
 
 
-def _fill(mask: NDArray[np.uint8], points: Points, value: float) -> None:
-    corners = np.rint(np.clip(points, -30000, 30000) * (1 << SHIFT)).astype(np.int32)
-    cv2.fillPoly(mask, [corners], value, cv2.LINE_AA, shift=SHIFT)
+def _fill(mask: NDArray[np.uint8], points: Corners, value: float) -> None:
+    cv2.fillPoly(mask, [fixed(points)], value, cv2.LINE_AA, shift=SHIFT)

@@ -14,7 +14,7 @@ from patchline_ros.sim.noise import stream
 from patchline_ros.sim.painter import Canvas
 from patchline_ros.sim.scenery import paint_post, paint_scenery, paint_shadows
 from patchline_ros.sim.signs import sign_faces
-from patchline_ros.sim.vehicles import paint_vehicle, shadow_of
+from patchline_ros.sim.vehicles import paint_vehicle
 from patchline_ros.sim.weather import Scene, develop
 from patchline_ros.sim.world import EGO_LANE, STEP, Kind, Thing, World
 from patchline_ros.tasks import IGNORE, Frame, Sample, Task
@@ -90,10 +90,12 @@ class RoadSimulator:
         self, view: View, things: list[Thing], light: Light, index: int, zoom: float
     ) -> Scene:
         canvas = Canvas(view.camera.height, view.camera.width)
+        near = [thing for thing in things if thing.s < view.s + 80]
+        things = [thing for thing in things if view.sees(thing.s, thing.lateral, thing.block)]
         ground = ground_rows(view)
         lateral = self._surface.paint(canvas, view, ground, light)
-        under = [shadow_of(view, thing) for thing in things if thing.kind in _VEHICLES]
-        paint_shadows(canvas, view, things, light, under)
+        if len(lateral):
+            paint_shadows(canvas, view, near, light, ground.top)
         for thing in things:
             canvas.limit(ground.hidden_below(thing.s - view.s))
             if thing.kind in _VEHICLES:

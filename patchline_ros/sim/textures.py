@@ -13,7 +13,7 @@ from patchline_ros.sim.painter import Colour, Picture, pyramid
 
 TREES = 9
 BUSHES = 4
-WALLS = 10
+WALLS = 12
 PEOPLE = 14
 STRIDES = 6
 BAY = 2.6
@@ -97,7 +97,7 @@ def _snowed(picture: Picture) -> Picture:
 
 _PLASTER: tuple[Colour, ...] = (
     (196, 178, 150), (170, 102, 80), (188, 188, 184), (214, 204, 180), (140, 148, 158),
-    (202, 170, 124), (152, 86, 70), (222, 216, 206), (126, 118, 108), (178, 152, 132),
+    (202, 170, 124), (152, 86, 70), (222, 216, 206), (126, 118, 108), (178, 152, 132), (186, 128, 96), (160, 170, 160),
 )  # fmt: skip
 
 
@@ -107,9 +107,9 @@ def wall(variant: int, bays: int, floors: int, night: bool) -> list[Picture]:
     rng = stream(42, variant, bays, floors)
     scale = _WALL_SCALE
     height, width = int(floors * FLOOR * scale), int(bays * BAY * scale)
-    base = _PLASTER[variant % WALLS]
+    base = _PLASTER[variant]
     noise = tiling(rng, height, width, 32)
-    courses = (np.arange(height) // 5 % 2)[:, None] * 0.05 if variant % WALLS in (1, 6) else 0.0
+    courses = (np.arange(height) // 5 % 2)[:, None] * 0.05 if variant in (1, 6, 10) else 0.0
     gain = (0.9 + 0.16 * noise - courses)[:, :, None]
     colour = np.clip(gain * np.array(base, np.float32), 0, 255).astype(np.uint8)
     picture = np.dstack([colour, np.zeros((height, width), np.uint8)])

@@ -23,6 +23,9 @@ SIGN_SPACING = 12.0
 SIGN_NEAREST = 19.0
 """The sign camera turns to the next sign when the last one is nearer than this (metres)."""
 
+_LANES = ((-1.5 * LANE, -0.95, 31.0), (-0.5 * LANE, -1.25, 37.0), (1.5 * LANE, 0.8, 25.0))
+"""Trains of vehicles: metres right of the centre, metres a frame, metres between two of them."""
+
 ZEBRA_CHUNKS = 6
 LEAD_PERIOD = 170
 ORIGIN = 1 << 20
@@ -61,6 +64,12 @@ class Thing:
     pace: tuple[float, float] = (0.0, 0.0)
     shade: float = 1.0
 
+    @property
+    def block(self) -> tuple[float, float, float]:
+        """Length, half width and height that hold everything that is painted for the thing."""
+        half = self.width if self.kind in (Kind.BUILDING, Kind.LAMP) else 0.6 * self.width
+        return self.length, half, self.height + 0.5 * self.width
+
 
 def _order(thing: Thing) -> float:
     # A wall along the road stands behind whatever is beside it on the pavement.
@@ -76,6 +85,8 @@ class World:
         rng = stream(seed, 10)
         self.pavement = {side: 1.8 + 1.6 * float(rng.random()) for side in (-1, 1)}
         self._chunk = lru_cache(maxsize=64)(self._make_chunk)
+        self.sign = lru_cache(maxsize=64)(self._make_sign)
+        self._convoy = lru_cache(maxsize=64)(self._make_convoy)
 
     def things(self, index: int) -> list[Thing]:
         """Everything in front of the camera at this frame, farthest first."""
@@ -89,7 +100,7 @@ class World:
         ahead = [t for t in found if start - t.length + 1.5 < t.s < start + FAR]
         return sorted(ahead, key=_order, reverse=True)
 
-    def sign(self, number: int) -> Thing:
+    def _make_sign(self, number: int) -> Thing:
         """The number-th sign of the drive; each block of them holds every class once."""
         count = len(SIGN_CLASSES)
         order = stream(self._seed, 11, number // count).permutation(count)
@@ -241,15 +252,22 @@ class World:
     def _traffic(self, index: int) -> list[Thing]:
         """Vehicles: each lane is a train of them that moves at a speed of its own."""
         found = [self._lead(index)]
-        lanes = ((-1.5 * LANE, -0.95, 31.0), (-0.5 * LANE, -1.25, 37.0), (1.5 * LANE, 0.8, 25.0))
-        for lane, (lateral, pace, spacing) in enumerate(lanes):
+        for lane, (_, pace, spacing) in enumerate(_LANES):
             start = index * (STEP - pace)
             for number in range(int((start - 15) // spacing), int((start + FAR) // spacing) + 1):
-                rng = stream(self._seed, 20 + lane, number + ORIGIN)
-                if rng.random() < 0.72:
-                    place = number * spacing + (spacing - 13) * float(rng.random())
-                    found.append(self._vehicle(rng, place + pace * index, lateral, pace < 0))
+                vehicle = self._convoy(lane, number)
+                if vehicle is not None:
+                    found.append(replace(vehicle, s=vehicle.s + vehicle.pace[0] * index))
         return found
+
+    def _make_convoy(self, lane: int, number: int) -> Thing | None:
+        """The number-th vehicle of a lane as it stands at frame 0, or a gap."""
+        lateral, pace, spacing = _LANES[lane]
+        rng = stream(self._seed, 20 + lane, number + ORIGIN)
+        if rng.random() > 0.72:
+            return None
+        place = number * spacing + (spacing - 13) * float(rng.random())
+        return replace(self._vehicle(rng, place, lateral, pace < 0), pace=(pace, 0.0))
 
     def _lead(self, index: int) -> Thing:
         """The vehicle in front: comes near, stays a while, and drives off before the next."""
