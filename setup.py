@@ -1,0 +1,63 @@
+"""Makes the part of patchline_ros that needs no ROS installable with pip.
+
+With ROS, colcon builds the package with CMakeLists.txt and does not read this file.
+"""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+SHARE = Path("share", "patchline_ros")
+
+
+def manifest(tag: str) -> str:
+    """Text of an element of package.xml, the one place that states it."""
+    text = ElementTree.parse(ROOT / "package.xml").findtext(tag, default="")
+    return " ".join(text.split())
+
+
+def shared_files() -> list[tuple[str, list[str]]]:
+    """The share folder of the ROS package, so that it lies below the prefix here too."""
+    files: dict[str, list[str]] = {
+        "share/ament_index/resource_index/packages": ["resource/patchline_ros"],
+        SHARE.as_posix(): ["package.xml"],
+    }
+    for folder in ("config", "launch", "resource"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                relative = path.relative_to(ROOT)
+                files.setdefault((SHARE / relative.parent).as_posix(), []).append(str(relative))
+    return list(files.items())
+
+
+setup(
+    name=manifest("name"),
+    version=manifest("version"),
+    description=manifest("description"),
+    license=manifest("license"),
+    python_requires=">=3.10",
+    packages=find_packages(include=["patchline_ros", "patchline_ros.*"]),
+    data_files=shared_files(),
+    entry_points={"console_scripts": ["patchline = patchline_ros.cli:app"]},
+    install_requires=[
+        "ImageHash>=4.3",
+        "jinja2>=3.1",
+        "matplotlib>=3.10",
+        "numpy>=2,<3",
+        "opencv-python-headless>=4.10",
+        "pillow>=10",
+        "pycocotools>=2.0.8",
+        "pydantic>=2",
+        "rich>=13",
+        "rosbags>=0.11",
+        "safetensors>=0.4",
+        "scipy>=1.14",
+        "torch>=2.6",
+        "torchmetrics>=1.5",
+        "torchvision>=0.21",
+        "typer>=0.12",
+        "typing_extensions>=4.10",
+    ],
+)

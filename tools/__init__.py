@@ -1,0 +1,1 @@
+"""Sets up and checks a checkout; no part of the installed package."""
