@@ -1,0 +1,147 @@
+"""`patchline`: the commands of the package. Only what is called is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from patchline_ros import __version__
+
+USER_ERROR = 2
+FAILURE = 1
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="patchline",
+    help="Perception that notices when the world has changed, and adapts on the car.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def patchline(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Perception that notices when the world has changed, and adapts on the car."""
+    if version:
+        typer.echo(f"patchline {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recorded drive instead of the simulated road: a folder (CamVid's layout or "
+            "plain pictures), a video, or a ROS bag. Frames that the bundle was trained on are "
+            "left out."
+        ),
+    ] = None,
+    then: Annotated[
+        Path | None,
+        typer.Option(
+            help="The recording after the change. Without it the second half of --frames is "
+            "played as if in --condition."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of class maps for the recording after the change, where it has none of "
+            "its own."
+        ),
+    ] = None,
+    signs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of sign pictures in GTSRB's layout, to go with --frames.",
+            show_default="the folder gtsrb beside that of --frames",
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Models to start from.",
+            show_default="the shipped ones for the simulated road, bundles/camvid for --frames",
+        ),
+    ] = None,
+    condition: Annotated[str, typer.Option(help="night, fog, rain or snow.")] = "night",
+    rate: Annotated[float, typer.Option(help="Frames a second.")] = 6.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="New or empty folder for the report.",
+            show_default="runs/demo-DATE-TIME",
+        ),
+    ] = None,
+) -> None:
+    """Drive through a change of conditions, adapt, and write a report.
+
+    Starts the whole ROS graph as separate processes and stops it again.
+    """
+    _require_ros()
+    from rich.console import Console
+
+    from patchline_ros.demo.places import bundle_folder, share_folder
+    from patchline_ros.demo.planning import DemoOptions
+    from patchline_ros.demo.run import DemoFailedError, ProcessDiedError, run_demo
+
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        share = share_folder()
+        options = DemoOptions(
+            out=out or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S"),
+            bundle=bundle or bundle_folder(share, recorded=frames is not None),
+            frames=frames,
+            then=then,
+            labels=labels,
+            signs=signs,
+            condition=condition,
+            rate_hz=rate,
+            seed=seed,
+        )
+        run_demo(options, share, console)
+    except (ValueError, ModuleNotFoundError) as error:
+        _fail(str(error), USER_ERROR)
+    except (DemoFailedError, ProcessDiedError) as error:
+        _fail(str(error), FAILURE)
+    except KeyboardInterrupt:
+        _fail("interrupted; every process was stopped", INTERRUPTED)
+
+
+def _require_ros() -> None:
+    """End with a sentence when ROS 2 or the built messages are not there."""
+    if importlib.util.find_spec("rclpy") is None:
+        _fail(
+            "the demo needs ROS 2: call ./patchline demo in a checkout, which sets it up, or "
+            "source the setup file of your ROS 2",
+            USER_ERROR,
+        )
+    if importlib.util.find_spec("patchline_ros.msg") is None:
+        _fail(
+            "the messages of patchline_ros are not built or not sourced: call ./patchline demo in "
+            "a checkout, or colcon build and source install/setup.bash",
+            USER_ERROR,
+        )
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM ends the demo as Ctrl-C does: with every process stopped."""
+    raise KeyboardInterrupt
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    print(f"patchline: {sentence}", file=sys.stderr)
+    raise typer.Exit(code)

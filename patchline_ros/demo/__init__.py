@@ -1,0 +1,1 @@
+"""One drive through a change of conditions: start the graph, watch it adapt, score it, report."""

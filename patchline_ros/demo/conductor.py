@@ -1,0 +1,182 @@
+"""Runs the whole graph once: starts its processes, follows their logs, ends when it is done."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from rich.console import Console
+
+from patchline_ros import graph
+from patchline_ros.demo.drive import Shots
+from patchline_ros.demo.processes import Processes, free_domain
+from patchline_ros.demo.progress import DemoFailedError, Plan, Progress
+from patchline_ros.demo.records import (
+    CAMERA_LOG,
+    RECORDS_LOG,
+    CameraLine,
+    Kind,
+    LineReader,
+    Record,
+)
+from patchline_ros.demo.view import View, current_step
+
+DRIVE_FILE = "drive.json"
+LOGS = "logs"
+STORE = "store"
+POLL_SECONDS = 0.2
+START_SECONDS = 120.0
+SILENCE_SECONDS = 300.0
+"""How long the graph may take to start, and how long a training may go without a word."""
+FRAMES_TO_DETECT = 24
+"""Frames after the change whose labels may come before the drift is noticed, and not count."""
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """The logs of a drive that came to its end."""
+
+    camera: list[CameraLine]
+    records: list[Record]
+    domain: int
+    seconds: float
+
+
+def conduct(
+    shots: Shots,
+    out: Path,
+    bundle: Path,
+    rate_hz: float,
+    seed: int,
+    profile: Path,
+    console: Console,
+) -> Conducted:
+    """Play the drive in `out` to the graph until the adaptation is over and measured.
+
+    profile: the Fast DDS profile for large pictures. Raises DemoFailedError when the demo cannot
+    end well, ProcessDiedError when a process ends by itself, OSError when one cannot be started.
+    All processes are gone when this returns or raises.
+    """
+    domain = free_domain()
+    console.print(f"ROS domain {domain}, reachable from this machine only; logs in {out / LOGS}")
+    settings = graph.GraphSettings(
+        bundle=str(bundle),
+        store=str(out / STORE),
+        image_topic=graph.ROAD_IMAGE_TOPIC,
+        sign_image_topic=graph.SIGN_IMAGE_TOPIC,
+    )
+    prefix = _prefix()
+    nodes = [
+        _with(node, min_frames=max(4, shots.labels_after(FRAMES_TO_DETECT)), seed=seed)
+        if node.executable == "adapter"
+        else node
+        for node in graph.describe(settings)
+    ]
+    camera = graph.NodeDescription(
+        "camera",
+        "camera",
+        {"drive": str(out / DRIVE_FILE), "out": str(out), "rate_hz": float(rate_hz)},
+    )
+    recorder = graph.NodeDescription("recorder", "recorder", {"out": str(out)})
+    follower = _Follower(out, shots)
+    began = time.monotonic()
+    with (
+        Processes(out / LOGS, _environment(domain, profile)) as processes,
+        View(console) as view,
+    ):
+        for node in [recorder, *nodes]:
+            processes.start(node.name, graph.command(node, settings, prefix))
+        follower.wait_until_ready(processes, view)
+        # The camera comes last: whatever it publishes is heard and recorded.
+        processes.start(camera.name, graph.command(camera, settings, prefix))
+        follower.follow(processes, view)
+    return Conducted(
+        camera=follower.camera,
+        records=follower.records,
+        domain=domain,
+        seconds=time.monotonic() - began,
+    )
+
+
+class _Follower:
+    """Reads both logs as they grow and keeps every line."""
+
+    def __init__(self, out: Path, shots: Shots) -> None:
+        self._camera_log = LineReader(out / CAMERA_LOG, CameraLine)
+        self._records_log = LineReader(out / RECORDS_LOG, Record)
+        self.camera: list[CameraLine] = []
+        self.records: list[Record] = []
+        self._heard_adapter = time.monotonic()
+        self._progress = Progress(
+            Plan(
+                source_frames=shots.source_frames,
+                drift_frames=shots.drift_frames,
+                test_shots=shots.test_indices(),
+                tasks=tuple(sorted(shots.tasks)),
+            )
+        )
+
+    def wait_until_ready(self, processes: Processes, view: View) -> None:
+        """Until the recorder hears every node."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._progress.ready:
+            if time.monotonic() > deadline:
+                raise DemoFailedError(
+                    f"The nodes did not all come up within {START_SECONDS:.0f} s; see their logs."
+                )
+            self._step(processes, view)
+
+    def follow(self, processes: Processes, view: View) -> None:
+        """Until the demo is over."""
+        while not self._progress.finished():
+            self._step(processes, view)
+            self._progress.check()
+            silent = time.monotonic() - self._heard_adapter
+            if current_step(self._progress) == "train" and silent > SILENCE_SECONDS:
+                raise DemoFailedError(
+                    f"The training has not said a word for {SILENCE_SECONDS:.0f} s; see the log of "
+                    "the adapter."
+                )
+
+    def _step(self, processes: Processes, view: View) -> None:
+        """Wait a moment, then take in the new lines."""
+        time.sleep(POLL_SECONDS)
+        processes.check()
+        # Records first: the line of a picture is written before any answer to it can come.
+        records = self._records_log.new_lines()
+        camera = self._camera_log.new_lines()
+        self.camera += camera
+        self.records += records
+        self._progress.feed(camera, records)
+        view.show(self._progress)
+        if any(record.kind is Kind.ADAPTATION for record in records):
+            self._heard_adapter = time.monotonic()
+
+
+def _with(node: graph.NodeDescription, **parameters: int) -> graph.NodeDescription:
+    return replace(node, parameters={**node.parameters, **parameters})
+
+
+def _prefix() -> Path | None:
+    """Where the package's executables were installed, None when it runs from its source."""
+    try:
+        return Path(get_package_prefix(graph.PACKAGE))
+    except PackageNotFoundError:
+        return None
+
+
+def _environment(domain: int, profile: Path) -> dict[str, str]:
+    """A ROS network of its own, on this machine alone, and one thread a process."""
+    variables = graph.environment(profile)
+    variables.update(
+        ROS_DOMAIN_ID=str(domain),
+        ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+        OMP_NUM_THREADS="1",
+        PYTHONUNBUFFERED="1",
+    )
+    if os.environ.get("ROS_DISTRO") == "humble":
+        variables["ROS_LOCALHOST_ONLY"] = "1"
+    return variables

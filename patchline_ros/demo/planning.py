@@ -1,0 +1,287 @@
+"""From what the user asked for to a drive, with every mistake named before a process is started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES, CamVid
+from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
+from patchline_ros.datasets.recordings import open_frames
+from patchline_ros.demo.drive import (
+    ADAPT_BLOCK,
+    TEST_BLOCK,
+    Drive,
+    DriveError,
+    FilmedRoad,
+    Recording,
+    Signs,
+    SimRoad,
+)
+from patchline_ros.sim import Condition
+from patchline_ros.sim import labels as sim_labels
+from patchline_ros.tasks import IGNORE, ClassMap, Task
+
+SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 120
+SIM_SIZE = (360, 480)
+SEVERITY = 0.8
+MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
+SIGN_SHOTS = 180
+"""Shots after the change that a filmed drive has at least, so that enough different signs come."""
+SIGN_CORRUPTION = "night"
+SIGNS_FOLDER = "gtsrb"
+
+
+class OptionError(ValueError):
+    """An option has a value that the demo cannot work with."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """The options of `patchline demo`, as they were given."""
+
+    out: Path
+    bundle: Path
+    frames: Path | None = None
+    then: Path | None = None
+    labels: Path | None = None
+    signs: Path | None = None
+    condition: str = "night"
+    rate_hz: float = 6.0
+    seed: int = 0
+
+
+def check_options(options: DemoOptions) -> None:
+    """Raise OptionError for what can be seen without opening anything large."""
+    conditions = [str(condition) for condition in Condition if condition is not Condition.CLEAR]
+    if options.condition not in conditions:
+        raise OptionError(
+            f"--condition is {options.condition!r}; use one of {', '.join(conditions)}"
+        )
+    if not 0 < options.rate_hz <= 120:
+        raise OptionError(f"--rate is {options.rate_hz}; give frames a second, above 0, up to 120")
+    if options.seed < 0:
+        raise OptionError(f"--seed is {options.seed}; give one that is 0 or greater")
+    if options.frames is None:
+        for name in ("then", "labels", "signs"):
+            if getattr(options, name) is not None:
+                raise OptionError(f"--{name} goes with --frames, which is missing")
+    for name in ("frames", "then", "labels", "signs"):
+        path = getattr(options, name)
+        if path is not None and not path.exists():
+            raise OptionError(f"--{name} {path} does not exist")
+
+
+def prepare_out(out: Path) -> None:
+    """Make the output folder. Raises OptionError when it is not empty or cannot be written."""
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out} is a file; name a folder that is new or empty")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        full = any(out.iterdir())
+    except OSError as error:
+        raise OptionError(f"--out {out} cannot be made: {error.strerror}") from error
+    if full:
+        raise OptionError(f"--out {out} is not empty; name a folder that is new or empty")
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {out} cannot be written; name another folder")
+
+
+def plan_drive(options: DemoOptions, bundle: Bundle) -> Drive:
+    """The drive that was asked for, on frames that the bundle's models were not trained on.
+
+    Raises OptionError, DriveError, or the ValueError of a recording that cannot be read.
+    """
+    if options.frames is None:
+        return _plan_sim(options, bundle)
+    return _plan_filmed(options, options.frames, bundle)
+
+
+def _plan_sim(options: DemoOptions, bundle: Bundle) -> Drive:
+    _require_classes(
+        bundle,
+        {
+            Task.SIGNS: sim_labels.SIGN_CLASSES,
+            Task.OBJECTS: sim_labels.OBJECT_CLASSES,
+            Task.LANES: sim_labels.LANE_CLASSES,
+        },
+        "the simulated road",
+    )
+    road = SimRoad(
+        seed=_unseen_road(bundle, options.seed),
+        size=SIM_SIZE,
+        condition=Condition(options.condition),
+        severity=SEVERITY,
+        source_frames=SIM_SOURCE_FRAMES,
+        drift_frames=SIM_DRIFT_FRAMES,
+    )
+    return Drive(seed=options.seed, road=road)
+
+
+def _unseen_road(bundle: Bundle, seed: int) -> int:
+    """The first road from this seed on of which no model of the bundle has seen a frame."""
+    seen = {name.rsplit("-", 2)[0] for names in bundle.trained_on.values() for name in names}
+    road = seed
+    while f"sim-{road}" in seen:
+        road += 1
+    return road
+
+
+def _plan_filmed(options: DemoOptions, frames: Path, bundle: Bundle) -> Drive:
+    signs_folder = find_signs(options)
+    _require_classes(bundle, _classes_of(options, frames, signs_folder), str(frames))
+    source, drift = _recordings(options, frames, bundle)
+    signs = None if signs_folder is None else _plan_signs(signs_folder, bundle, options.seed)
+    road = FilmedRoad(
+        source=source,
+        drift=drift,
+        condition=options.then.name if options.then is not None else options.condition,
+        corruption=None if options.then is not None else options.condition,
+        severity=SEVERITY,
+        signs=signs,
+        repeats=1 if signs is None else -(-SIGN_SHOTS // len(drift.names)),
+    )
+    return Drive(seed=options.seed, road=road)
+
+
+def _classes_of(
+    options: DemoOptions, frames: Path, signs: Path | None
+) -> dict[Task, tuple[str, ...]]:
+    """The classes that the labels bring along; a folder of class maps is in the bundle's own."""
+    classes: dict[Task, tuple[str, ...]] = {}
+    if isinstance(open_frames(options.then or frames), CamVid):
+        classes = {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+    if signs is not None:
+        classes[Task.SIGNS] = SIGN_CLASSES
+    return classes
+
+
+def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Recording, Recording]:
+    """What is played before and after the change.
+
+    One recording alone is played in two halves, of which the second will be corrupted. Labels
+    belong to the recording after the change, which is where they are needed.
+    """
+    trained = bundle.trained_on
+    seen = set(trained.get(Task.LANES, [])) | set(trained.get(Task.OBJECTS, []))
+    classes = len(bundle.spec(Task.LANES).classes)
+    if options.then is not None:
+        names = _labelled_names(options.then, options.labels, seen, classes, MOST_DRIFT_FRAMES)
+        return (
+            Recording(path=frames, names=_names(frames, seen)),
+            Recording(path=options.then, labels=options.labels, names=names),
+        )
+    most = 2 * MOST_SOURCE_FRAMES
+    names = _labelled_names(frames, options.labels, seen, classes, most)
+    half = len(names) // 2
+    before = Recording(path=frames, labels=options.labels, names=names[:half])
+    return before, before.model_copy(update={"names": names[half:]})
+
+
+def _names(path: Path, seen: set[str]) -> tuple[str, ...]:
+    names = []
+    for frame in open_frames(path):
+        if frame.name not in seen:
+            names.append(frame.name)
+        if len(names) == MOST_SOURCE_FRAMES:
+            break
+    if not names:
+        raise DriveError(
+            f"the bundle's models were trained on every frame of {path}, so nothing is left to "
+            "measure on; train with fewer, or give another recording"
+        )
+    return tuple(names)
+
+
+def _labelled_names(
+    path: Path,
+    labels: Path | None,
+    seen: set[str],
+    classes: int,
+    most: int,
+) -> tuple[str, ...]:
+    """The labelled frames of a recording, in order, up to `most`; each one is read and checked."""
+    names = []
+    for frame in open_frames(path, labels):
+        if frame.name in seen or not frame.samples:
+            continue
+        lanes = frame.samples.get(Task.LANES)
+        if lanes is not None:
+            _check_classes(frame.name, np.asarray(lanes.label), classes)
+        names.append(frame.name)
+        if len(names) == most:
+            break
+    if len(names) < ADAPT_BLOCK + TEST_BLOCK:
+        raise DriveError(
+            f"{path} has {len(names)} labelled frames that the bundle's models were not trained "
+            f"on; the demo learns from some and measures on others, and needs at least "
+            f"{ADAPT_BLOCK + TEST_BLOCK}. Give --labels, or a longer recording"
+        )
+    return tuple(names)
+
+
+def _check_classes(name: str, label: ClassMap, classes: int) -> None:
+    known = label[label != IGNORE]
+    if known.size and known.max() >= classes:
+        raise DriveError(
+            f"the label map of {name} holds the class id {known.max()}; the bundle's lane "
+            f"segmenter knows the ids 0 to {classes - 1}, and {IGNORE} is ignored"
+        )
+
+
+def find_signs(options: DemoOptions) -> Path | None:
+    """The folder of sign pictures: --signs, else one named gtsrb beside the folder of --frames."""
+    if options.signs is not None or options.frames is None:
+        return options.signs
+    beside = options.frames.resolve().parent.parent / SIGNS_FOLDER
+    return beside if beside.is_dir() else None
+
+
+def _plan_signs(folder: Path, bundle: Bundle, seed: int) -> Signs:
+    """Which sign pictures are for what.
+
+    Of each class one track that the classifier was not trained on is for the test, and its clear
+    pictures for the time before the change: what the change takes is seen on the same pictures. All
+    other tracks are for the adapter; where a class has no unseen track left, that is one which the
+    classifier knows in its clear form. So no sign of the test is ever labelled for the adapter.
+    """
+    gtsrb = Gtsrb(folder)
+    trained = set(bundle.trained_on.get(Task.SIGNS, []))
+    unseen = np.array([name not in trained for name in gtsrb.names])
+    rng = np.random.default_rng(seed)
+    test_tracks: list[int] = []
+    adapt_tracks: list[int] = []
+    for label in np.unique(gtsrb.labels):
+        tracks = rng.permutation(np.unique(gtsrb.tracks[(gtsrb.labels == label) & unseen]))
+        known = np.unique(gtsrb.tracks[(gtsrb.labels == label) & ~unseen])
+        test_tracks.extend(tracks[:1])
+        adapt_tracks.extend(tracks[1:] if len(tracks) > 1 else known)
+    if not test_tracks:
+        raise DriveError(
+            f"the bundle's sign classifier was trained on every track of {folder}, so nothing is "
+            "left to measure on; train with fewer"
+        )
+    test = rng.permutation(np.flatnonzero(np.isin(gtsrb.tracks, test_tracks) & unseen))
+    adapt = rng.permutation(np.flatnonzero(np.isin(gtsrb.tracks, adapt_tracks)))
+    return Signs(
+        path=folder,
+        source=tuple(test.tolist()),
+        adapt=tuple(adapt.tolist()),
+        test=tuple(test.tolist()),
+        corruption=SIGN_CORRUPTION,
+        severity=SEVERITY,
+    )
+
+
+def _require_classes(bundle: Bundle, wanted: dict[Task, tuple[str, ...]], road: str) -> None:
+    for task, classes in wanted.items():
+        known = bundle.spec(task).classes
+        if known != classes:
+            raise OptionError(
+                f"the bundle {bundle.path} knows other {task} classes ({', '.join(known)}) than "
+                f"{road} has ({', '.join(classes)}); give one that was made for it with --bundle"
+            )

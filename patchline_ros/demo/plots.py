@@ -1,0 +1,209 @@
+"""The plots of the report, drawn from its data.
+
+Each figure is drawn once and saved twice: as SVG for the page, where ink and grid take the colour
+of the page's text so that they read on light and dark, and as PNG on white for use elsewhere.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from patchline_ros.demo.records import Split
+from patchline_ros.demo.result import Report, Timeline
+from patchline_ros.tasks import Task
+
+INK = "#1b2733"
+SOURCE, BEFORE, AFTER = "#0072b2", "#d55e00", "#009e73"
+MMD = "#cc79a7"
+TASK_COLOURS = {Task.SIGNS: "#0072b2", Task.OBJECTS: "#d55e00", Task.LANES: "#009e73"}
+"""Okabe and Ito's colours, which people with any kind of colour vision can tell apart."""
+
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "patchline",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "legend.frameon": False,
+}
+
+
+def draw_all(report: Report, timeline: Timeline) -> dict[str, Figure]:
+    """Every plot by its file name without suffix."""
+    with matplotlib.rc_context(STYLE):
+        figures = {
+            "story": draw_story(report, timeline),
+            "tasks": draw_tasks(report),
+        }
+        if isinstance(report.adaptation.get("collected"), Mapping):
+            figures["samples"] = draw_samples(report.adaptation)
+        if any(timeline.curves.values()):
+            figures["training"] = draw_training(timeline)
+    return figures
+
+
+def save_all(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Write each plot as PNG on white into `folder`, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=130, facecolor="white")
+
+
+def to_svg(figure: Figure) -> str:
+    """The plot as an SVG element whose ink is the colour of the surrounding text."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+
+
+def draw_story(report: Report, timeline: Timeline) -> Figure:
+    """MMD^2 and each task's rolling metric over the same time axis, with switch and swaps."""
+    tasks = [task for task in Task if task in timeline.metrics]
+    figure = Figure(figsize=(9.6, 2.4 + 1.75 * len(tasks)), layout="constrained")
+    axes = figure.subplots(
+        len(tasks) + 1, 1, sharex=True, height_ratios=[1.15] + [1.0] * len(tasks), squeeze=False
+    )[:, 0]
+    axes[0].set_xlim(0, timeline.end)
+    _draw_mmd(axes[0], timeline)
+    for axis, task in zip(axes[1:], tasks, strict=True):
+        _draw_metric(axis, timeline, task, report.tasks[task].metric)
+    for axis in axes:
+        axis.axvline(timeline.switch, color=INK, linewidth=1.2)
+        axis.axvspan(timeline.switch, timeline.end, color=INK, alpha=0.05, linewidth=0)
+    axes[0].set_xlim(0, timeline.end)
+    axes[-1].set_xlabel("seconds since the first frame")
+    return figure
+
+
+def _draw_mmd(axis: Axes, timeline: Timeline) -> None:
+    seconds, values = zip(*timeline.mmd2, strict=True) if timeline.mmd2 else ((), ())
+    axis.plot(seconds, values, color=MMD, linewidth=2.0)
+    if timeline.threshold is not None:
+        axis.axhline(timeline.threshold, color=INK, linewidth=1.1, linestyle=(0, (5, 3)))
+    axis.set_title("How far the pictures are from what the models know (MMD²; dashed: threshold)")
+    axis.set_ylabel("MMD²")
+    axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]), top=axis.get_ylim()[1] * 1.35)
+    _mark(axis, timeline.switch, "conditions change")
+    if timeline.detected is not None:
+        axis.axvline(timeline.detected, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
+        _mark(axis, timeline.detected, "noticed", line=1)
+
+
+def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> None:
+    for segment in timeline.metrics[task]:
+        colour = SOURCE if segment.split is Split.SOURCE else AFTER if segment.patched else BEFORE
+        axis.plot(segment.seconds, segment.values, color=colour, linewidth=2.2)
+    axis.set_ylim(0, 105)
+    axis.set_yticks([0, 25, 50, 75, 100])
+    axis.set_ylabel("%")
+    axis.set_title(f"{str(task).capitalize()}: {metric}")
+    swap = timeline.swaps.get(task)
+    if swap is not None:
+        axis.axvline(swap, color=AFTER, linewidth=1.6, linestyle=(0, (5, 2)))
+        _mark(axis, swap, "patches swapped in", colour=AFTER)
+
+
+def _mark(axis: Axes, second: float, words: str, colour: str = INK, line: int = 0) -> None:
+    """Words beside a vertical line; near the right edge they stand on its left."""
+    right = axis.get_xlim()[1]
+    left_of_it = second > 0.8 * right
+    axis.annotate(
+        words,
+        (second, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if left_of_it else 4, -3 - 12 * line),
+        textcoords="offset points",
+        ha="right" if left_of_it else "left",
+        va="top",
+        color=colour,
+        fontsize=9,
+    )
+
+
+def draw_tasks(report: Report) -> Figure:
+    """Source, before and after side by side for each task."""
+    figure = Figure(figsize=(9.6, 3.3), layout="constrained")
+    axis = figure.subplots()
+    bars = (
+        ("clear road", "source", SOURCE),
+        ("changed, source models", "before", BEFORE),
+        ("changed, with patches", "after", AFTER),
+    )
+    tasks = list(report.tasks)
+    for offset, (words, field, colour) in enumerate(bars):
+        drawn = [
+            (place + (offset - 1) * 0.27, getattr(report.tasks[task], field))
+            for place, task in enumerate(tasks)
+            if getattr(report.tasks[task], field) is not None
+        ]
+        positions, values = zip(*drawn, strict=True) if drawn else ((), ())
+        container = axis.bar(positions, values, width=0.25, color=colour, label=words)
+        axis.bar_label(container, fmt="%.1f", padding=2, fontsize=9)
+    axis.set_xticks(range(len(tasks)), [f"{task}\n{report.tasks[task].metric}" for task in tasks])
+    axis.set_ylim(0, 112)
+    axis.set_yticks([0, 25, 50, 75, 100])
+    axis.set_ylabel("%")
+    axis.grid(axis="x", visible=False)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.17), ncols=3)
+    return figure
+
+
+def draw_samples(adaptation: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Labelled frames collected and kept by the entropy filter, per task."""
+    tasks = [task for task in Task if str(task) in adaptation["collected"]]
+    figure = Figure(figsize=(4.7, 2.6), layout="constrained")
+    axis = figure.subplots()
+    for offset, (field, colour) in enumerate((("collected", "#56b4e9"), ("kept", "#0072b2"))):
+        positions = [place + (offset - 0.5) * 0.38 for place in range(len(tasks))]
+        values = [adaptation[field].get(str(task), 0) for task in tasks]
+        container = axis.barh(positions, values, height=0.36, color=colour, label=field)
+        axis.bar_label(container, padding=3, fontsize=9)
+    axis.set_yticks(range(len(tasks)), [str(task) for task in tasks])
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.grid(axis="y", visible=False)
+    axis.set_title("Labelled frames")
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, -0.42), ncols=2)
+    return figure
+
+
+def draw_training(timeline: Timeline) -> Figure:
+    """Loss of each epoch, each task scaled to its first epoch so that they share an axis."""
+    figure = Figure(figsize=(4.7, 2.6), layout="constrained")
+    axis = figure.subplots()
+    for task, points in timeline.curves.items():
+        if not points or points[0]["loss"] <= 0:
+            continue
+        epochs = [point["epoch"] for point in points]
+        losses = [100 * point["loss"] / points[0]["loss"] for point in points]
+        axis.plot(epochs, losses, color=TASK_COLOURS[task], linewidth=2.0, label=str(task))
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("% of the first epoch's")
+    axis.set_title("Training loss")
+    axis.legend()
+    return figure

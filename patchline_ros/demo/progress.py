@@ -1,0 +1,173 @@
+"""Where a running demo is, worked out from its two logs, and when it is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchline_ros.demo.records import CameraLine, Kind, Record, Split
+from patchline_ros.tasks import Task
+
+
+class DemoFailedError(RuntimeError):
+    """The demo cannot reach its end; the message says why in a sentence or two."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the drive holds: how many source and drift frames, which shots are for the test."""
+
+    source_frames: int
+    drift_frames: int
+    test_shots: frozenset[int]
+    tasks: tuple[Task, ...]
+
+
+PASSES_TO_DETECT = 2
+PASSES_TO_COLLECT = 2
+GRACE_FRAMES = 20
+"""Frames for which an answer may still be under way."""
+
+
+@dataclass
+class Progress:
+    """The state of the demo; `feed` it with the new lines of the logs."""
+
+    plan: Plan
+    ready: bool = False
+    published: int = 0
+    drift_published: int = 0
+    position: CameraLine | None = None
+    mmd2: float | None = None
+    threshold: float | None = None
+    false_alarms: int = 0
+    frames_to_detect: int | None = None
+    adaptation: dict[str, Any] = field(default_factory=dict)
+    episode: dict[str, Any] | None = None
+    patch_states: dict[Task, str] = field(default_factory=dict)
+    answered: dict[Task, set[int]] = field(default_factory=dict)
+    _switch_ns: int | None = None
+    _published_at_detection: int = 0
+    _settled_ns: int | None = None
+    _published_at_settled: int = 0
+    _stamps: dict[int, CameraLine] = field(default_factory=dict)
+
+    def feed(self, camera: Sequence[CameraLine], records: Sequence[Record]) -> None:
+        """Take in new lines, the camera's first: a result can only follow its picture."""
+        for line in camera:
+            self._take_frame(line)
+        for record in records:
+            self._take_record(record)
+
+    @property
+    def settled(self) -> bool:
+        """The episode is over and every accepted patch set runs or was refused by its node."""
+        return self._settled_ns is not None
+
+    @property
+    def remaining_tests(self) -> int:
+        """Answers on test frames that are still missing since the episode settled."""
+        return sum(
+            len(self.plan.test_shots - self.answered.get(task, set())) for task in self.plan.tasks
+        )
+
+    def finished(self) -> bool:
+        """Every test frame was answered by every node after the episode.
+
+        A whole further pass is enough too: what is still missing then was lost.
+        """
+        if not self.settled:
+            return False
+        since = self.drift_published - self._published_at_settled
+        return self.remaining_tests == 0 or since >= self.plan.drift_frames + GRACE_FRAMES
+
+    def check(self) -> None:
+        """Raise DemoFailedError when the demo cannot end well any more."""
+        if self.adaptation.get("state") == "failed":
+            raise DemoFailedError(f"The adaptation failed: {self.adaptation['reason']}")
+        passes = self.drift_published / self.plan.drift_frames
+        if self.frames_to_detect is None and passes >= PASSES_TO_DETECT:
+            raise DemoFailedError(
+                f"No drift was detected in {self.drift_published} frames after the change: MMD² is "
+                f"{_number(self.mmd2)}, the threshold {_number(self.threshold)}."
+            )
+        waiting = self.adaptation.get("state", "idle") in ("idle", "collecting")
+        since = self.drift_published - self._published_at_detection
+        if (
+            self.frames_to_detect is not None
+            and self.episode is None
+            and waiting
+            and since >= PASSES_TO_COLLECT * self.plan.drift_frames
+        ):
+            raise DemoFailedError(
+                f"Drift was detected, but the adapter did not start training: it has "
+                f"{self.adaptation.get('collected', 0)} labelled frames. Play a longer drift, or "
+                "label more of it."
+            )
+
+    def _take_frame(self, line: CameraLine) -> None:
+        self.published += 1
+        self.position = line
+        self._stamps[line.stamp_ns] = line
+        if line.split is not Split.SOURCE:
+            self.drift_published += 1
+            if self._switch_ns is None:
+                self._switch_ns = line.stamp_ns
+
+    def _take_record(self, record: Record) -> None:
+        if record.kind is Kind.READY:
+            self.ready = True
+        elif record.kind is Kind.DRIFT:
+            self._take_drift(record)
+        elif record.kind is Kind.ADAPTATION:
+            self.adaptation = record.payload
+            if record.payload["state"] == "finished" and self.episode is None:
+                self.episode = json.loads(record.payload["episode_json"])
+                self._settle(record.stamp_ns)
+        elif record.kind is Kind.PATCH and record.task is not None:
+            self.patch_states[record.task] = record.payload["state"]
+            self._settle(record.stamp_ns)
+        elif record.kind is Kind.RESULT and record.task is not None:
+            line = self._stamps.get(record.stamp_ns)
+            if (
+                line is not None
+                and line.split is Split.TEST
+                and self._settled_ns is not None
+                and line.stamp_ns > self._settled_ns
+            ):
+                self.answered.setdefault(record.task, set()).add(line.index)
+
+    def _take_drift(self, record: Record) -> None:
+        self.mmd2, self.threshold = record.payload["mmd2"], record.payload["threshold"]
+        if not record.payload["drifting"] or self.frames_to_detect is not None:
+            return
+        if self._switch_ns is None or record.stamp_ns < self._switch_ns:
+            self.false_alarms += 1
+            return
+        self.frames_to_detect = sum(
+            self._switch_ns <= stamp <= record.stamp_ns for stamp in self._stamps
+        )
+        self._published_at_detection = self.drift_published
+
+    def _settle(self, stamp_ns: int) -> None:
+        if self._settled_ns is not None or self.episode is None:
+            return
+        accepted = [Task(name) for name, yes in self.episode["accepted"].items() if yes]
+        if all(self.patch_states.get(task, "source") != "source" for task in accepted):
+            self._settled_ns = stamp_ns
+            self._published_at_settled = self.drift_published
+
+
+def finished_episode(adaptation: Sequence[Record]) -> dict[str, Any]:
+    """The result of the first episode that finished. Raises DemoFailedError when none did."""
+    for record in adaptation:
+        if record.payload["state"] == "finished":
+            episode: dict[str, Any] = json.loads(record.payload["episode_json"])
+            return episode
+    raise DemoFailedError("No adaptation finished.")
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3g}"

@@ -1,0 +1,104 @@
+"""Writes what a demo found: `report.json`, `timeline.json`, `report.html`, plots, a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from rich.console import Console
+from rich.table import Table
+
+from patchline_ros.demo import words
+from patchline_ros.demo.pictures import PALETTE
+from patchline_ros.demo.plots import draw_all, save_all, to_svg
+from patchline_ros.demo.result import Report, Timeline
+from patchline_ros.demo.score import ROLLING
+from patchline_ros.demo.strip import Row
+from patchline_ros.files import write_file
+
+REPORT_JSON, TIMELINE_JSON, REPORT_HTML, PLOTS = (
+    "report.json",
+    "timeline.json",
+    "report.html",
+    "plots",
+)
+TEMPLATE = "report.html.jinja"
+
+
+def write_report(
+    report: Report,
+    timeline: Timeline,
+    strip: Sequence[Row],
+    lane_classes: Sequence[str],
+    command: str,
+    out: Path,
+) -> None:
+    """Write every file of the report into `out`; `command` is what makes the same drive again."""
+    figures = draw_all(report, timeline)
+    save_all(figures, out / PLOTS)
+    page = render_html(
+        report,
+        {name: to_svg(figure) for name, figure in figures.items()},
+        strip,
+        lane_classes,
+        command,
+    )
+    write_file(out / REPORT_JSON, report.model_dump_json(indent=1).encode())
+    write_file(out / TIMELINE_JSON, timeline.model_dump_json().encode())
+    write_file(out / REPORT_HTML, page.encode())
+
+
+def render_html(
+    report: Report,
+    plots: Mapping[str, str],
+    strip: Sequence[Row],
+    lane_classes: Sequence[str],
+    command: str,
+) -> str:
+    """The page, with everything it shows inside it. `plots` are SVG elements by name."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters.update(percent=words.percent, won_back=words.won_back)
+    named = {
+        name: Markup(plots.get(name, "")) for name in ("story", "tasks", "samples", "training")
+    }
+    return environment.get_template(TEMPLATE).render(
+        report=report,
+        plots=named,
+        strip=strip,
+        legend=[
+            (name.replace("_", " "), f"rgb{PALETTE[i % len(PALETTE)]}")
+            for i, name in enumerate(lane_classes)
+        ],
+        facts=words.facts(report.source, report.config, report.seconds, report.seed),
+        drift_sentence=words.drift_sentence(report.drift),
+        adaptation_sentence=words.adaptation_sentence(report.adaptation),
+        costs=words.cost_rows(report.adaptation),
+        rolling=ROLLING,
+        command=command,
+    )
+
+
+def print_summary(report: Report, out: Path, console: Console) -> None:
+    """The outcome in the terminal."""
+    table = Table(title_justify="left")
+    table.add_column("task")
+    table.add_column("metric, %")
+    for name in ("source", "before", "after", "won back"):
+        table.add_column(name, justify="right")
+    for task, row in report.tasks.items():
+        figures = [words.percent(value) for value in (row.source, row.before, row.after)]
+        table.add_row(str(task), row.metric, *figures, words.won_back(row))
+    console.print()
+    console.print(report.headline, style="bold")
+    console.print(table)
+    seconds = sum(report.adaptation["seconds"].values())
+    console.print(
+        f"drift noticed after {report.drift.frames_to_detect} frames, adapted in {seconds:.0f} s, "
+        f"{report.frames.lost_during_swap} frames lost during the swap, "
+        f"{report.seconds:.0f} s in all"
+    )
+    console.print(f"report: {out / REPORT_HTML}", soft_wrap=True)

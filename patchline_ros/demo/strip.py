@@ -1,0 +1,76 @@
+"""The strip of pictures in the report: clear, changed, and changed with patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchline_ros.demo.drive import Shot
+from patchline_ros.demo.pictures import draw_boxes, draw_sign, overlay_mask, to_data_uri
+from patchline_ros.demo.score import Answer, Scorer, read_label
+from patchline_ros.tasks import Boxes, Image, Task
+
+SIGN_SIDE = 240
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture with an answer on it. `address` is a `data:` address, `words` its caption."""
+
+    address: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task: the answers on the clear frame, before and after; None where there was none."""
+
+    task: Task
+    pictures: tuple[Picture | None, Picture | None, Picture | None]
+
+
+def make_strip(
+    scorer: Scorer,
+    clear: Shot,
+    changed: Shot,
+    classes: Mapping[Task, tuple[str, ...]],
+    folder: Path,
+) -> list[Row]:
+    """A row for each task that has a picture in these shots."""
+    rows = []
+    for task in (Task.LANES, Task.OBJECTS, Task.SIGNS):
+        if task not in changed.frame.samples:
+            continue
+        first, after = scorer.examples(task)
+        wanted = (
+            (clear, first.get(clear.index)),
+            (changed, first.get(changed.index)),
+            (changed, after.get(changed.index)),
+        )
+        pictures = [_picture(shot, answer, classes[task], folder) for shot, answer in wanted]
+        rows.append(Row(task, (pictures[0], pictures[1], pictures[2])))
+    return rows
+
+
+def _picture(
+    shot: Shot, answer: Answer | None, classes: tuple[str, ...], folder: Path
+) -> Picture | None:
+    if answer is None or answer.task not in shot.frame.samples:
+        return None
+    sample = shot.frame.samples[answer.task]
+    label = read_label(answer, folder)
+    drawn: Image
+    if isinstance(label, Boxes):
+        drawn = draw_boxes(sample.image, label, classes)
+        words = ""
+    elif isinstance(label, int):
+        right = label == sample.label
+        drawn = draw_sign(sample.image, right, SIGN_SIDE)
+        words = f"{classes[label]}, {'right' if right else 'wrong'}"
+        if not right and isinstance(sample.label, int):
+            words += f" ({classes[sample.label]})"
+    else:
+        drawn = overlay_mask(sample.image, label)
+        words = ""
+    return Picture(to_data_uri(drawn), words.replace("_", " "))

@@ -1,0 +1,208 @@
+"""The report of a demo, rendered from a small result made by hand."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchline_ros.demo.pictures import draw_boxes, draw_sign, overlay_mask, to_data_uri
+from patchline_ros.demo.records import Split
+from patchline_ros.demo.report import write_report
+from patchline_ros.demo.result import (
+    DriftReport,
+    FramesReport,
+    Latency,
+    Report,
+    Segment,
+    SourceReport,
+    TaskReport,
+    Timeline,
+)
+from patchline_ros.demo.strip import Picture, Row
+from patchline_ros.demo.words import headline, won_back
+from patchline_ros.tasks import Boxes, Task
+
+SOURCE = SourceReport(kind="sim", frames=48, condition="night", drift_frames=120)
+DRIFT = DriftReport(
+    mmd2_source=0.0123, mmd2_drift=0.456, threshold=0.0789, frames_to_detect=9, false_alarms=0
+)
+FRAMES = FramesReport(
+    published=731,
+    processed={"sign_classifier": 731, "object_detector": 730, "lane_segmenter": 731},
+    lost_during_swap=0,
+    latency_ms={"sign_classifier": Latency(p50=11.2, p95=31.8)},
+)
+ADAPTATION = {
+    "patches": 4,
+    "order": ["signs", "lanes", "objects"],
+    "collected": {"signs": 58, "objects": 58, "lanes": 58},
+    "kept": {"signs": 51, "objects": 47, "lanes": 55},
+    "seconds": {"signs": 6.5, "objects": 21.4, "lanes": 18.2},
+    "train_gflops": {"signs": 33.0, "objects": 412.0, "lanes": 377.0},
+    "accepted": {"signs": True, "objects": True, "lanes": True},
+    "warm_start": {"lanes": "signs"},
+    "gate": {"signs": {"before": 0.41, "after": 0.91}},
+}
+
+
+def tasks(swapped: bool = True) -> dict[Task, TaskReport]:
+    """Three rows with figures that are easy to find again."""
+    rows = {
+        Task.SIGNS: (97.5, 41.3, 88.8),
+        Task.OBJECTS: (61.2, 22.4, 44.4),
+        Task.LANES: (74.1, 31.7, 66.6),
+    }
+    return {
+        task: TaskReport(
+            metric="metric", source=s, before=b, after=a, test_frames=40, swapped=swapped
+        )
+        for task, (s, b, a) in rows.items()
+    }
+
+
+def report() -> Report:
+    """A whole result."""
+    return Report(
+        headline=headline(SOURCE, DRIFT, tasks(), ADAPTATION, FRAMES),
+        source=SOURCE,
+        drift=DRIFT,
+        tasks=tasks(),
+        adaptation=ADAPTATION,
+        frames=FRAMES,
+        seed=3,
+        versions={"patchline_ros": "0.1.0"},
+        config={"rate_hz": 6.0, "cpus": 2},
+        seconds=121.6,
+    )
+
+
+def timeline() -> Timeline:
+    """Curves as a drive of two minutes gives them."""
+    rng = np.random.default_rng(0)
+    seconds = np.arange(4.0, 120.0, 0.17)
+    level = np.clip((seconds - 8) / 4, 0, 1) * 0.42 + 0.02
+    stretches = (
+        (2.0, 8.0, Split.SOURCE, False),
+        (10.0, 70.0, Split.TEST, False),
+        (76.0, 120.0, Split.TEST, True),
+    )
+
+    def segments(row: TaskReport) -> list[Segment]:
+        levels = (row.source, row.before, row.after)
+        return [
+            Segment(
+                split=split,
+                patched=patched,
+                seconds=(times := np.arange(start, end, 1.5)).tolist(),
+                values=np.clip(value + rng.normal(0, 4, len(times)), 0, 100).tolist(),
+            )
+            for value, (start, end, split, patched) in zip(levels, stretches, strict=True)
+        ]
+
+    return Timeline(
+        switch=8.0,
+        end=120.0,
+        detected=9.5,
+        swaps={Task.SIGNS: 52.0, Task.LANES: 63.0, Task.OBJECTS: 72.0},
+        mmd2=[
+            (float(s), float(v))
+            for s, v in zip(seconds, level + rng.normal(0, 0.01, len(level)), strict=True)
+        ],
+        threshold=0.0789,
+        metrics={task: segments(row) for task, row in tasks().items()},
+        curves={task: [{"epoch": e, "loss": 1.8 / e} for e in range(1, 21)] for task in Task},
+    )
+
+
+def strip() -> list[Row]:
+    """A grey road with something drawn on it for each task."""
+    road = np.full((90, 120, 3), 90, dtype=np.uint8)
+    mask = np.repeat(np.arange(6, dtype=np.uint8), 15)[:, None].repeat(120, axis=1)
+    boxes = Boxes.truth([[20, 20, 60, 60]], [0])
+    pictures = {
+        Task.LANES: overlay_mask(road, mask),
+        Task.OBJECTS: draw_boxes(road, boxes, ["car"]),
+        Task.SIGNS: draw_sign(road[:60, :60], False, 120),
+    }
+    return [
+        Row(task, (Picture(to_data_uri(image), ""), None, Picture(to_data_uri(image), "stop <3")))
+        for task, image in pictures.items()
+    ]
+
+
+class Page(HTMLParser):
+    """Text and addresses of a page, and the tags that were left open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img", "br", "path", "use", "rect"):
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("path", "use", "rect"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_report_holds_its_numbers_and_nothing_from_outside(tmp_path: Path) -> None:
+    write_report(
+        report(), timeline(), strip(), ["sky", "road"], "patchline demo --seed 3", tmp_path
+    )
+
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["drift"]["frames_to_detect"] == 9
+    assert data["tasks"]["lanes"]["after"] == 66.6
+    assert data["frames"]["processed"]["object_detector"] == 730
+
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text())
+    assert page.open == []
+    for expected in (
+        "signs 41.3\u00a0→\u00a088.8%",
+        "66.6",
+        "822 GFLOP",
+        "731 frames were published",
+        "stop <3",
+        "patchline demo --seed 3",
+    ):
+        assert expected in page.text
+    assert page.addresses
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    for name in ("story", "tasks", "samples", "training"):
+        assert (tmp_path / "plots" / f"{name}.png").stat().st_size > 1000
+
+
+def test_headline_says_when_nothing_was_gained() -> None:
+    sentence = headline(SOURCE, DRIFT, tasks(swapped=False), ADAPTATION, FRAMES)
+    assert "left as they were" in sentence
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "after", "said"),
+    [
+        (80.0, 40.0, 70.0, "75%"),
+        (80.0, 40.0, 30.0, "-25%"),
+        (40.0, 50.0, 60.0, "—"),
+        (None, 1.0, 2.0, "—"),
+    ],
+)
+def test_won_back(source: float | None, before: float, after: float, said: str) -> None:
+    row = TaskReport(
+        metric="m", source=source, before=before, after=after, test_frames=1, swapped=True
+    )
+    assert won_back(row) == said
