@@ -106,7 +106,6 @@ class Camera:
             axis=-1,
         )
 
-
     def pixel(self, right: float, down: float, ahead: float) -> tuple[float, float]:
         """One camera point to pixels u, v."""
         scale = self.focal / max(ahead, NEAR)

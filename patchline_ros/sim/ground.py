@@ -49,9 +49,7 @@ class Surface:
         gain = 0.9 + 0.12 * fine + 0.09 * coarse - 0.07 * np.asarray(tracks)
         road = gain[..., None] * asphalt
         stone = np.array(mix((168, 160, 150), (150, 152, 156), tone), np.float32)
-        joints = np.minimum(
-            np.abs(across) % 0.75 > 0.09, (np.arange(_LONG)[:, None] % _ALONG) > 0
-        )
+        joints = np.minimum(np.abs(across) % 0.75 > 0.09, (np.arange(_LONG)[:, None] % _ALONG) > 0)
         pavement = ((0.84 + 0.1 * fine + 0.12 * coarse) * (0.84 + 0.16 * joints))[..., None] * stone
         dry = np.array((142, 132, 82), np.float32)
         lush = np.array((84, 116, 54), np.float32)
@@ -73,8 +71,8 @@ class Surface:
         self._far_hills(canvas, view, ground, light)
         camera = view.camera
         columns = np.arange(camera.width, dtype=np.float32) + 0.5
-        lateral = (columns - ground.centre[:, None]) / ground.scale[:, None]
-        lateral = lateral.astype(np.float32)
+        offset = (columns - ground.centre[:, None]) / ground.scale[:, None]
+        lateral: Plane = offset.astype(np.float32)
         if len(lateral) == 0:
             return lateral
         self._terrain(canvas, view, ground, lateral)
@@ -175,8 +173,8 @@ class Surface:
             borderMode=cv2.BORDER_WRAP,
         )  # fmt: skip
         fade = (0.5 * np.clip(1 - depth * 400 / view.camera.focal / 18, 0, 1)).astype(np.float32)
-        gain = 1 + (speck - 0.5) * fade[:, None]
-        return cv2.multiply(picture, cv2.merge([gain] * 3), dtype=cv2.CV_8U)
+        gain = cv2.add(128 * (speck - 0.5) * fade[:, None], 128.0, dtype=cv2.CV_8U)
+        return cv2.multiply(picture, cv2.merge([gain] * 3), scale=1 / 128)
 
     def _classes(self, classes: NDArray[np.uint8], lateral: Plane) -> None:
         classes[:] = labels.VEGETATION

@@ -84,7 +84,8 @@ def light_of(seed: int, index: int, condition: Condition, severity: float) -> Li
     flicker = float(stream(seed, 3, index).random()) - 0.5
     warm = 0.5 + 0.5 * float(slow[1])
     share = 0.0 if condition is Condition.CLEAR else severity
-    grey = share if condition is not Condition.NIGHT else 0.0
+    night = share if condition is Condition.NIGHT else 0.0
+    grey = share - night
     zenith: Colour = mix((62, 118, 196), (104, 142, 190), warm)
     horizon: Colour = mix((188, 214, 236), (236, 222, 198), warm)
     if condition in _OVERCAST:
@@ -95,14 +96,13 @@ def light_of(seed: int, index: int, condition: Condition, severity: float) -> Li
         side=float(np.clip(1.6 * slow[0], -1, 1)) * 0.8,
         ahead=float(slow[4]) * 0.6,
         height=0.5 + 0.4 * (1 - warm),
-        sunny=(0.55 + 0.45 * float(slow[3])) * (1 - grey),
-        exposure=(1.0 + 0.13 * float(slow[2]) + 0.1 * flicker) * (1 - 0.2 * grey)
-        + 0.2 * grey,
+        sunny=(0.55 + 0.45 * float(slow[3])) * (1 - share),
+        exposure=(1.0 + 0.13 * float(slow[2]) + 0.1 * flicker) * (1 - 0.2 * grey) + 0.2 * grey,
         tint=mix(tint, (0.97, 1.0, 1.03), grey),
         zenith=zenith,
         horizon=horizon,
         snow=share if condition is Condition.SNOW else 0.0,
         wet=share if condition is Condition.RAIN else 0.0,
-        night=share if condition is Condition.NIGHT else 0.0,
+        night=night,
         fog=share if condition is Condition.FOG else 0.0,
     )

@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Glow:
-    """A lamp in the picture: centre and radius in pixels, colour, metres away, street lamp or not."""
+    """A lamp in the picture: centre and radius in pixels, colour, distance in metres."""
 
     u: float
     v: float
@@ -86,9 +86,7 @@ class Canvas:
             corners = fixed(points)
             cv2.fillPoly(self.ids[: self._rows], [corners], identity, cv2.LINE_8, shift=SHIFT)
 
-    def _window(
-        self, box: tuple[float, float, float, float]
-    ) -> tuple[int, int, int, int] | None:
+    def _window(self, box: tuple[float, float, float, float]) -> tuple[int, int, int, int] | None:
         left, top = max(int(np.floor(box[0])), 0), max(int(np.floor(box[1])), 0)
         right = min(int(np.ceil(box[2])), self.colour.shape[1])
         bottom = min(int(np.ceil(box[3])), self._rows)
@@ -160,7 +158,7 @@ class Canvas:
         matrix = _onto(level, quad - np.array([left, top]))
         under = np.ascontiguousarray(self.colour[top:bottom, left:right])
         if gain != 1.0:
-            level = cv2.multiply(level, (gain, gain, gain, 1.0))
+            level = cv2.convertScaleAbs(level, alpha=gain)
         cv2.warpPerspective(
             level,
             matrix,

@@ -102,7 +102,9 @@ def _lamp(canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
         canvas.glows.append(Glow(u + arm, head[1], 0.9 * scale, (255, 214, 140), depth, True))
 
 
-def _bar(start: tuple[float, float], end: tuple[float, float], half: float) -> list[tuple[float, float]]:
+def _bar(
+    start: tuple[float, float], end: tuple[float, float], half: float
+) -> list[tuple[float, float]]:
     along = (end[0] - start[0], end[1] - start[1])
     share = half / max(math.hypot(*along), 1e-6)
     du, dv = -along[1] * share, along[0] * share
@@ -246,9 +248,7 @@ def shadow_on_ground(view: View, thing: Thing, light: Light) -> Corners | None:
     ]
 
 
-def paint_shadows(
-    canvas: Canvas, view: View, things: list[Thing], light: Light, top: int
-) -> None:
+def paint_shadows(canvas: Canvas, view: View, things: list[Thing], light: Light, top: int) -> None:
     """Darkens the painted ground by sun shadows and by the dark patches under vehicles."""
     mask = np.zeros(canvas.ids.shape, np.uint8)
     for thing in things:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
@@ -122,7 +123,7 @@ def _turn(picture: Picture, side: int) -> None:
 @lru_cache(maxsize=1)
 def sign_faces() -> tuple[list[Picture], ...]:
     """One pyramid of premultiplied RGBA pictures a class, in the order of SIGN_CLASSES."""
-    draw = {
+    draw: dict[str, Callable[[Picture], None]] = {
         "stop": _stop,
         "yield": _yield,
         "speed_30": lambda picture: _speed(picture, "30"),

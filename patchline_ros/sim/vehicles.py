@@ -46,7 +46,7 @@ _LIFT = (1.0, 1.02, 1.1, 1.3)
 
 
 class _Body:
-    """Paints faces given in metres of the vehicle: right of its middle, up, away from its near end."""
+    """Paints faces given in metres: right of the vehicle's middle, up, away from its near end."""
 
     def __init__(self, canvas: Canvas, view: View, thing: Thing, light: Light) -> None:
         spot = view.spot(thing.s, thing.lateral)
@@ -221,7 +221,6 @@ def _car(body: _Body, thing: Thing) -> None:
                  _between(pane_near[0], pane_near[3], 0.2)]  # fmt: skip
         body.face(sheen, mix(_GLASS, light.horizon, 0.5), end, False)
     body.front((-inset, inset), (roof - 0.07, roof), top, cover, up)
-
 
 
 def _upright(x: tuple[float, float], y: tuple[float, float], z: float) -> list[_Corner]:

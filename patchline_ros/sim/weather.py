@@ -58,7 +58,7 @@ def develop(
             image = _haze(image, scene, light, 0.014 * amount, 0.10 * amount)
             image = _flakes(image, scene, amount, rng)
         elif condition is Condition.FOG:
-            image = _haze(image, scene, light, 0.046 * amount, 0.22 * amount)
+            image = _haze(image, scene, light, 0.04 * amount, 0.16 * amount)
             _halos(image, scene, 0.7 * amount, 1.6)
         else:
             image = _darkness(image, scene, amount)
@@ -69,11 +69,6 @@ def develop(
     height, width = image.shape[:2]
     taken = cv2.addWeighted(image, 1.0, grain(rng, height, width), noise, 0.0, dtype=cv2.CV_8U)
     return np.asarray(taken, np.uint8)
-
-
-def _table(scene: Scene, values: NDArray[np.float64]) -> Plane:
-    """A value for every canvas id, spread over the picture."""
-    return np.take(values.astype(np.float32), scene.canvas.ids)
 
 
 def _over(image: Picture, layer: Picture, colour: tuple[int, int, int]) -> Picture:
@@ -89,10 +84,9 @@ def _haze(image: Picture, scene: Scene, light: Light, density: float, veil: floa
     kept = np.exp(-density * np.minimum(depth, 1500.0)) * (1 - veil)
     # The sky is seen through all the haze there is, but is itself that bright.
     kept[0] = max(1 - density * 20, 0.05)
-    share = _table(scene, np.round(kept, 4))
-    air = np.empty_like(image)
-    air[:] = np.rint(light.horizon)
-    return np.asarray(cv2.blendLinear(image, air, share, 1 - share), np.uint8)
+    veiled = np.rint(255 * (1 - kept)).astype(np.uint8)
+    red, green, blue = (round(level) for level in light.horizon)
+    return _over(image, np.take(veiled, scene.canvas.ids), (red, green, blue))
 
 
 def _ground_noise(scene: Scene, scale: float) -> Plane:
@@ -160,7 +154,7 @@ def _darkness(image: Picture, scene: Scene, amount: float) -> Picture:
     camera = scene.camera
     height, width = image.shape[:2]
     depth = np.array(scene.canvas.depths)
-    reach = _table(scene, np.round(1.0 / (1.0 + (depth / 21.0) ** 2), 4))
+    reach = np.take((1.0 / (1.0 + (depth / 21.0) ** 2)).astype(np.float32), scene.canvas.ids)
     # Angles from the driving direction, in units of the focal length.
     u = (np.arange(width) - camera.centre_u) / camera.focal
     v = (np.arange(height) - camera.centre_v) / camera.focal
@@ -171,14 +165,16 @@ def _darkness(image: Picture, scene: Scene, amount: float) -> Picture:
     for glow in scene.canvas.glows:
         if glow.street and glow.depth < 80:
             _pool(lamps, scene, glow.u, glow.depth)
-    shine = scene.canvas.colour[:, :, 3].astype(np.float32) * np.float32(1 / 255)
-    matt = 1 - shine
+    shine = cv2.extractChannel(scene.canvas.colour, 3)
+    matt, own = 255 - shine, cv2.multiply(shine, 0.5)
     gains = []
+    # Gains are kept in 1/128 and as bytes: fine enough under the noise of a dark picture.
     for moon, head, street in zip(_MOON, _HEADLAMP, _STREET, strict=True):
-        dark = (1 - 0.93 * amount) * (1 + amount * (moon - 1))
-        gain = cv2.addWeighted(beam, amount * head, lamps, amount * street, dark)
-        gains.append(cv2.add(cv2.multiply(gain, matt), shine))
-    return np.asarray(cv2.multiply(image, cv2.merge(gains), dtype=cv2.CV_8U), np.uint8)
+        dark = 128 * (1 - 0.93 * amount) * (1 + amount * (moon - 1))
+        head, street = 128 * amount * head, 128 * amount * street
+        gain = cv2.addWeighted(beam, head, lamps, street, dark, dtype=cv2.CV_8U)
+        gains.append(cv2.add(cv2.multiply(gain, matt, scale=1 / 255), own))
+    return np.asarray(cv2.multiply(image, cv2.merge(gains), scale=1 / 128), np.uint8)
 
 
 def _pool(lamps: Plane, scene: Scene, u: float, depth: float) -> None:

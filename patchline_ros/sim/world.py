@@ -201,9 +201,7 @@ class World:
         """What stands and walks on the pavement: lamps, street trees, people."""
         found = []
         if (int(start // CHUNK) + (side > 0)) % 2 == 0:
-            found.append(
-                Thing(Kind.LAMP, start + 10.0, side * (ROAD_HALF + 0.4), 0.0, 1.9, 7.0, 0)
-            )
+            found.append(Thing(Kind.LAMP, start + 10.0, side * (ROAD_HALF + 0.4), 0.0, 1.9, 7.0, 0))
         if rng.random() < 0.45:
             size = 4.0 + 2.0 * float(rng.random())
             found.append(
@@ -219,7 +217,7 @@ class World:
                 )
             )
         room = self.pavement[side] - 0.8
-        for _ in range(int(rng.integers(0, 3)) + (rng.random() < town)):
+        for _ in range(int(rng.integers(1, 3)) + (rng.random() < town)):
             found.append(
                 self._person(
                     rng,
@@ -235,7 +233,9 @@ class World:
         found = []
         for _ in range(int(rng.integers(1, 4))):
             pace = (0.09 + 0.05 * float(rng.random())) * (1 if rng.random() < 0.6 else -1)
-            lateral = (4.2 + 2.5 * float(rng.random())) if pace > 0 else -0.8 - 3 * float(rng.random())
+            lateral = (
+                (4.2 + 2.5 * float(rng.random())) if pace > 0 else -0.8 - 3 * float(rng.random())
+            )
             found.append(
                 self._person(rng, start + 0.5 + 2.5 * float(rng.random()), lateral, (0.0, pace))
             )
