@@ -29,7 +29,8 @@ class Bench:
         arguments = ros_arguments(description, GraphSettings(bundle="", store=""))
         named = arguments.index("-r")
         del arguments[named : named + 2]  # several nodes live in this process: none is renamed
-        rclpy.init(args=arguments, domain_id=free_domain())
+        self.domain = free_domain()
+        rclpy.init(args=arguments, domain_id=self.domain)
         self.captured = captured
         self.log = ""
         self.executor = SingleThreadedExecutor()
@@ -51,10 +52,12 @@ class Bench:
         self.probe.create_subscription(kind, topic, messages.append, profile)
         return messages
 
-    def publisher(self, kind: type, topic: str, profile: QoSProfile, hearers: int = 1) -> Publisher:
+    def publisher(
+        self, kind: type, topic: str, profile: QoSProfile, seconds: float = 10.0
+    ) -> Publisher:
         """A publisher that the node has found."""
         publisher = self.probe.create_publisher(kind, topic, profile)
-        self.until(lambda: publisher.get_subscription_count() >= hearers)
+        self.until(lambda: publisher.get_subscription_count() > 0, seconds)
         return publisher
 
     def call(self, kind: type, name: str) -> Any:

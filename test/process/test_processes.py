@@ -1,0 +1,105 @@
+"""Nodes as processes: how they start, end, and outlive each other."""
+
+import signal
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from vision_msgs.msg import Classification
+
+from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
+from patchline_ros.tasks import Sample, Task
+
+SECOND = 1_000_000_000
+
+
+def test_a_bad_start_ends_the_process_with_a_sentence(car):
+    bundle = car.start("lane_segmenter", bundle="/nowhere")
+    depth = car.start("object_detector", queue_depth=99)
+    assert (bundle.wait(60), depth.wait(60)) == (1, 1)
+    assert "bundle /nowhere does not exist" in car.log("lane_segmenter")
+    assert "queue_depth" in car.log("object_detector")
+    assert "Traceback" not in car.log("lane_segmenter") + car.log("object_detector")
+
+
+def test_two_signals_end_a_node_quietly(car):
+    """Under `ros2 launch` SIGINT can come twice."""
+    results = car.probe.collect(DiagnosticArray, "/diagnostics")
+    process = car.start("lane_segmenter")
+    car.probe.until(lambda: bool(results), seconds=30)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert "Traceback" not in car.log("lane_segmenter")
+
+
+def trainings(folder: Path) -> list[int]:
+    """Training processes with their job below `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"patchline_ros.adaptation.worker" in arguments and str(folder).encode() in b"".join(
+            arguments
+        ):
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_an_adapter_killed_in_mid_training(car, tmp_path):
+    """Perception goes on, no training is left behind, no label is lost, and it starts again."""
+    probe = car.probe
+    statuses = probe.collect(AdaptationStatus, "adaptation_status", qos.LATCHED)
+    results = probe.collect(Classification, "sign_classifier/classification")
+    car.start("sign_classifier", image_reliability="reliable")
+    options = {"min_frames": 12, "epochs": 10_000}
+    adapter = car.start("adapter", **options)
+    labels = probe.publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES, seconds=30)
+    drift = probe.publisher(DriftStatus, "drift_status", qos.RESULTS)
+    camera = probe.publisher(Image, "image_raw", qos.images("reliable", 5), seconds=30)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    for number in range(15):
+        header = Header(stamp=ns_to_stamp((number + 1) * SECOND))
+        sample = Sample(picture, number % 3)
+        labels.publish(labelled_frame_to_msg(f"f{number}", Task.SIGNS, sample, header))
+    store = FrameStore(tmp_path / "store" / "frames", 100)
+    probe.until(lambda: store.count(Task.SIGNS, 0) == 15)
+
+    def training() -> bool:
+        """Says the drift again, as the monitor does with each picture."""
+        drift.publish(DriftStatus(mmd2=0.4, drifting=True, since=ns_to_stamp(SECOND)))
+        return any(s.state == AdaptationStatus.TRAINING and s.progress > 0 for s in statuses)
+
+    probe.until(training, seconds=60)
+    assert len(trainings(tmp_path)) == 1
+    adapter.kill()
+    adapter.wait()
+    for number in count(1):
+        camera.publish(rgb_to_image(picture, Header(stamp=ns_to_stamp(number))))
+        probe.spin(0.05)
+        if len(results) >= 10:
+            break
+        assert number < 200
+    probe.until(lambda: not trainings(tmp_path))
+    assert store.count(Task.SIGNS, 0) == 15
+    assert len(store.read(store.select(Task.SIGNS, 0))) == 15
+
+    second = car.start("adapter", **options)
+    statuses.clear()
+    probe.until(training, seconds=60)
+    assert statuses[-1].collected == 15
+    second.terminate()
+    assert second.wait(10) == 0
+    probe.until(lambda: not trainings(tmp_path))
