@@ -29,6 +29,7 @@ from patchline_ros.tasks import IGNORE, ClassMap, Task
 SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 120
 SIM_SIZE = (360, 480)
 SEVERITY = 0.8
+LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 180
 """Shots after the change that a filmed drive has at least, so that enough different signs come."""
@@ -170,13 +171,16 @@ def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Rec
     seen = set(trained.get(Task.LANES, [])) | set(trained.get(Task.OBJECTS, []))
     classes = len(bundle.spec(Task.LANES).classes)
     if options.then is not None:
-        names = _labelled_names(options.then, options.labels, seen, classes, MOST_DRIFT_FRAMES)
+        names = _labelled_names(
+            options.then, options.labels, seen, classes, LEAST_FRAMES, MOST_DRIFT_FRAMES
+        )
         return (
             Recording(path=frames, names=_names(frames, seen)),
             Recording(path=options.then, labels=options.labels, names=names),
         )
-    most = 2 * MOST_SOURCE_FRAMES
-    names = _labelled_names(frames, options.labels, seen, classes, most)
+    names = _labelled_names(
+        frames, options.labels, seen, classes, 2 * LEAST_FRAMES, 2 * MOST_SOURCE_FRAMES
+    )
     half = len(names) // 2
     before = Recording(path=frames, labels=options.labels, names=names[:half])
     return before, before.model_copy(update={"names": names[half:]})
@@ -202,9 +206,13 @@ def _labelled_names(
     labels: Path | None,
     seen: set[str],
     classes: int,
+    least: int,
     most: int,
 ) -> tuple[str, ...]:
-    """The labelled frames of a recording, in order, up to `most`; each one is read and checked."""
+    """The labelled frames of a recording, in order, up to `most`; each one is read and checked.
+
+    Raises DriveError when there are fewer than `least`.
+    """
     names = []
     for frame in open_frames(path, labels):
         if frame.name in seen or not frame.samples:
@@ -215,11 +223,11 @@ def _labelled_names(
         names.append(frame.name)
         if len(names) == most:
             break
-    if len(names) < ADAPT_BLOCK + TEST_BLOCK:
+    if len(names) < least:
         raise DriveError(
             f"{path} has {len(names)} labelled frames that the bundle's models were not trained "
-            f"on; the demo learns from some and measures on others, and needs at least "
-            f"{ADAPT_BLOCK + TEST_BLOCK}. Give --labels, or a longer recording"
+            f"on; the demo learns from some and measures on others, and needs at least {least}. "
+            "Give --labels, or a longer recording"
         )
     return tuple(names)
 
