@@ -25,6 +25,12 @@ _MARKS: tuple[tuple[float, float, float], ...] = (
 )  # fmt: skip
 """Markings: metres right of the centre, period and dash length (0: solid)."""
 
+_KERB = (
+    (ROAD_HALF, ROAD_HALF + 0.08, (92, 90, 88)),
+    (ROAD_HALF + 0.06, ROAD_HALF + 0.26, (188, 184, 176)),
+)
+"""Bands of a kerb: from and to metres from the centre line, colour."""
+
 Plane = NDArray[np.float32]
 
 
@@ -185,11 +191,13 @@ class Surface:
     def _markings(self, canvas: Canvas, view: View, ground: Ground) -> None:
         _kerbs(canvas, view, ground.reach)
         shapes: list[NDArray[np.float64]] = []
+        solid: list[tuple[float, float]] = []
         for lateral, period, dash in _MARKS:
             if period:
                 shapes += list(_dashes(view, lateral, period, dash, ground.reach))
             else:
-                shapes.append(_strip(view, lateral - 0.06, lateral + 0.06, ground.reach))
+                solid.append((lateral - 0.06, lateral + 0.06))
+        shapes += _strips(view, solid, ground.reach)
         for number in range(int(view.s // CHUNK), int((view.s + ground.reach) // CHUNK) + 1):
             start = self._world.zebra(number)
             if start is not None and start > view.s + 1.2:
@@ -208,17 +216,22 @@ class Surface:
 
 
 def _kerbs(canvas: Canvas, view: View, reach: float) -> None:
-    for side in (-1, 1):
-        for inner, outer, colour in ((0.0, 0.08, (92, 90, 88)), (0.06, 0.26, (188, 184, 176))):
-            edges = (side * (ROAD_HALF + inner), side * (ROAD_HALF + outer))
-            canvas.polygon(_strip(view, *edges, reach), colour)
+    edges = [(side * inner, side * outer) for side in (-1, 1) for inner, outer, _ in _KERB]
+    colours = [colour for _ in (-1, 1) for _, _, colour in _KERB]
+    for strip, colour in zip(_strips(view, edges, reach), colours, strict=True):
+        canvas.polygon(strip, colour)
 
 
-def _strip(view: View, first: float, second: float, reach: float) -> NDArray[np.float64]:
-    """The band between two lateral positions, in pixels (n, 2)."""
+def _strips(
+    view: View, edges: list[tuple[float, float]], reach: float
+) -> list[NDArray[np.float64]]:
+    """The bands between pairs of lateral positions, in pixels (n, 2) each."""
     s = view.s + np.geomspace(1.2, min(reach, 110.0), 32)
-    edges = view.project(np.stack([s, s]), np.array([[first], [second]]))
-    return np.concatenate([edges[0], edges[1][::-1]])
+    lateral = np.array(edges).reshape(-1, 1)
+    lines = view.project(np.broadcast_to(s, (len(lateral), len(s))), lateral)
+    return [
+        np.concatenate([one, two[::-1]]) for one, two in zip(lines[0::2], lines[1::2], strict=True)
+    ]
 
 
 def _quads(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchline_ros.sim import labels
 from patchline_ros.sim.camera import Camera, Road, View, ground_rows
 from patchline_ros.sim.ground import Surface
 from patchline_ros.sim.light import Condition, Light, light_of
 from patchline_ros.sim.noise import stream
-from patchline_ros.sim.painter import Canvas
+from patchline_ros.sim.painter import Canvas, Picture
 from patchline_ros.sim.scenery import paint_post, paint_scenery, paint_shadows
 from patchline_ros.sim.signs import sign_faces
 from patchline_ros.sim.vehicles import paint_vehicle
@@ -148,12 +149,12 @@ class RoadSimulator:
         return Sample(image, sign.variant)
 
 
-def _level(variant: int, edge: float) -> np.ndarray:
+def _level(variant: int, edge: float) -> Picture:
     levels = sign_faces()[variant]
     return next(level for level in reversed(levels) if level.shape[0] >= edge or level is levels[0])
 
 
-def _turned(edge: float, yaw: float, pitch: float, roll: float) -> np.ndarray:
+def _turned(edge: float, yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
     """Corners (4, 2) of a square of this edge, turned in space and seen from nearby."""
     corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
     x, y = corners[:, 0] * math.cos(yaw), corners[:, 1] * math.cos(pitch)

@@ -45,11 +45,16 @@ class Kind(str, Enum):
     PERSON = "person"
 
 
+_SMALL = (Kind.PERSON, Kind.BUSH, Kind.SIGN)
+_SMALL_FAR = 110.0
+"""Metres beyond which small things would be a few pixels and are left out."""
+
+
 @dataclass(frozen=True)
 class Thing:
     """Something at distance s (its near end) and `lateral` metres right of the centre line.
 
-    Sizes in metres. variant picks its looks; toward: it faces the camera; pace: metres along and
+    Sizes in metres. variant picks its looks; toward: it faces the camera (vehicles) or has a pitched roof (buildings); pace: metres along and
     across the road a frame; shade: its own brightness.
     """
 
@@ -97,7 +102,11 @@ class World:
         first = max(0, int(start // SIGN_SPACING) - 1)
         found += [self.sign(k) for k in range(first, first + int(FAR / SIGN_SPACING))]
         found += self._traffic(index)
-        ahead = [t for t in found if start - t.length + 1.5 < t.s < start + FAR]
+        ahead = [
+            thing
+            for thing in found
+            if 1.5 - thing.length < thing.s - start < (_SMALL_FAR if thing.kind in _SMALL else FAR)
+        ]
         return sorted(ahead, key=_order, reverse=True)
 
     def _make_sign(self, number: int) -> Thing:

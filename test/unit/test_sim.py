@@ -109,13 +109,12 @@ def test_signs_are_balanced_and_change_every_few_frames() -> None:
 
 
 def test_what_comes_nearer_grows() -> None:
-    """The biggest box of the lane being overtaken only grows until it leaves the picture."""
+    """Vehicles on the left half are oncoming: matched two frames on, nearly all have grown."""
     road = RoadSimulator(seed=3)
     grew = shrank = 0
     for index in range(0, 120, 6):
         now, later = boxes(road.frame(index)), boxes(road.frame(index + 2))
         for box, label in zip(now.boxes, now.labels, strict=True):
-            # Oncoming or static things left of the middle keep left while they come nearer.
             if box[2] > 180 or box[0] < 60 or OBJECT_CLASSES[label] == "person":
                 continue
             match = [other for other in later.boxes if _overlap(box, other) > 0.25]
