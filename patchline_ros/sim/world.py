@@ -54,8 +54,9 @@ _SMALL_FAR = 110.0
 class Thing:
     """Something at distance s (its near end) and `lateral` metres right of the centre line.
 
-    Sizes in metres. variant picks its looks; toward: it faces the camera (vehicles) or has a pitched roof (buildings); pace: metres along and
-    across the road a frame; shade: its own brightness.
+    Sizes in metres. variant picks its looks; toward: it faces the camera (vehicles) or has a
+    pitched roof (buildings); pace: metres along and across the road a frame; shade: its own
+    brightness.
     """
 
     kind: Kind
@@ -99,8 +100,8 @@ class World:
         found: list[Thing] = []
         for number in range(int((start - CHUNK) // CHUNK), int((start + FAR) // CHUNK) + 1):
             found += [self._moved(thing, index) for thing in self._chunk(number)]
-        first = max(0, int(start // SIGN_SPACING) - 1)
-        found += [self.sign(k) for k in range(first, first + int(FAR / SIGN_SPACING))]
+        first = max(0, int(start // SIGN_SPACING) - 3)
+        found += [self.sign(k) for k in range(first, first + int(_SMALL_FAR / SIGN_SPACING) + 3)]
         found += self._traffic(index)
         ahead = [
             thing
