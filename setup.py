@@ -39,6 +39,7 @@ setup(
     license=manifest("license"),
     python_requires=">=3.10",
     packages=find_packages(include=["patchline_ros", "patchline_ros.*"]),
+    package_data={"": ["*.jinja"]},
     data_files=shared_files(),
     entry_points={"console_scripts": ["patchline = patchline_ros.cli:app"]},
     install_requires=[
