@@ -1,0 +1,75 @@
+"""The launcher: help without a set-up, old Pythons, and the variables that programs get."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import patchline_ros
+from tools.layout import Layout
+from tools.ros import Ros, environment
+
+ROOT = Path(__file__).parents[2]
+LAYOUT = Layout(Path("/car/checkout"))
+SOURCED = {
+    "AMENT_PREFIX_PATH": "/opt/ros/jazzy",
+    "LD_LIBRARY_PATH": "/opt/ros/jazzy/lib:/opt/cuda/lib",
+    "PATH": "/opt/ros/jazzy/bin:/usr/bin",
+    "PYTHONPATH": "/opt/ros/jazzy/lib/python3.12/site-packages",
+    "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp",
+}
+
+
+def test_help_from_another_folder_sets_up_nothing(tmp_path: Path) -> None:
+    checkout = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "tools", checkout / "tools")
+    shutil.copy(ROOT / "patchline", checkout)
+    result = subprocess.run(
+        [sys.executable, checkout / "patchline"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "./patchline demo" in result.stdout
+    assert not (checkout / ".patchline").exists()
+
+
+def test_the_launcher_can_be_read_by_an_old_python() -> None:
+    ast.parse((ROOT / "patchline").read_text(), feature_version=(3, 6))
+
+
+def test_wheels_take_a_sourced_ros_out_of_the_way() -> None:
+    result = environment(LAYOUT, Ros(()), SOURCED)
+    assert not [name for name, value in result.items() if "/opt/ros/jazzy" in value]
+    assert result["RMW_IMPLEMENTATION"] == "rmw_fastrtps_cpp"
+    assert result["AMENT_PREFIX_PATH"] == f"{LAYOUT.install}:{LAYOUT.venv}"
+    assert result["LD_LIBRARY_PATH"] == f"{LAYOUT.install}/lib:/opt/cuda/lib"
+    assert result["PATH"] == f"{LAYOUT.install}/bin:{LAYOUT.venv}/bin:/usr/bin"
+
+
+def test_a_sourced_ros_is_used_below_ours(tmp_path: Path) -> None:
+    rclpy = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "rclpy"
+    rclpy.parent.mkdir(parents=True)
+    rclpy.touch()
+    ros = Ros((str(tmp_path),))
+    result = environment(LAYOUT, ros, {**SOURCED, "AMENT_PREFIX_PATH": str(tmp_path)})
+    assert result["AMENT_PREFIX_PATH"] == f"{LAYOUT.install}:{tmp_path}"
+    assert result["RMW_IMPLEMENTATION"] == "rmw_cyclonedds_cpp"
+    assert environment(LAYOUT, ros, result) == result
+
+
+def test_the_fast_dds_profile_is_set_unless_the_user_has_one() -> None:
+    ours = environment(LAYOUT, Ros(()), {})["FASTDDS_DEFAULT_PROFILES_FILE"]
+    assert ours == "/car/checkout/config/fastdds.xml"
+    own = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/car/own.xml"}
+    result = environment(LAYOUT, Ros(()), own)
+    assert result["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/car/own.xml"
+    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in result
+
+
+def test_one_version() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml")
+    assert manifest.findtext("version") == patchline_ros.__version__
