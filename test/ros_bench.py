@@ -60,11 +60,11 @@ class Bench:
         self.until(lambda: publisher.get_subscription_count() > 0, seconds)
         return publisher
 
-    def call(self, kind: type, name: str) -> Any:
-        """The response of a service without arguments."""
+    def call(self, kind: type, name: str, **request: Any) -> Any:
+        """The response of a service."""
         client = self.probe.create_client(kind, name)
         assert client.wait_for_service(10)
-        future = client.call_async(kind.Request())
+        future = client.call_async(kind.Request(**request))
         self.until(future.done)
         return future.result()
 
