@@ -150,7 +150,9 @@ class Bundle:
             model.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
-            raise BundleError(f"bundle {self.path}: {task} model does not load: {reason}") from error
+            raise BundleError(
+                f"bundle {self.path}: {task} model does not load: {reason}"
+            ) from error
         if fingerprint(model) != entry.fingerprint:
             raise BundleError(
                 f"bundle {self.path}: the {task} model does not have the manifest's fingerprint"

@@ -117,7 +117,8 @@ class Perceiver:
         """
         if sha256(data) != digest:
             raise PatchSetError(
-                f"the patch set's sha256 is {sha256(data)[:12]}..., its sender said {digest[:12]}..."
+                f"the patch set's sha256 is {sha256(data)[:12]}..., "
+                f"its sender said {digest[:12]}..."
             )
         model = apply(self._source, self._fingerprint, data).requires_grad_(False)
         generator = torch.Generator().manual_seed(0)

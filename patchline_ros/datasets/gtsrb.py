@@ -68,7 +68,8 @@ class Gtsrb(Sequence[Sample]):
 
     A track is one real sign seen from an approaching car: its pictures are near copies, so sets
     must be split by track and never by picture. Pictures are read when they are asked for.
-    labels: int64 (n,), the class ids. tracks: int64 (n,), equal exactly for pictures of one track.
+    names: CLASS/TRACK_FRAME of each picture. labels: int64 (n,), the class ids. tracks: int64 (n,),
+    equal exactly for pictures of one track.
     Raises ValueError where the folder is missing or a name in it is not of this layout.
     """
 
@@ -92,6 +93,7 @@ class Gtsrb(Sequence[Sample]):
                 tracks.append(track_ids.setdefault((label, match[1]), len(track_ids)))
         if not self._paths:
             raise ValueError(f"{directory} holds no class folder; they are named 00 to 42")
+        self.names: tuple[str, ...] = tuple(f"{p.parent.name}/{p.stem}" for p in self._paths)
         self.labels: NDArray[np.int64] = np.array(labels, dtype=np.int64)
         self.tracks: NDArray[np.int64] = np.array(tracks, dtype=np.int64)
 

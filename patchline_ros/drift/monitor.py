@@ -92,9 +92,7 @@ class DriftMonitor:
 
     def __init__(self, reference: DriftReference) -> None:
         self._reference = reference
-        self._within_reference = rbf(
-            reference.features, reference.features, reference.bandwidth
-        )
+        self._within_reference = rbf(reference.features, reference.features, reference.bandwidth)
         self._window: deque[Features] = deque(maxlen=reference.window)
         self._stamps: deque[int] = deque(maxlen=reference.window)
         self._since_ns = 0
@@ -102,8 +100,8 @@ class DriftMonitor:
     def update(self, features: Features, stamp_ns: int) -> DriftReading | None:
         """Takes in one frame's raw features (d,); a reading once the window is full.
 
-        `since_ns` is the stamp of the frame on which the present drift was first seen, 0 while
-        there is none.
+        `since_ns` is the stamp from which frames may belong to the present drift: the oldest of
+        the window on which it was first seen. It is 0 while nothing drifts.
 
         Raises:
             ValueError: features of another length, or values that are not finite.
@@ -124,7 +122,7 @@ class DriftMonitor:
         if not drifting:
             self._since_ns = 0
         elif self._since_ns == 0:
-            self._since_ns = stamp_ns
+            self._since_ns = self._stamps[0]
         null = self._reference.null
         return DriftReading(
             mmd2=mmd2,

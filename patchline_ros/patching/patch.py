@@ -27,5 +27,5 @@ class Patch(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
 
     def forward(self, tap: Tensor) -> Tensor:
-        """What is added to the group's output: (B, in, H, W) to (B, out, H / stride, W / stride)."""
+        """(B, in, H, W) to the summand of the group's output, (B, out, H / stride, W / stride)."""
         return cast(Tensor, self.scale * self.activation(self.conv(tap)))

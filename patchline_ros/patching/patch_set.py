@@ -54,8 +54,7 @@ def _adapted_tensors(model: PatchedModel, norm: str) -> dict[str, Tensor]:
     return {
         name: value
         for name, value in model.state_dict().items()
-        if not name.startswith("backbone.")
-        or (norm == "reestimated" and name.endswith(statistics))
+        if not name.startswith("backbone.") or (norm == "reestimated" and name.endswith(statistics))
     }
 
 

@@ -103,7 +103,8 @@ class PatchedModel(nn.Module):
         if other.k != self.k or other.backbone.specs != self.backbone.specs:
             raise ValueError(
                 f"patches move between equal backbones only: {other.k} patches on "
-                f"{other.backbone.channels} channels do not fit {self.k} on {self.backbone.channels}"
+                f"{other.backbone.channels} channels do not fit {self.k} on "
+                f"{self.backbone.channels}"
             )
         self.patches.load_state_dict(other.patches.state_dict())
         if self.exit is not None and other.exit is not None:

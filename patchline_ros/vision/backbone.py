@@ -14,8 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-import patchline_ros.vision.torchvision_ops  # noqa: F401  (must come before torchvision)
 from torchvision import models
 
 

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label
-from patchline_ros.vision.backbone import CutBackbone, GroupedBackbone
+from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
+
+from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label
+from patchline_ros.vision.backbone import CutBackbone, GroupedBackbone
 
 PYRAMID_CHANNELS = 64
 
@@ -57,7 +57,8 @@ def softmax_entropy(logits: Tensor) -> Tensor:
 def sigmoid_entropy(logits: Tensor) -> Tensor:
     """Binary entropy in nats of each independent logit."""
     return -(
-        logits.sigmoid() * F.logsigmoid(logits) + (-logits).sigmoid() * F.logsigmoid(-logits)
+        logits.sigmoid() * functional.logsigmoid(logits)
+        + (-logits).sigmoid() * functional.logsigmoid(-logits)
     )
 
 
@@ -81,7 +82,7 @@ class ClassificationHead(Head):
 
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy."""
-        return F.cross_entropy(raw, targets)
+        return functional.cross_entropy(raw, targets)
 
     def decode(self, raw: Tensor) -> list[Label]:
         """The likeliest class of each image."""
@@ -133,16 +134,18 @@ class SegmentationHead(Head):
         size = levels[0].shape[-2:]
         merged = levels[0]
         for level in levels[1:]:
-            merged = merged + F.interpolate(level, size, mode="bilinear", align_corners=False)
-        logits = self.classifier(F.relu(self.norm(merged)))
+            merged = merged + functional.interpolate(
+                level, size, mode="bilinear", align_corners=False
+            )
+        logits = self.classifier(functional.relu(self.norm(merged)))
         height, width = taps[0].shape[-2:]
-        return F.interpolate(
+        return functional.interpolate(
             logits, (2 * height, 2 * width), mode="bilinear", align_corners=False
         )
 
     def loss(self, raw: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy over the labelled pixels."""
-        return F.cross_entropy(raw, targets, ignore_index=IGNORE)
+        return functional.cross_entropy(raw, targets, ignore_index=IGNORE)
 
     def decode(self, raw: Tensor) -> list[Label]:
         """The likeliest class of each pixel, uint8 (H, W)."""

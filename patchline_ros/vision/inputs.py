@@ -34,7 +34,7 @@ def check_label(task: Task, classes: int, sample: Sample) -> None:
     elif task is Task.OBJECTS:
         if not isinstance(label, Boxes):
             raise ValueError(f"an objects label must be boxes, not {type(label).__name__}")
-        if len(label) and not (0 <= label.labels.min() and label.labels.max() < classes):
+        if len(label) and not (label.labels.min() >= 0 and label.labels.max() < classes):
             raise ValueError(
                 f"object class {int(label.labels.max())} is not one of the {classes} known classes"
             )

@@ -7,11 +7,10 @@ from typing import cast
 
 import numpy as np
 import torch
-
-import patchline_ros.vision.torchvision_ops  # noqa: F401  (torchmetrics imports torchvision)
-from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label, Task
 from torchmetrics.detection import MeanAveragePrecision
 from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label, Task
 
 METRIC_NAMES = {
     Task.SIGNS: "accuracy",
@@ -38,10 +37,7 @@ def mean_average_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -
             }
             for p in predicted
         ],
-        [
-            {"boxes": torch.from_numpy(t.boxes), "labels": torch.from_numpy(t.labels)}
-            for t in truth
-        ],
+        [{"boxes": torch.from_numpy(t.boxes), "labels": torch.from_numpy(t.labels)} for t in truth],
     )
     return max(0.0, float(metric.compute()["map_50"]))
 

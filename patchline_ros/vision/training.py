@@ -28,9 +28,7 @@ def shifted(sample: Sample, rng: np.random.Generator) -> Sample:
         (width / 2, height / 2), float(rng.uniform(-8, 8)), float(rng.uniform(0.85, 1.2))
     )
     matrix[:, 2] += rng.uniform(-0.08, 0.08, size=2) * (width, height)
-    image = cv2.warpAffine(
-        sample.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE
-    )
+    image = cv2.warpAffine(sample.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return Sample(image, sample.label)
 
 
@@ -67,9 +65,7 @@ def augmented(task: Task, sample: Sample, rng: np.random.Generator) -> Sample:
     return Sample(jittered(sample.image, rng), sample.label)
 
 
-def one_cycle(
-    optimiser: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
+def one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     """Short linear warm-up, then a cosine down to zero; to be stepped once a batch."""
     peaks = [group["lr"] for group in optimiser.param_groups]
     return torch.optim.lr_scheduler.OneCycleLR(

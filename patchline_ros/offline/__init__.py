@@ -1,0 +1,1 @@
+"""From labelled source data to a bundle."""

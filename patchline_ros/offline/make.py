@@ -1,0 +1,160 @@
+"""Makes a bundle: trains the source models and measures everything that a car needs to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from patchline_ros.adaptation.affinity import affinity_table
+from patchline_ros.adaptation.episode import library_versions
+from patchline_ros.adaptation.gate import evaluate
+from patchline_ros.adaptation.selection import entropies
+from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.offline.drift_table import backbone_features, learn_table
+from patchline_ros.offline.sources import INPUT_SIZES, SourceData, TaskData
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.training import train_source
+
+DRIFT_TASK = Task.LANES
+AFFINITY_IMAGES = 32
+REFERENCE_FRAMES = 320
+
+Report = Callable[[str, float, str], None]
+"""Told the name of a stage, the share of it that is done, and a figure to show."""
+
+
+class Recipe(BaseModel):
+    """How a bundle is made; it is written into the bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: float = Field(default=1.0, gt=0)
+    road_epochs: int = Field(default=10, ge=1)
+    """For objects and lanes."""
+    sign_epochs: int = Field(default=20, ge=1)
+    """For signs, whose pictures are small."""
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    drift_tap: int = Field(default=3, ge=0)
+    drift_window: int = Field(default=16, ge=2)
+    drift_alpha: float = Field(default=0.01, gt=0, lt=1)
+    drift_permutations: int = Field(default=500, ge=10)
+    threads: int = Field(default=2, ge=1)
+    """Of PyTorch; another number rounds differently."""
+    seed: int = 0
+
+
+def _train(
+    task: Task,
+    data: TaskData,
+    recipe: Recipe,
+    weights: dict[str, torch.Tensor] | None,
+    report: Report,
+) -> TaskModel:
+    spec = ModelSpec(
+        task=task, classes=data.classes, input_size=INPUT_SIZES[task], width=recipe.width
+    )
+    model: TaskModel | None = None
+    for share, trained in train_source(
+        spec,
+        data.train,
+        weights=weights,
+        epochs=recipe.sign_epochs if task is Task.SIGNS else recipe.road_epochs,
+        batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        seed=recipe.seed,
+    ):
+        model = trained
+        report(f"train {task}", share, "")
+    assert model is not None
+    return model.eval()
+
+
+def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
+    return ModelEntry(
+        spec=model.spec,
+        fingerprint=fingerprint(model),
+        source_metric=evaluate(model, data.held_out),
+        source_entropy=float(np.mean(entropies(model, data.held_out))),
+    )
+
+
+def make_bundle(
+    source: SourceData,
+    recipe: Recipe,
+    weights: dict[str, torch.Tensor] | None,
+    path: Path,
+    report: Report,
+) -> Bundle:
+    """Trains the models of `source`, measures reference, affinity and patch table, writes all.
+
+    Args:
+        source: labelled source data.
+        recipe: how; the same recipe, data and seed give the same bundle on the same CPU.
+        weights: torchvision MobileNetV2 state dict to start from, or None.
+        path: folder to write; the manifest is written last.
+        report: told of the progress.
+
+    Raises:
+        ValueError: too little data, or weights that do not fit the recipe's width.
+    """
+    torch.set_num_threads(recipe.threads)
+    models: dict[Task, TaskModel] = {}
+    entries: dict[Task, ModelEntry] = {}
+    for task, data in source.tasks.items():
+        models[task] = _train(task, data, recipe, weights, report)
+        entries[task] = _entry(models[task], data)
+        report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
+    watched = source.tasks[DRIFT_TASK]
+    rows = np.linspace(0, len(watched.train) - 1, min(REFERENCE_FRAMES, len(watched.train)))
+    reference = DriftReference.from_source(
+        backbone_features(
+            models[DRIFT_TASK], recipe.drift_tap, [watched.train[i] for i in rows.astype(int)]
+        ),
+        window=recipe.drift_window,
+        alpha=recipe.drift_alpha,
+        permutations=recipe.drift_permutations,
+        seed=recipe.seed,
+    )
+    report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
+    affinity = affinity_table(
+        models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]]
+    )
+    report("affinity", 1.0, "")
+    table: list[PatchStep] = []
+    for done, so_far in learn_table(
+        models[DRIFT_TASK],
+        reference,
+        recipe.drift_tap,
+        watched.train,
+        watched.held_out,
+        recipe.seed,
+    ):
+        table = so_far
+        report("patch table", done, "")
+    manifest = Manifest(
+        name=path.name,
+        source=source.kind,
+        seed=recipe.seed,
+        models=entries,
+        drift=DriftEntry(
+            task=DRIFT_TASK,
+            tap=recipe.drift_tap,
+            window=recipe.drift_window,
+            bandwidth=reference.bandwidth,
+            threshold=reference.threshold,
+        ),
+        affinity=affinity,
+        patch_table=table,
+        versions=library_versions(),
+        config=recipe.model_dump(),
+        files={},
+    )
+    trained_on = {task: data.names for task, data in source.tasks.items()}
+    return save_bundle(path, manifest, models, reference, trained_on)

@@ -1,0 +1,221 @@
+"""Store, selection, number of patches, order, and a whole episode in its worker process."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+import torch
+
+from patchline_ros.adaptation.affinity import affinity_table, most_similar, training_order
+from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Rejected
+from patchline_ros.adaptation.patch_count import (
+    learn_patch_table,
+    patches_for,
+    smallest_sufficient,
+)
+from patchline_ros.adaptation.runner import EpisodeRunner
+from patchline_ros.adaptation.selection import uncertain
+from patchline_ros.adaptation.store import FrameStore, StoreError
+from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
+from patchline_ros.bundle import Bundle, BundleError
+from patchline_ros.patching.patch_set import apply
+from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.tasks import Boxes, Sample, Task
+
+
+def sample(task: Task, seed: int) -> Sample:
+    """Pictures whose brightness tells the label, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    label = seed % 3
+    image = rng.integers(0, 60, (48, 64, 3), dtype=np.uint8) + np.uint8(80 * label)
+    if task is Task.SIGNS:
+        return Sample(image, label)
+    if task is Task.OBJECTS:
+        return Sample(image, Boxes.truth([[4, 4, 40, 40]], [label % 2]))
+    return Sample(image, np.full((48, 64), label, np.uint8))
+
+
+def fill(store: FrameStore, tasks: list[Task], frames: int) -> None:
+    for task in tasks:
+        for i in range(frames):
+            store.add(f"frame{i}", task, 1000 + i, sample(task, i))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_the_store_gives_frames_back(tmp_path: Path, task: Task) -> None:
+    store = FrameStore(tmp_path, capacity=10)
+    put = sample(task, 2)
+    store.add("a-1", task, 5, put)
+    (again,) = FrameStore(tmp_path, 10).read(store.select(task, 0))
+    assert np.array_equal(again.image, put.image)
+    if task is Task.OBJECTS:
+        assert np.array_equal(again.label.boxes, put.label.boxes)
+    else:
+        assert np.array_equal(again.label, put.label)
+
+
+def test_the_store_is_bounded_and_ignores_half_written_files(tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, capacity=3)
+    fill(store, [Task.SIGNS], 5)
+    (tmp_path / "signs" / ".00000000000000009999_x.npz.part").write_bytes(b"half")
+    assert [frame.stamp_ns for frame in store.select(Task.SIGNS, 0)] == [1002, 1003, 1004]
+    assert store.count(Task.SIGNS, 1004) == 1
+    broken = tmp_path / "signs" / "00000000000000001005_bad.npz"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(StoreError, match="bad"):
+        store.read(store.select(Task.SIGNS, 1005))
+    with pytest.raises(StoreError, match="file name"):
+        store.add("../x", Task.SIGNS, 0, sample(Task.SIGNS, 0))
+    with pytest.raises(StoreError, match="holds nothing"):
+        FrameStore(tmp_path, 0)
+
+
+def test_selection_keeps_what_is_at_least_as_uncertain_as_the_source() -> None:
+    assert uncertain([0.1, 0.5, 0.49, 0.9], 0.5) == [1, 3]
+
+
+def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
+    table = learn_patch_table([0.1, 0.2, 0.5, 0.9, 1.2], [1, 1, 4, 3, 7])
+    counts = [patches_for(table, value) for value in np.linspace(0, 2, 50)]
+    assert counts == sorted(counts)
+    assert [patches_for(table, value) for value in (0.0, 0.3, 0.6, 5.0)] == [1, 1, 4, 7]
+    assert smallest_sufficient({1: 0.50, 3: 0.695, 5: 0.70, 7: 0.69}, margin=0.01) == 3
+    with pytest.raises(ValueError, match="pairs"):
+        learn_patch_table([], [])
+
+
+def test_order_and_warm_start_follow_affinity() -> None:
+    table = {
+        "lanes objects": [0.9, 0.9, 0.1],
+        "lanes signs": [0.5, 0.5, 0.9],
+        "objects signs": [0.2, 0.4, 0.9],
+    }
+    tasks = list(Task)
+    # Over two groups: lanes 1.4, objects 1.2, signs 0.8; over all three signs come first.
+    assert training_order(table, tasks, 2) == [Task.LANES, Task.OBJECTS, Task.SIGNS]
+    assert most_similar(table, Task.SIGNS, [Task.LANES, Task.OBJECTS], 2) is Task.LANES
+    assert most_similar(table, Task.SIGNS, [], 2) is None
+
+
+def test_affinity_of_equal_models_is_one(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b")
+    lanes = bundle.model(Task.LANES)
+    images = [tiny_bundle.picture(i, 40, 50) for i in range(3)]
+    table = affinity_table({Task.LANES: lanes, Task.OBJECTS: lanes}, images)
+    assert table == {"lanes objects": [1.0] * 7}
+    other = affinity_table({Task.LANES: lanes, Task.OBJECTS: bundle.model(Task.OBJECTS)}, images)
+    assert all(0 <= value <= 1 for value in other["lanes objects"])
+    assert other["lanes objects"][0] < 1
+
+
+def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b")
+    torch.manual_seed(0)
+    model = PatchedModel(bundle.model(Task.LANES), 7)
+    shares: list[float] = []
+    samples = [sample(Task.LANES, i) for i in range(12)]
+    record = train_patches(model, samples, TrainingSettings(epochs=4), 0, shares.append)
+    assert record.losses[-1] < record.losses[0]
+    assert shares == [0.25, 0.5, 0.75, 1.0]
+    # Twice the epochs cost twice the steps and the same cache.
+    again = PatchedModel(bundle.model(Task.LANES), 7)
+    longer = train_patches(again, samples, TrainingSettings(epochs=8), 0, lambda _: None)
+    assert record.gflops < longer.gflops < 2 * record.gflops
+    with pytest.raises(ValueError, match="no labelled frames"):
+        train_patches(model, [], TrainingSettings(), 0, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: (p / "manifest.json").unlink(), "no manifest.json"),
+        (lambda p: (p / "manifest.json").write_text("{"), "manifest"),
+        (lambda p: (p / "lanes.safetensors").unlink(), "lacks the file lanes"),
+        (lambda p: (p / "signs.safetensors").write_bytes(b"x"), "signs.safetensors does not have"),
+        (lambda p: os.rename(p, p.with_name("gone")), "does not exist"),
+    ],
+)
+def test_a_damaged_bundle_is_named(tmp_path: Path, damage, message: str) -> None:
+    path = tmp_path / "b"
+    tiny_bundle.make_bundle(path)
+    assert Bundle.load(path).spec(Task.LANES).task is Task.LANES
+    damage(path)
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(path)
+
+
+def runner_for(tmp_path: Path, bundle: Bundle, epochs: int) -> EpisodeRunner:
+    return EpisodeRunner(
+        bundle=bundle.path,
+        store=tmp_path / "store",
+        store_capacity=100,
+        work=tmp_path / "work",
+        training=TrainingSettings(epochs=epochs),
+        seed=0,
+        threads=1,
+    )
+
+
+def events_of(runner: EpisodeRunner) -> list:
+    events = []
+    deadline = time.monotonic() + 120
+    while runner.running:
+        assert time.monotonic() < deadline
+        events.extend(runner.poll())
+        time.sleep(0.02)
+    return events + runner.poll()
+
+
+def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b")
+    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS, Task.LANES], 20)
+    runner = runner_for(tmp_path, bundle, epochs=6)
+    runner.start(since_ns=1000, mmd2=0.5, active={})
+    events = events_of(runner)
+    runner.stop()
+    chosen = next(event for event in events if isinstance(event, Chosen))
+    assert chosen.collected == {Task.SIGNS: 16, Task.LANES: 16}
+    verdicts = [event for event in events if isinstance(event, Accepted | Rejected)]
+    assert {verdict.task for verdict in verdicts} == {Task.SIGNS, Task.LANES}
+    assert isinstance(events[-1], Finished)
+    report = events[-1].episode
+    second = report["order"][1]
+    assert report["warm_start"] == {second: report["order"][0]}
+    for event in verdicts:
+        if isinstance(event, Accepted):
+            assert runner.latest()[event.task] == (1, event.path)
+            apply(bundle.model(event.task), bundle.fingerprint(event.task), event.path.read_bytes())
+    assert any(isinstance(event, Accepted) for event in verdicts)
+
+
+def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b")
+    store = FrameStore(tmp_path / "store", 100)
+    fill(store, [Task.SIGNS], 20)
+    runner = runner_for(tmp_path, bundle, epochs=100_000)
+    runner.start(since_ns=0, mmd2=0.5, active={})
+    while not any(isinstance(event, Chosen) for event in runner.poll()):
+        time.sleep(0.05)
+    runner._worker.kill()
+    events = events_of(runner)
+    assert isinstance(events[-1], Failed)
+    assert "SIGKILL" in events[-1].reason
+    assert store.count(Task.SIGNS, 0) == 20
+    assert runner.latest() == {}
+
+
+def test_stopping_ends_the_training(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b")
+    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS], 20)
+    runner = runner_for(tmp_path, bundle, epochs=100_000)
+    runner.start(since_ns=0, mmd2=0.5, active={})
+    with pytest.raises(RuntimeError, match="under way"):
+        runner.start(since_ns=0, mmd2=0.5, active={})
+    worker = runner._worker
+    runner.stop()
+    assert worker.poll() is not None

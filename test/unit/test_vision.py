@@ -1,0 +1,188 @@
+"""Backbone, heads, inputs and metrics against hand counts and other people's values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import entropy as scipy_entropy
+
+from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
+from patchline_ros.vision.backbone import mobilenet_v2, read_weights, reestimate_norm
+from patchline_ros.vision.heads import sigmoid_entropy, softmax_entropy
+from patchline_ros.vision.inputs import check_label, flipped, resized
+from patchline_ros.vision.metrics import mean_average_precision, mean_iou
+from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.torchvision_ops import nms_cpu
+from patchline_ros.vision.training import augmented
+
+
+def spec(task: Task, **fields: object) -> ModelSpec:
+    facts = {"task": task, "classes": ("a", "b", "c"), "input_size": (64, 96), "width": 0.25}
+    return ModelSpec.model_validate(facts | fields)
+
+
+def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
+    backbone = mobilenet_v2().backbone
+    assert backbone.channels == (32, 16, 24, 32, 64, 96, 160, 320)
+    assert backbone.reductions == (2, 2, 4, 8, 16, 16, 32, 32)
+    classifier = TaskModel(spec(Task.SIGNS, classes=tuple("abcdef"), width=1.0))
+    assert sum(p.numel() for p in classifier.parameters()) == 2_231_558
+
+
+def test_a_tap_alone_equals_that_of_the_whole_pass() -> None:
+    backbone = mobilenet_v2(0.25).backbone.eval()
+    images = torch.randn(2, 3, 65, 97)
+    with torch.no_grad():
+        taps = backbone(images)
+        assert torch.equal(backbone.tap(images, 3), taps[3])
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_model_learns_one_batch(task: Task) -> None:
+    torch.manual_seed(0)
+    model = TaskModel(spec(task))
+    images = torch.randn(2, 3, 64, 96)
+    images[:, :, :, 48:] += 2
+    targets = {
+        Task.SIGNS: torch.tensor([0, 2]),
+        Task.LANES: torch.tensor([0, 2]).repeat_interleave(48).expand(2, 64, 96),
+        Task.OBJECTS: [
+            {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([1])},
+            {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+        ],
+    }[task]
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(12):
+        loss = model.head.loss(model(images), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_entropies_equal_scipys() -> None:
+    logits = torch.randn(5, 7)
+    expected = scipy_entropy(logits.softmax(1).numpy(), axis=1)
+    assert np.allclose(softmax_entropy(logits).numpy(), expected, atol=1e-6)
+    p = logits.sigmoid().numpy()
+    assert np.allclose(sigmoid_entropy(logits).numpy(), scipy_entropy([p, 1 - p]), atol=1e-6)
+    assert float(sigmoid_entropy(torch.tensor(200.0))) == 0.0
+
+
+def test_nms_equals_the_definition() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(60, 2, generator=generator) * 50
+    boxes = torch.cat([corners, corners + 5 + torch.rand(60, 2, generator=generator) * 20], dim=1)
+    scores = torch.rand(60, generator=generator)
+
+    def iou(a: torch.Tensor, b: torch.Tensor) -> float:
+        width = min(a[2], b[2]) - max(a[0], b[0])
+        height = min(a[3], b[3]) - max(a[1], b[1])
+        inside = max(width, torch.tensor(0.0)) * max(height, torch.tensor(0.0))
+        area = [(x[2] - x[0]) * (x[3] - x[1]) for x in (a, b)]
+        return float(inside / (area[0] + area[1] - inside))
+
+    kept: list[int] = []
+    for i in scores.argsort(descending=True).tolist():
+        if all(iou(boxes[i], boxes[j]) <= 0.4 for j in kept):
+            kept.append(i)
+    assert nms_cpu(boxes, scores, 0.4).tolist() == kept
+
+
+def test_mean_iou_by_hand() -> None:
+    truth = np.array([[0, 0, 1, 1], [0, 0, 1, IGNORE]], dtype=np.uint8)
+    predicted = np.array([[0, 0, 0, 1], [0, 0, 1, 2]], dtype=np.uint8)
+    # Class 0: 4 of 5 pixels; class 1: 2 of 3; class 2 occurs in no label.
+    assert mean_iou([predicted], [truth], 3) == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+def test_mean_average_precision_by_hand() -> None:
+    truth = Boxes.truth([[0, 0, 10, 10], [20, 20, 30, 30]], [0, 0])
+    found = Boxes(
+        np.array([[0, 0, 10, 10], [50, 50, 60, 60], [20, 20, 30, 30]], dtype=np.float32),
+        np.array([0, 0, 0]),
+        np.array([0.9, 0.8, 0.7], dtype=np.float32),
+    )
+    # COCO reads precision at 101 recalls: 1 up to one half, 2/3 from there on.
+    assert mean_average_precision([found], [truth]) == pytest.approx((51 + 50 * 2 / 3) / 101)
+    nothing = Boxes.truth([], [])
+    assert mean_average_precision([nothing], [truth]) == 0
+
+
+def test_labels_move_with_the_picture() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:20, 5:25] = 255
+    box = Boxes.truth([[5, 10, 25, 20]], [0])
+    for view in (flipped(Sample(image, box)), resized(Sample(image, box), (80, 120))):
+        x1, y1, x2, y2 = view.label.boxes[0].astype(int)
+        inside = np.zeros(view.image.shape[:2], bool)
+        inside[y1:y2, x1:x2] = True
+        assert np.array_equal(view.image[:, :, 0] > 127, inside)
+    classes = image[:, :, 0] // 255
+    for seed in range(20):
+        view = augmented(Task.LANES, Sample(image, classes), np.random.default_rng(seed))
+        agree = (view.image[:, :, 0] > 120) == (view.label == 1)
+        assert agree.mean() > 0.95
+    with pytest.raises(ValueError, match="mirrored"):
+        flipped(Sample(image, 3))
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "message"),
+    [
+        (Task.SIGNS, 3, "sign class 3"),
+        (Task.SIGNS, -1, "sign class -1"),
+        (Task.OBJECTS, 1, "must be boxes"),
+        (Task.OBJECTS, Boxes.truth([[0, 0, 1, 1]], [5]), "object class 5"),
+        (Task.OBJECTS, Boxes.truth([[0, 0, float("nan"), 1]], [0]), "not a finite"),
+        (Task.OBJECTS, Boxes.truth([[5, 5, 5, 9]], [0]), "no width"),
+        (Task.LANES, np.zeros((8, 9), np.uint8), "shape"),
+        (Task.LANES, np.full((8, 8), 7, np.uint8), "lane class 7"),
+    ],
+)
+def test_impossible_labels_are_named(task: Task, label: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_label(task, 3, Sample(np.zeros((8, 8, 3), np.uint8), label))
+
+
+def test_norm_statistics_become_those_of_the_batches() -> None:
+    torch.manual_seed(0)
+    backbone = mobilenet_v2(0.25).backbone.eval()
+    images = torch.randn(8, 3, 64, 64) * 3 + 1
+    reestimate_norm(backbone, [images])
+    first_norm = backbone.stem[1]
+    with torch.no_grad():
+        before_norm = backbone.stem[0](images)
+    assert torch.allclose(first_norm.running_mean, before_norm.mean((0, 2, 3)), atol=1e-5)
+    assert not backbone.training
+
+
+def test_fingerprint_sees_one_bit() -> None:
+    model = TaskModel(spec(Task.SIGNS))
+    before = fingerprint(model)
+    assert fingerprint(model) == before
+    with torch.no_grad():
+        next(iter(model.parameters())).view(-1)[0] += 1e-7
+    assert fingerprint(model) != before
+
+
+def test_bad_specs_and_weights_are_named(tmp_path) -> None:
+    with pytest.raises(ValueError, match="multiples of 32"):
+        spec(Task.LANES, input_size=(100, 96))
+    with pytest.raises(ValueError, match="does not exist"):
+        read_weights(tmp_path / "none.npz")
+    (tmp_path / "x.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"\.npz"):
+        read_weights(tmp_path / "x.bin")
+    with pytest.raises(ValueError, match=r"width 0\.5"):
+        mobilenet_v2(0.5, {"features.0.0.weight": torch.zeros(1)})
+
+
+def test_imagenet_weights_load_whole(data_root) -> None:
+    weights = read_weights(data_root / "weights" / "mobilenet_v2_imagenet.npz")
+    cut = mobilenet_v2(1.0, weights)
+    assert torch.equal(cut.backbone.stem[0].weight, weights["features.0.0.weight"])
+    assert torch.equal(cut.classifier_neck[0].weight, weights["features.18.0.weight"])
