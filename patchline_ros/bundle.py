@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,7 +32,7 @@ from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 MANIFEST = "manifest.json"
 REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
-FORMAT = 1
+FORMAT: Final = 1
 
 
 class BundleError(ValueError):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -56,20 +57,26 @@ def _encode(sample: Sample) -> bytes:
     return buffer.getvalue()
 
 
+def _picture(data: NDArray[np.uint8], mode: int) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] | None = cv2.imdecode(data, mode)
+    if picture is None:
+        raise ValueError("a picture in it is damaged")
+    return picture
+
+
 def _decode(path: Path) -> Sample:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            image: Image = np.ascontiguousarray(
-                cv2.imdecode(arrays["image"], cv2.IMREAD_COLOR)[:, :, ::-1]
-            )
+            bgr = _picture(arrays["image"], cv2.IMREAD_COLOR)
+            image: Image = np.ascontiguousarray(bgr[:, :, ::-1])
             label: Label
             if "boxes" in arrays.files:
                 label = Boxes.truth(arrays["boxes"], arrays["labels"])
             elif "classes" in arrays.files:
-                label = cv2.imdecode(arrays["classes"], cv2.IMREAD_GRAYSCALE)
+                label = _picture(arrays["classes"], cv2.IMREAD_GRAYSCALE)
             else:
                 label = int(arrays["sign"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, cv2.error) as error:
         raise StoreError(f"stored frame {path.name} can't be read: {error}") from error
     return Sample(image, label)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,7 +22,7 @@ from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
 
-FORMAT = 1
+FORMAT: Final = 1
 _HEADER_KEY = "patchline"
 _MAX_HEADER_BYTES = 1 << 20
 

@@ -7,7 +7,7 @@ returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,11 @@ class GroupedBackbone(nn.Module):
     """
 
     def __init__(
-        self, stem: nn.Module, groups: list[nn.Module], specs: list[GroupSpec], stem_stride: int
+        self,
+        stem: nn.Module,
+        groups: Sequence[nn.Module],
+        specs: Sequence[GroupSpec],
+        stem_stride: int,
     ) -> None:
         super().__init__()
         self.stem = stem

@@ -219,3 +219,13 @@ def test_stopping_ends_the_training(tmp_path: Path) -> None:
     worker = runner._worker
     runner.stop()
     assert worker.poll() is not None
+
+
+def test_a_stored_frame_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, 10)
+    whole = store.add("cut", Task.LANES, 7, sample(Task.LANES, 0)).path
+    data = whole.read_bytes()
+    for length in (0, 10, len(data) // 2, len(data) - 3):
+        whole.write_bytes(data[:length])
+        with pytest.raises(StoreError, match="cut"):
+            store.read(store.select(Task.LANES, 0))
