@@ -53,7 +53,7 @@ class Bench:
         return messages
 
     def publisher(
-        self, kind: type, topic: str, profile: QoSProfile, seconds: float = 10.0
+        self, kind: type, topic: str, profile: QoSProfile, seconds: float = 30.0
     ) -> Publisher:
         """A publisher that the node has found."""
         publisher = self.probe.create_publisher(kind, topic, profile)
@@ -68,7 +68,7 @@ class Bench:
         self.until(future.done)
         return future.result()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
         """Spins until it holds; fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -99,7 +99,7 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     adapter.drift.publish(drift())
     adapter.bench.until(lambda: adapter.state == AdaptationStatus.COLLECTING)
     adapter.send_signs(range(24))
-    adapter.bench.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=60)
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
     states = [status.state for status in adapter.statuses]
     assert states == sorted(states), "collecting, then training, then finished"
     training = [s for s in adapter.statuses if s.state == AdaptationStatus.TRAINING]

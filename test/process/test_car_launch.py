@@ -114,14 +114,14 @@ def test_ros2_launch(car, tmp_path):
     }
     given = [f"{name}:={value}" for name, value in arguments.items()]
     launch = car.run("launch", [ros2, "launch", graph.PACKAGE, LAUNCH_FILE.name, *given])
-    camera = probe.publisher(Image, "/cam/image", qos.images("best_effort"), seconds=60)
+    camera = probe.publisher(Image, "/cam/image", qos.images("best_effort"), seconds=120)
     picture = rgb_to_image(np.zeros((48, 64, 3), np.uint8), Header(stamp=ns_to_stamp(1)))
 
     def seen() -> bool:
         camera.publish(picture)
         return bool(masks and signs)
 
-    probe.until(seen, seconds=60)
+    probe.until(seen, seconds=120)
     expected = {node.name for node in graph.describe(car.settings)}
     probe.until(
         lambda: (
@@ -132,7 +132,7 @@ def test_ros2_launch(car, tmp_path):
                 if namespace == "/car1"
             }
         ),
-        seconds=60,
+        seconds=120,
     )
     answer = probe.call(
         GetParameters,
