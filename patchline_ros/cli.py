@@ -145,3 +145,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _fail(sentence: str, code: int) -> NoReturn:
     print(f"patchline: {sentence}", file=sys.stderr)
     raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app()

@@ -175,15 +175,24 @@ def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Rec
             options.then, options.labels, seen, classes, LEAST_FRAMES, MOST_DRIFT_FRAMES
         )
         return (
-            Recording(path=frames, names=_names(frames, seen)),
-            Recording(path=options.then, labels=options.labels, names=names),
+            _recording(frames, None, _names(frames, seen)),
+            _recording(options.then, options.labels, names),
         )
     names = _labelled_names(
         frames, options.labels, seen, classes, 2 * LEAST_FRAMES, 2 * MOST_SOURCE_FRAMES
     )
     half = len(names) // 2
-    before = Recording(path=frames, labels=options.labels, names=names[:half])
-    return before, before.model_copy(update={"names": names[half:]})
+    return (
+        _recording(frames, options.labels, names[:half]),
+        _recording(frames, options.labels, names[half:]),
+    )
+
+
+def _recording(path: Path, labels: Path | None, names: tuple[str, ...]) -> Recording:
+    """With absolute paths, so that the drive can be opened from any folder."""
+    return Recording(
+        path=path.resolve(), labels=None if labels is None else labels.resolve(), names=names
+    )
 
 
 def _names(path: Path, seen: set[str]) -> tuple[str, ...]:
@@ -276,7 +285,7 @@ def _plan_signs(folder: Path, bundle: Bundle, seed: int) -> Signs:
     test = rng.permutation(np.flatnonzero(np.isin(gtsrb.tracks, test_tracks) & unseen))
     adapt = rng.permutation(np.flatnonzero(np.isin(gtsrb.tracks, adapt_tracks)))
     return Signs(
-        path=folder,
+        path=folder.resolve(),
         source=tuple(test.tolist()),
         adapt=tuple(adapt.tolist()),
         test=tuple(test.tolist()),

@@ -21,6 +21,13 @@ from patchline_ros.tasks import Task
 
 INK = "#1b2733"
 SOURCE, BEFORE, AFTER = "#0072b2", "#d55e00", "#009e73"
+PAGE_COLOURS = {
+    INK: "currentColor",
+    SOURCE: "var(--source)",
+    BEFORE: "var(--before)",
+    AFTER: "var(--after)",
+}
+"""What stands for these colours in the page, which has lighter ones on a dark ground."""
 MMD = "#cc79a7"
 TASK_COLOURS = {Task.SIGNS: "#0072b2", Task.OBJECTS: "#d55e00", Task.LANES: "#009e73"}
 """Okabe and Ito's colours, which people with any kind of colour vision can tell apart."""
@@ -72,12 +79,15 @@ def save_all(figures: Mapping[str, Figure], folder: Path) -> None:
 
 
 def to_svg(figure: Figure) -> str:
-    """The plot as an SVG element whose ink is the colour of the surrounding text."""
+    """The plot as an SVG element in the colours of the page it will stand in."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = svg[svg.index("<svg") :]
+    for colour, name in PAGE_COLOURS.items():
+        svg = svg.replace(colour, name)
+    return svg
 
 
 def draw_story(report: Report, timeline: Timeline) -> Figure:

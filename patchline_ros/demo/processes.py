@@ -16,6 +16,9 @@ from types import TracebackType
 STOPPING = ((signal.SIGINT, 8.0), (signal.SIGTERM, 4.0), (signal.SIGKILL, 10.0))
 """What is sent to a process that should end, and the seconds it has to do so."""
 
+IGNORED = (signal.SIGINT, signal.SIGTERM)
+"""What this process does not listen to while it stops the others."""
+
 DOMAINS = range(1, 102)
 """ROS domain ids whose ports lie below the range that Linux gives to other programs."""
 
@@ -87,7 +90,15 @@ class Processes:
                 )
 
     def stop(self) -> None:
-        """End every process: asked twice, then made to."""
+        """End every process: asked twice, then made to. A second Ctrl-C does not cut it short."""
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+        try:
+            self._end()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _end(self) -> None:
         for signal_number, seconds in STOPPING:
             running = [child for child in self._children if child.process.poll() is None]
             for child in running:

@@ -124,7 +124,7 @@ def said(step: str, progress: Progress) -> str:
             return f"{progress.drift_published} frames since"
         return f"after {progress.frames_to_detect} frames"
     if step == "collect":
-        return f"{adaptation.get('collected', 0)} collected"
+        return f"{adaptation.get('collected', 0)} labels"
     if step == "train":
         if progress.episode is not None:
             seconds = sum(progress.episode["seconds"].values())

@@ -1,0 +1,149 @@
+"""When a running demo is over, when it has failed, and that nothing it started stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from patchline_ros.demo.processes import ProcessDiedError, Processes, free_domain
+from patchline_ros.demo.progress import GRACE_FRAMES, DemoFailedError, Plan, Progress
+from patchline_ros.demo.records import CameraLine, Kind, Record, Split
+from patchline_ros.demo.view import current_step
+from patchline_ros.tasks import Task
+
+PLAN = Plan(source_frames=2, drift_frames=3, test_shots=frozenset({4}), tasks=(Task.SIGNS,))
+DRIFTING = {"mmd2": 0.5, "threshold": 0.1, "drifting": True}
+
+
+class Drive:
+    """Feeds a progress one frame after the other: shots 0 and 1 once, then 2, 3, 4 in a circle."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(PLAN)
+        self._now = 0
+        self._published = 0
+
+    def tell(self, kind: Kind, task: Task | None = None, **payload: object) -> None:
+        self.progress.feed([], [self._record(kind, task, payload)])
+
+    def frame(self, answered: bool = True) -> CameraLine:
+        self._now += 10
+        place = self._published
+        index = place if place < 2 else 2 + (place - 2) % 3
+        split = Split.SOURCE if index < 2 else Split.TEST if index == 4 else Split.ADAPT
+        line = CameraLine(
+            index=index,
+            stamp_ns=self._now,
+            names={},
+            lap=max(0, (place - 2) // 3),
+            condition="night",
+            split=split,
+            labelled=[],
+        )
+        self._published += 1
+        answer = [self._record(Kind.RESULT, Task.SIGNS, {})] if answered else []
+        self.progress.feed([line], answer)
+        return line
+
+    def _record(self, kind: Kind, task: Task | None, payload: dict[str, object]) -> Record:
+        return Record(
+            kind=kind, task=task, stamp_ns=self._now, received_ns=self._now, payload=payload
+        )
+
+    def until_swap(self, accepted: bool = True) -> None:
+        for _ in range(4):
+            self.frame()
+        self.tell(Kind.DRIFT, **DRIFTING)
+        self.tell(Kind.ADAPTATION, state="training")
+        episode = {"accepted": {"signs": accepted}, "seconds": {"signs": 1.0}}
+        self.tell(Kind.ADAPTATION, state="finished", episode_json=json.dumps(episode))
+
+
+def test_a_demo_ends_when_the_test_frames_were_answered_after_the_swap() -> None:
+    drive = Drive()
+    drive.until_swap()
+    assert drive.progress.frames_to_detect == 2
+    assert not drive.progress.settled
+    drive.tell(Kind.PATCH, Task.SIGNS, state="active")
+    assert drive.progress.settled and not drive.progress.finished()
+    while drive.frame().index != 4:
+        assert not drive.progress.finished()
+    assert drive.progress.finished()
+
+
+def test_a_refused_episode_needs_no_swap() -> None:
+    drive = Drive()
+    drive.until_swap(accepted=False)
+    assert drive.progress.settled
+
+
+def test_a_lost_test_frame_does_not_hold_up_the_end() -> None:
+    drive = Drive()
+    drive.until_swap(accepted=False)
+    for _ in range(PLAN.drift_frames + GRACE_FRAMES):
+        assert not drive.progress.finished()
+        drive.frame(answered=False)
+    assert drive.progress.finished()
+
+
+def test_false_alarms_are_not_detections() -> None:
+    drive = Drive()
+    drive.frame()
+    drive.tell(Kind.DRIFT, **DRIFTING)
+    assert (drive.progress.false_alarms, drive.progress.frames_to_detect) == (1, None)
+    assert current_step(drive.progress) == "source"
+
+
+def test_unnoticed_drift_and_a_failed_adaptation_end_the_demo() -> None:
+    drive = Drive()
+    for _ in range(2 + 2 * PLAN.drift_frames):
+        drive.progress.check()
+        drive.frame()
+    with pytest.raises(DemoFailedError, match="No drift was detected in 6 frames"):
+        drive.progress.check()
+    drive.tell(Kind.ADAPTATION, state="failed", reason="the worker was killed")
+    with pytest.raises(DemoFailedError, match="the worker was killed"):
+        drive.progress.check()
+
+
+def test_an_adapter_that_never_starts_ends_the_demo() -> None:
+    drive = Drive()
+    for _ in range(4):
+        drive.frame()
+    drive.tell(Kind.DRIFT, **DRIFTING)
+    drive.tell(Kind.ADAPTATION, state="collecting", collected=7)
+    for _ in range(2 * PLAN.drift_frames):
+        drive.progress.check()
+        drive.frame()
+    with pytest.raises(DemoFailedError, match="it has 7 labelled frames"):
+        drive.progress.check()
+
+
+def test_a_process_that_ends_is_reported_and_the_others_are_stopped(tmp_path: Path) -> None:
+    pids = []
+    with (
+        pytest.raises(
+            ProcessDiedError, match=r"(?s)brief ended by itself \(exit code 3\).*good night"
+        ),
+        Processes(tmp_path, os.environ) as processes,
+    ):
+        patient = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+        processes.start("patient", [sys.executable, "-c", patient])
+        processes.start("brief", [sys.executable, "-c", "print('good night'); raise SystemExit(3)"])
+        while not (tmp_path / "patient.log").read_text():
+            time.sleep(0.02)
+        pids.append(int((tmp_path / "patient.log").read_text()))
+        while True:
+            processes.check()
+            time.sleep(0.02)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_a_free_domain_is_one_that_ros_may_use() -> None:
+    assert free_domain() in range(1, 102)
