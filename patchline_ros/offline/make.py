@@ -22,9 +22,13 @@ from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
 
 DRIFT_TASK = Task.LANES
+TRAINING_ORDER = (Task.LANES, Task.OBJECTS, Task.SIGNS)
+"""Lanes first: a label for each pixel teaches a random backbone most, and the others start from it
+where there are no weights to start from. From random weights the detector learnt nothing at all."""
 AFFINITY_IMAGES = 32
 REFERENCE_FRAMES = 320
 
+Tensors = dict[str, torch.Tensor]
 Report = Callable[[str, float, str], None]
 """Told the name of a stage, the share of it that is done, and a figure to show."""
 
@@ -54,7 +58,8 @@ def _train(
     task: Task,
     data: TaskData,
     recipe: Recipe,
-    weights: dict[str, torch.Tensor] | None,
+    weights: Tensors | None,
+    backbone: Tensors | None,
     report: Report,
 ) -> TaskModel:
     spec = ModelSpec(
@@ -65,6 +70,7 @@ def _train(
         spec,
         data.train,
         weights=weights,
+        backbone=backbone,
         epochs=recipe.sign_epochs if task is Task.SIGNS else recipe.road_epochs,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
@@ -88,7 +94,7 @@ def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
 def make_bundle(
     source: SourceData,
     recipe: Recipe,
-    weights: dict[str, torch.Tensor] | None,
+    weights: Tensors | None,
     path: Path,
     report: Report,
 ) -> Bundle:
@@ -107,8 +113,12 @@ def make_bundle(
     torch.set_num_threads(recipe.threads)
     models: dict[Task, TaskModel] = {}
     entries: dict[Task, ModelEntry] = {}
-    for task, data in source.tasks.items():
-        models[task] = _train(task, data, recipe, weights, report)
+    for task in TRAINING_ORDER:
+        data = source.tasks[task]
+        taught = models[TRAINING_ORDER[0]].backbone.state_dict() if models else None
+        models[task] = _train(
+            task, data, recipe, weights, taught if weights is None else None, report
+        )
         entries[task] = _entry(models[task], data)
         report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
     watched = source.tasks[DRIFT_TASK]

@@ -19,7 +19,7 @@ from patchline_ros.vision.metrics import METRIC_NAMES
 
 Weights = dict[str, torch.Tensor]
 
-SIM_RECIPE = Recipe(width=0.5, road_epochs=10, sign_epochs=40, learning_rate=3e-3, threads=1)
+SIM_RECIPE = Recipe(width=0.5, road_epochs=10, sign_epochs=40, learning_rate=2e-3, threads=1)
 """How the shipped bundle is made: small enough to ship, one thread so that its bits repeat."""
 
 CAMVID_RECIPE = Recipe()

@@ -78,6 +78,7 @@ def train_source(
     samples: Sequence[Sample],
     *,
     weights: dict[str, torch.Tensor] | None,
+    backbone: dict[str, torch.Tensor] | None,
     epochs: int,
     batch_size: int,
     learning_rate: float,
@@ -89,6 +90,7 @@ def train_source(
         spec: what to build.
         samples: training data; resized once, augmented anew in each epoch.
         weights: torchvision state dict to start from, or None.
+        backbone: state dict of a trained grouped backbone to start from, or None.
         epochs, batch_size, learning_rate: of AdamW with a one-cycle schedule.
         seed: of weights, order and augmentation.
 
@@ -102,6 +104,8 @@ def train_source(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = TaskModel(spec, weights)
+    if backbone is not None:
+        model.backbone.load_state_dict(backbone)
     small = [resized(sample, spec.input_size) for sample in samples]
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
     batches = len(small) // batch_size
