@@ -23,10 +23,14 @@ class Bench:
     """A node under test, a probe node that talks to it over real topics, and one executor."""
 
     def __init__(
-        self, captured: pytest.CaptureFixture[str], **parameters: bool | int | float | str
+        self,
+        captured: pytest.CaptureFixture[str],
+        params_file: str = "",
+        **parameters: bool | int | float | str,
     ) -> None:
         description = NodeDescription("node", "node", parameters)
-        arguments = ros_arguments(description, GraphSettings(bundle="", store=""))
+        settings = GraphSettings(bundle="", store="", params_file=params_file)
+        arguments = ros_arguments(description, settings)
         named = arguments.index("-r")
         del arguments[named : named + 2]  # several nodes live in this process: none is renamed
         self.domain = free_domain()

@@ -71,8 +71,8 @@ def bench(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Bench]]:
     os.environ.update(environment(FASTDDS_PROFILE))
     benches: list[Bench] = []
 
-    def make(**parameters: bool | int | float | str) -> Bench:
-        benches.append(Bench(capfd, **parameters))
+    def make(params_file: str = "", **parameters: bool | int | float | str) -> Bench:
+        benches.append(Bench(capfd, params_file, **parameters))
         return benches[-1]
 
     yield make

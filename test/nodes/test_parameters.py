@@ -1,5 +1,8 @@
 """Parameters are declared once and checked."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
@@ -8,7 +11,12 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from patchline_ros.nodes import parameters
+from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
+from patchline_ros.nodes.object_detector import ObjectDetector
+from patchline_ros.nodes.sign_classifier import SignClassifier
+
+CAR_YAML = Path(__file__).resolve().parents[2] / "config" / "car.yaml"
 
 
 @pytest.mark.parametrize("table", [parameters.PERCEPTION, parameters.ADAPTER])
@@ -20,6 +28,31 @@ def test_every_parameter_is_described_and_its_default_is_allowed(table):
             assert parameter.default in parameter.choices
         if parameter.minimum is not None:
             assert parameter.minimum <= parameter.default <= parameter.maximum
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "set_by_file"),
+    [
+        (LaneSegmenter, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
+        (ObjectDetector, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
+        (SignClassifier, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
+        (AdapterNode, parameters.ADAPTER, {"threads", "min_frames", "capacity", "epochs"}),
+    ],
+)
+def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
+    kind, table, set_by_file, bench, tmp_path
+):
+    """With each number of the file doubled, exactly these parameters are twice their default."""
+    doubled = tmp_path / "doubled.yaml"
+    text = CAR_YAML.read_text(encoding="utf-8")
+    doubled.write_text(re.sub(r"\d+$", lambda found: str(2 * int(found[0])), text, flags=re.M))
+    at = bench(params_file=str(doubled), autostart=False)
+    values = parameters.read(at.start(kind), table)
+    for parameter in table:
+        if parameter.name in set_by_file:
+            assert values[parameter.name] == 2 * parameter.default
+        elif parameter.name != "autostart":
+            assert values[parameter.name] == parameter.default
 
 
 def test_a_value_outside_its_range_is_refused_at_start(bench):

@@ -95,13 +95,11 @@ def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, theirs
     assert str(profile) == theirs if theirs else profile.name == "fastdds.xml"
 
 
-def test_ros2_launch(car, tmp_path):
-    """The whole graph in a namespace, on another camera topic, with a parameter file."""
+def test_ros2_launch(car):
+    """The whole graph in a namespace, on another camera topic, with the shipped parameters."""
     ros2 = shutil.which("ros2")
     if ros2 is None:
         pytest.skip("the ros2 command is not on PATH")
-    parameters = tmp_path / "mine.yaml"
-    parameters.write_text("/**/lane_segmenter:\n  ros__parameters:\n    queue_depth: 7\n")
     probe = car.probe
     masks = probe.collect(Image, "/car1/lane_segmenter/mask")
     signs = probe.collect(Classification, "/car1/sign_classifier/classification")
@@ -110,7 +108,6 @@ def test_ros2_launch(car, tmp_path):
         "bundle": car.settings.bundle,
         "store": car.settings.store,
         "image_topic": "/cam/image",
-        "params_file": str(parameters),
     }
     given = [f"{name}:={value}" for name, value in arguments.items()]
     launch = car.run("launch", [ros2, "launch", graph.PACKAGE, LAUNCH_FILE.name, *given])
@@ -140,7 +137,7 @@ def test_ros2_launch(car, tmp_path):
         names=["queue_depth", "image_reliability", "bundle"],
     )
     depth, reliability, bundle = answer.values
-    assert depth.integer_value == 7
+    assert depth.integer_value == 1
     assert reliability.string_value == "best_effort"
     assert bundle.string_value == car.settings.bundle
     os.killpg(launch.pid, signal.SIGINT)  # Ctrl-C: the nodes get it from the terminal and launch
