@@ -317,7 +317,8 @@ class FilmedShots(Shots):
             chosen = self._chosen(split)
             picture = chosen[number % len(chosen)]
             samples[Task.SIGNS] = self._sign(picture, split)
-            names[Task.SIGNS] = self._signs.names[picture]
+            # The adapter makes file names of them.
+            names[Task.SIGNS] = self._signs.names[picture].replace("/", "-")
         return Shot(
             index=index,
             frame=Frame(frame.name, frame.image, samples),
