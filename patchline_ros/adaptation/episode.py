@@ -24,7 +24,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel
-from patchline_ros.tasks import Sample, Task
+from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
 
 
@@ -43,7 +43,7 @@ class EpisodeJob(BaseModel):
     """Files of the patch sets that are active now; the gate compares with them."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=5, ge=2)
-    """Each n-th labelled frame is kept for the gate."""
+    """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
     margin: float = Field(default=0.005, ge=0)
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
@@ -129,6 +129,8 @@ class _Material:
 
     source: TaskModel
     collected: int
+    scene: list[Image]
+    """All pictures that came with a label, for the norm statistics."""
     train: list[Sample]
     gate: list[Sample]
 
@@ -153,7 +155,8 @@ def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) ->
     source = bundle.model(task)
     entropy = bundle.manifest.models[task].source_entropy
     kept = [train[i] for i in uncertain(entropies(source, train), entropy)]
-    return _Material(source, len(train), kept, gate)
+    scene = [sample.image for sample in samples]
+    return _Material(source, len(train), scene, kept, gate)
 
 
 def _running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
@@ -231,6 +234,8 @@ def _adapt_task(
     record = train_patches(
         model,
         material.train,
+        material.gate,
+        material.scene,
         job.training,
         job.seed,
         lambda fraction: emit(Progress(task, fraction)),
@@ -238,10 +243,17 @@ def _adapt_task(
     trained[task] = model
     running = evaluate(_running_model(job, bundle, material.source, task), material.gate)
     candidate = evaluate(model, material.gate)
-    report.gate[name] = {"before": running, "after": candidate, "frames": len(material.gate)}
+    report.gate[name] = {
+        "before": running,
+        "after": candidate,
+        "frames": len(material.gate),
+        "norm_only": record.metrics[0],
+        "best_epoch": record.best_epoch,
+    }
     report.train_gflops[name] = record.gflops
     report.curves[name] = [
-        {"epoch": epoch + 1, "loss": loss} for epoch, loss in enumerate(record.losses)
+        {"epoch": epoch + 1, "loss": loss, "metric": metric}
+        for epoch, (loss, metric) in enumerate(zip(record.losses, record.metrics[1:], strict=True))
     ]
     report.accepted[name] = accepts(running, candidate, job.margin)
     report.seconds[name] = time.monotonic() - started

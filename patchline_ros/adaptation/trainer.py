@@ -1,7 +1,9 @@
 """Trains one model's patches and head on a few labelled frames.
 
 The frozen path is computed once for each view of each frame; every epoch after that runs the
-patches and the head alone.
+patches and the head alone. After each epoch the held-out frames are scored, and the best state is
+kept. The first state of all counts too: re-estimated norm statistics and nothing trained. With few
+frames and many classes that can be the best one.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from patchline_ros.patching.patched_model import PatchedModel
-from patchline_ros.tasks import Sample, Task
+from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
-from patchline_ros.vision.inputs import flipped, make_batch, resized
+from patchline_ros.vision.inputs import flipped, image_batches, make_batch, resized
+from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
 
 
@@ -28,7 +31,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=12, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     head_learning_rate: float = Field(default=1e-3, gt=0)
@@ -42,6 +45,11 @@ class TrainingRecord:
     """What a training cost and how it went."""
 
     losses: list[float] = field(default_factory=list)
+    """Mean training loss of each epoch."""
+    metrics: list[float] = field(default_factory=list)
+    """The task's metric on the held-out frames: before any training, then after each epoch."""
+    best_epoch: int = 0
+    """Whose state was kept; 0 is the one before any training."""
     seconds: float = 0.0
     gflops: float = 0.0
     samples: int = 0
@@ -84,9 +92,33 @@ def _step(model: PatchedModel, taps: list[Tensor], targets: Any) -> Tensor:
     return loss
 
 
+def _held_out_score(
+    model: PatchedModel, cached: Sequence[_Cached], labels: Sequence[Label], batch_size: int
+) -> float:
+    found: list[Label] = []
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(cached), batch_size):
+            taps, _ = _together(model, cached[start : start + batch_size])
+            found.extend(model.head.decode(model.from_taps(taps)))
+    model.train()
+    return score(model.spec.task, len(model.spec.classes), found, labels)
+
+
+def _trained_state(model: PatchedModel) -> dict[str, Tensor]:
+    """A copy of what training changes."""
+    return {
+        name: value.detach().clone()
+        for name, value in model.state_dict().items()
+        if not name.startswith("backbone.")
+    }
+
+
 def train_patches(
     model: PatchedModel,
     samples: Sequence[Sample],
+    held_out: Sequence[Sample],
+    scene: Sequence[Image],
     settings: TrainingSettings,
     seed: int,
     progress: Callable[[float], None],
@@ -100,6 +132,8 @@ def train_patches(
     Args:
         model: fresh or warm-started patches on a source model.
         samples: labelled frames, one or more.
+        held_out: labelled frames that choose the epoch; none: the last one is kept.
+        scene: pictures whose norm statistics are taken over, labelled or not.
         settings: epochs, rates, what else is done.
         seed: of the order of the batches.
         progress: called with the share that is done, 0..1.
@@ -113,16 +147,23 @@ def train_patches(
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
     views = _views(model.spec.task, small, settings.mirror)
+    judges = [resized(sample, model.spec.input_size) for sample in held_out]
+    labels = [sample.label for sample in judges]
     forward_flops = FlopCounterMode(display=False)
     with forward_flops:
         if settings.reestimate_norm:
-            batches = [
-                make_batch(model.spec, small[start : start + 16]).images
-                for start in range(0, len(small), 16)
-            ]
-            reestimate_norm(model.backbone, batches)
+            reestimate_norm(model.backbone, image_batches(model.spec, scene))
         cache = _frozen_cache(model, views, settings.batch_size)
+        judge_cache = _frozen_cache(model, judges, settings.batch_size)
     record.gflops = forward_flops.get_total_flops() / 1e9
+    judging_gflops = 0.0
+    best = _trained_state(model)
+    if judges:
+        with FlopCounterMode(display=False) as judging_flops:
+            metric = _held_out_score(model, judge_cache, labels, settings.batch_size)
+        record.metrics.append(metric)
+        judging_gflops = judging_flops.get_total_flops() / 1e9
+        record.gflops += judging_gflops
 
     optimiser = torch.optim.AdamW(
         [
@@ -156,7 +197,17 @@ def train_patches(
             record.gflops += gflops_per_view * len(chosen)
             total += float(loss.detach()) * len(chosen)
         record.losses.append(total / len(cache))
+        if judges:
+            metric = _held_out_score(model, judge_cache, labels, settings.batch_size)
+            record.gflops += judging_gflops
+            if metric >= max(record.metrics):
+                best, record.best_epoch = _trained_state(model), epoch + 1
+            record.metrics.append(metric)
+        else:
+            record.best_epoch = epoch + 1
         progress((epoch + 1) / settings.epochs)
+    if record.best_epoch < settings.epochs:
+        model.load_state_dict(best, strict=False)
     model.eval()
     record.seconds = time.monotonic() - started
     return record

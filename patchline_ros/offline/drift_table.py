@@ -87,7 +87,8 @@ def learn_table(
         for patches in PATCHES:
             torch.manual_seed(seed)
             patched = PatchedModel(model, patches)
-            train_patches(patched, adapt, TRAINING, seed, lambda _: None)
+            scene = [sample.image for sample in adapt]
+            train_patches(patched, adapt, [], scene, TRAINING, seed, lambda _: None)
             metric[patches] = evaluate(patched, test)
         needed.append(smallest_sufficient(metric, MARGIN))
         yield (number + 1) / len(DRIFTS), learn_patch_table(measured, needed)

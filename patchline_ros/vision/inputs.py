@@ -92,6 +92,15 @@ def make_batch(spec: ModelSpec, samples: Sequence[Sample]) -> Batch:
     return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
 
 
+def image_batches(spec: ModelSpec, images: Sequence[Image], batch_size: int = 16) -> list[Tensor]:
+    """Pictures of any size as batches at the model's input size."""
+    tensors = [image_tensor(resize_image(image, spec.input_size)) for image in images]
+    return [
+        torch.stack(tensors[start : start + batch_size])
+        for start in range(0, len(tensors), batch_size)
+    ]
+
+
 def to_picture(label: Label, size: tuple[int, int], source: tuple[int, int]) -> Label:
     """A label or result for a picture of `source` (height, width), for one of `size` instead."""
     if size == source:

@@ -13,6 +13,7 @@ import torch
 
 from patchline_ros.adaptation.affinity import affinity_table, most_similar, training_order
 from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Rejected
+from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import (
     learn_patch_table,
     patches_for,
@@ -119,15 +120,24 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     model = PatchedModel(bundle.model(Task.LANES), 7)
     shares: list[float] = []
     samples = [sample(Task.LANES, i) for i in range(12)]
-    record = train_patches(model, samples, TrainingSettings(epochs=4), 0, shares.append)
+    scene = [s.image for s in samples]
+    held_out = [sample(Task.LANES, 20 + i) for i in range(6)]
+    record = train_patches(
+        model, samples, held_out, scene, TrainingSettings(epochs=4), 0, shares.append
+    )
+    assert len(record.metrics) == 5
+    assert record.metrics[record.best_epoch] == max(record.metrics)
+    assert evaluate(model, held_out) == pytest.approx(max(record.metrics), abs=0.02)
     assert record.losses[-1] < record.losses[0]
     assert shares == [0.25, 0.5, 0.75, 1.0]
     # Twice the epochs cost twice the steps and the same cache.
     again = PatchedModel(bundle.model(Task.LANES), 7)
-    longer = train_patches(again, samples, TrainingSettings(epochs=8), 0, lambda _: None)
+    longer = train_patches(
+        again, samples, held_out, scene, TrainingSettings(epochs=8), 0, lambda _: None
+    )
     assert record.gflops < longer.gflops < 2 * record.gflops
     with pytest.raises(ValueError, match="no labelled frames"):
-        train_patches(model, [], TrainingSettings(), 0, lambda _: None)
+        train_patches(model, [], [], [], TrainingSettings(), 0, lambda _: None)
 
 
 @pytest.mark.parametrize(
