@@ -6,6 +6,7 @@
 in patchline_ros/graph.py, which the demo uses as well.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -16,12 +17,11 @@ from launch_ros.actions import Node
 from launch import LaunchContext, LaunchDescription
 from patchline_ros.graph import (
     PACKAGE,
-    PROFILE_VARIABLES,
     ROAD_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
     describe,
-    environment,
+    profile_variables,
 )
 
 SHARE = Path(get_package_share_directory(PACKAGE))
@@ -95,12 +95,8 @@ ARGUMENTS = [
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the Fast DDS profile, and the nodes once the arguments are known."""
-    variables = environment(SHARE / "config" / "fastdds.xml")
-    profile = [
-        SetEnvironmentVariable(name, variables[name])
-        for name in PROFILE_VARIABLES
-        if name in variables
-    ]
+    variables = profile_variables(SHARE / "config" / "fastdds.xml", os.environ)
+    profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
     return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=start)])
 
 

@@ -36,7 +36,7 @@ IMAGE_TOPIC_OF_TASK = {
 }
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""The variable that Fast DDS reads; the second is its name in Humble."""
+"""The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,24 @@ def command(
     return start + ros_arguments(description, settings)
 
 
-def environment(profile: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """`base` (the current environment by default) with the Fast DDS profile for large pictures.
+def profile_variables(profile: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """What makes Fast DDS read the profile for large pictures; nothing where the user has one.
 
-    A profile that the user set stays.
+    Only the name that the installed version reads is set: with both, Fast DDS 3 reads the file
+    twice and complains.
     """
+    if any(base.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    prefixes = filter(None, base.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    # Fast DDS 2 was the package fastrtps.
+    version_2 = any(Path(prefix, "share", "fastrtps").is_dir() for prefix in prefixes)
+    return {PROFILE_VARIABLES[version_2]: str(profile)}
+
+
+def environment(profile: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`base` (the current environment by default) with the Fast DDS profile."""
     variables = dict(os.environ if base is None else base)
-    if not any(variables.get(name) for name in PROFILE_VARIABLES):
-        variables.update({name: str(profile) for name in PROFILE_VARIABLES})
-    return variables
+    return {**variables, **profile_variables(profile, variables)}
 
 
 def _yaml_scalar(value: bool | int | float | str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rclpy.publisher import Publisher
@@ -298,10 +298,10 @@ def check_classes(label: Label, classes: Sequence[str]) -> None:
         )
 
 
-def main() -> int:
-    """Runs the node; returns the exit code."""
-    return run(AdapterNode)
+def main() -> NoReturn:
+    """Runs the node in this process until it is told to end."""
+    run(AdapterNode)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from rclpy.publisher import Publisher
@@ -103,10 +103,10 @@ class DriftMonitorNode(ManagedNode):
             )
 
 
-def main() -> int:
-    """Runs the node; returns the exit code."""
-    return run(DriftMonitorNode)
+def main() -> NoReturn:
+    """Runs the node in this process until it is told to end."""
+    run(DriftMonitorNode)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

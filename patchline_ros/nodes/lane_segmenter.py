@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NoReturn, cast
 
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -25,10 +25,10 @@ class LaneSegmenter(PerceptionNode):
         return mask_to_image(cast(ClassMap, perception.prediction), header)
 
 
-def main() -> int:
-    """Runs the node; returns the exit code."""
-    return run(LaneSegmenter)
+def main() -> NoReturn:
+    """Runs the node in this process until it is told to end."""
+    run(LaneSegmenter)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

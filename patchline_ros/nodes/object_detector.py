@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NoReturn, cast
 
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
@@ -25,10 +25,10 @@ class ObjectDetector(PerceptionNode):
         return boxes_to_msg(cast(Boxes, perception.prediction), header)
 
 
-def main() -> int:
-    """Runs the node; returns the exit code."""
-    return run(ObjectDetector)
+def main() -> NoReturn:
+    """Runs the node in this process until it is told to end."""
+    run(ObjectDetector)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

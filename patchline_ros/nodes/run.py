@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -58,8 +61,8 @@ class RunnableNode(Node):
         self.failure = self.failure or error
 
 
-def run(make_node: Callable[[], RunnableNode]) -> int:
-    """Runs the node until a signal, a ROS shutdown or a failure; returns the exit code.
+def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
+    """Runs the node until a signal, a ROS shutdown or a failure, then ends the process.
 
     The signal handlers are ours and only set a flag: under `ros2 launch` SIGINT can come twice, and
     a KeyboardInterrupt in the middle of the shutdown would leave threads behind.
@@ -72,15 +75,19 @@ def run(make_node: Callable[[], RunnableNode]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        return _run(make_node, stop)
-    except KeyboardInterrupt:  # raised by a library that put Python's own handler back
-        return 0
-    finally:
-        rclpy.try_shutdown()
+    code = _run(make_node, stop)
+    # A lifecycle node is part of reference cycles; DDS only says goodbye once they are collected.
+    gc.collect()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All threads are joined. Unloading torch would take seconds more, and launch would lose its
+    # patience and kill the process.
+    os._exit(code)
 
 
 def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
+    """The node's whole life; the exit code."""
     try:
         node = make_node()
     except ParameterException as error:

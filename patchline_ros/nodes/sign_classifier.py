@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NoReturn, cast
 
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification
@@ -27,10 +27,10 @@ class SignClassifier(PerceptionNode):
         )
 
 
-def main() -> int:
-    """Runs the node; returns the exit code."""
-    return run(SignClassifier)
+def main() -> NoReturn:
+    """Runs the node in this process until it is told to end."""
+    run(SignClassifier)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -81,18 +81,21 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
     assert Path(defaults["params_file"]).is_file()
 
 
-@pytest.mark.parametrize("theirs", ["", "/theirs.xml"])
-def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, theirs, monkeypatch):
+def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
+    def set_variables() -> list[str]:
+        context = LaunchContext()
+        return [
+            perform_substitutions(context, entity.value)
+            for entity in launch_file.generate_launch_description().entities
+            if isinstance(entity, SetEnvironmentVariable)
+        ]
+
     for name in graph.PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    if theirs:
-        monkeypatch.setenv(graph.PROFILE_VARIABLES[0], theirs)
-    context = LaunchContext()
-    for entity in launch_file.generate_launch_description().entities:
-        if isinstance(entity, SetEnvironmentVariable):
-            entity.execute(context)
-    profile = Path(context.environment[graph.PROFILE_VARIABLES[0]])
-    assert str(profile) == theirs if theirs else profile.name == "fastdds.xml"
+    (profile,) = map(Path, set_variables())
+    assert profile.is_file() and profile.name == "fastdds.xml"
+    monkeypatch.setenv(graph.PROFILE_VARIABLES[0], "/theirs.xml")
+    assert set_variables() == []
 
 
 def test_ros2_launch(car):
@@ -143,3 +146,4 @@ def test_ros2_launch(car):
     os.killpg(launch.pid, signal.SIGINT)  # Ctrl-C: the nodes get it from the terminal and launch
     assert launch.wait(30) == 0, car.log("launch")
     assert "Traceback" not in car.log("launch")
+    assert "has died" not in car.log("launch")

@@ -61,12 +61,21 @@ def test_parameters_on_the_command_line_keep_their_types():
     assert read == values
 
 
-def test_the_profile_of_the_user_stays(tmp_path):
-    ours = tmp_path / "fastdds.xml"
-    assert graph.environment(ours, {"A": "1"}) == {
-        "A": "1",
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(ours),
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(ours),
-    }
-    theirs = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/theirs.xml"}
-    assert graph.environment(ours, theirs) == theirs
+@pytest.mark.parametrize(
+    ("package", "variable"),
+    [
+        ("fastdds", "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ("fastrtps", "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+def test_the_profile_is_named_as_the_installed_fast_dds_reads_it(package, variable, tmp_path):
+    (tmp_path / "ros" / "share" / package).mkdir(parents=True)
+    base = {"AMENT_PREFIX_PATH": f"{tmp_path / 'mine'}:{tmp_path / 'ros'}"}
+    profile = tmp_path / "fastdds.xml"
+    assert graph.environment(profile, base) == {**base, variable: str(profile)}
+
+
+@pytest.mark.parametrize("variable", graph.PROFILE_VARIABLES)
+def test_the_profile_of_the_user_stays(variable, tmp_path):
+    theirs = {variable: "/theirs.xml"}
+    assert graph.environment(tmp_path / "fastdds.xml", theirs) == theirs
