@@ -79,10 +79,11 @@ def environment(layout: Layout, ros: Ros, inherited: dict[str, str]) -> dict[str
         result[name] = os.pathsep.join(ours + [entry for entry in entries if entry not in ours])
     result["VIRTUAL_ENV"] = str(layout.venv)
     result.pop("PYTHONHOME", None)
-    # Fast DDS 3 reads the first name, Fast DDS 2 (Humble, Jazzy) the second.
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     if not any(inherited.get(name) for name in names):
-        result.update(dict.fromkeys(names, str(layout.root / "config" / "fastdds.xml")))
+        # Fast DDS 2 (Humble, Jazzy) was called fastrtps; 3 complains about the other's name.
+        version_2 = any(Path(prefix, "share", "fastrtps").is_dir() for prefix in ros.prefixes)
+        result[names[version_2]] = str(layout.root / "config" / "fastdds.xml")
     return result
 
 

@@ -61,13 +61,17 @@ def test_a_sourced_ros_is_used_below_ours(tmp_path: Path) -> None:
     assert environment(LAYOUT, ros, result) == result
 
 
-def test_the_fast_dds_profile_is_set_unless_the_user_has_one() -> None:
-    ours = environment(LAYOUT, Ros(()), {})["FASTDDS_DEFAULT_PROFILES_FILE"]
-    assert ours == "/car/checkout/config/fastdds.xml"
+def test_the_fast_dds_profile_is_set_unless_the_user_has_one(tmp_path: Path) -> None:
+    def variables(ros: Ros, inherited: dict[str, str]) -> dict[str, str]:
+        result = environment(LAYOUT, ros, inherited)
+        return {name: value for name, value in result.items() if "PROFILES_FILE" in name}
+
+    ours = "/car/checkout/config/fastdds.xml"
+    (tmp_path / "share" / "fastrtps").mkdir(parents=True)
+    assert variables(Ros(()), {}) == {"FASTDDS_DEFAULT_PROFILES_FILE": ours}
+    assert variables(Ros((str(tmp_path),)), {}) == {"FASTRTPS_DEFAULT_PROFILES_FILE": ours}
     own = {"FASTRTPS_DEFAULT_PROFILES_FILE": "/car/own.xml"}
-    result = environment(LAYOUT, Ros(()), own)
-    assert result["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/car/own.xml"
-    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in result
+    assert variables(Ros(()), own) == own
 
 
 def test_one_version() -> None:
