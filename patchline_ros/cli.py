@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
 import time
@@ -119,6 +120,63 @@ def demo(
         _fail(str(error), FAILURE)
     except KeyboardInterrupt:
         _fail("interrupted; every process was stopped", INTERRUPTED)
+
+
+@app.command()
+def offline(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with camvid/day (images, labels), gtsrb and perhaps weights. Without it "
+            "the bundle is for the simulated road.",
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="What the backbones start from: a .npz or .pth file of torchvision's MobileNetV2, "
+            "imagenet (torchvision fetches them), none, or auto: a file in DATA/weights, else "
+            "imagenet, else none."
+        ),
+    ] = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the bundle.",
+            show_default="bundles/camvid, or bundles/sim_road without --data",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of PyTorch; the same number gives the same bundle.",
+            show_default="all cores, 1 for the simulated road",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
+) -> None:
+    """Train the source models and make the bundle that a car starts from."""
+    from rich.console import Console
+
+    from patchline_ros.offline.run import CAMVID_RECIPE, SIM_RECIPE, OfflineOptions, run_offline
+
+    recipe = SIM_RECIPE if data is None else CAMVID_RECIPE
+    name = "sim_road" if data is None else "camvid"
+    if threads is None:
+        threads = recipe.threads if data is None else os.cpu_count() or 1
+    options = OfflineOptions(
+        data=data,
+        weights=weights,
+        out=out or Path("bundles") / name,
+        recipe=recipe.model_copy(update={"threads": threads, "seed": seed}),
+    )
+    try:
+        run_offline(options, Console(highlight=False))
+    except ValueError as error:
+        _fail(str(error), USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted; no bundle was written", INTERRUPTED)
 
 
 def _require_ros() -> None:

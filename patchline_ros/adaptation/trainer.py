@@ -31,7 +31,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(default=12, ge=1)
+    epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     head_learning_rate: float = Field(default=1e-3, gt=0)

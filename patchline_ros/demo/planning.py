@@ -26,14 +26,14 @@ from patchline_ros.sim import Condition
 from patchline_ros.sim import labels as sim_labels
 from patchline_ros.tasks import IGNORE, ClassMap, Task
 
-SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 120
+SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 72
 SIM_SIZE = (360, 480)
 SEVERITY = 0.8
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 180
 """Shots after the change that a filmed drive has at least, so that enough different signs come."""
-SIGN_CORRUPTION = "night"
+SIGN_CORRUPTION, SIGN_SEVERITY = "dusk", 0.6
 SIGNS_FOLDER = "gtsrb"
 
 
@@ -290,7 +290,7 @@ def _plan_signs(folder: Path, bundle: Bundle, seed: int) -> Signs:
         adapt=tuple(adapt.tolist()),
         test=tuple(test.tolist()),
         corruption=SIGN_CORRUPTION,
-        severity=SEVERITY,
+        severity=SIGN_SEVERITY,
     )
 
 
