@@ -229,13 +229,13 @@ def _adapt_task(
     model = PatchedModel(material.source, patches)
     teacher = most_similar(bundle.manifest.affinity, task, list(trained), patches)
     if teacher is not None:
-        model.warm_start(trained[teacher])
         report.warm_start[name] = str(teacher)
     record = train_patches(
         model,
         material.train,
         material.gate,
         material.scene,
+        trained[teacher] if teacher else None,
         job.training,
         job.seed,
         lambda fraction: emit(Progress(task, fraction)),

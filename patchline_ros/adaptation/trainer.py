@@ -3,7 +3,7 @@
 The frozen path is computed once for each view of each frame; every epoch after that runs the
 patches and the head alone. After each epoch the held-out frames are scored, and the best state is
 kept. The first state of all counts too: re-estimated norm statistics and nothing trained. With few
-frames and many classes that can be the best one.
+frames and many classes that can be the best one. Of equal states the earliest is kept.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,11 +33,24 @@ class TrainingSettings(BaseModel):
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    head_learning_rate: float = Field(default=1e-3, gt=0)
     reestimate_norm: bool = True
     mirror: bool = True
     """Also train on the mirrored frames (never on mirrored signs)."""
+
+
+class LearningRates(NamedTuple):
+    """Peak rates of AdamW."""
+
+    patches: float
+    head: float
+
+
+LEARNING_RATES = {
+    Task.SIGNS: LearningRates(5e-4, 2e-4),
+    Task.OBJECTS: LearningRates(2e-3, 1e-3),
+    Task.LANES: LearningRates(2e-3, 1e-3),
+}
+"""Signs have one label a picture where the others have thousands, and overfit at higher rates."""
 
 
 @dataclass
@@ -119,6 +132,7 @@ def train_patches(
     samples: Sequence[Sample],
     held_out: Sequence[Sample],
     scene: Sequence[Image],
+    warm_start: PatchedModel | None,
     settings: TrainingSettings,
     seed: int,
     progress: Callable[[float], None],
@@ -130,9 +144,10 @@ def train_patches(
     forward.
 
     Args:
-        model: fresh or warm-started patches on a source model.
+        model: fresh patches on a source model.
         samples: labelled frames, one or more.
         held_out: labelled frames that choose the epoch; none: the last one is kept.
+        warm_start: a trained model whose patches the training begins from.
         scene: pictures whose norm statistics are taken over, labelled or not.
         settings: epochs, rates, what else is done.
         seed: of the order of the batches.
@@ -165,10 +180,13 @@ def train_patches(
         judging_gflops = judging_flops.get_total_flops() / 1e9
         record.gflops += judging_gflops
 
+    if warm_start is not None:
+        model.warm_start(warm_start)
+    rates = LEARNING_RATES[model.spec.task]
     optimiser = torch.optim.AdamW(
         [
-            {"params": list(model.patch_parameters()), "lr": settings.learning_rate},
-            {"params": list(model.head.parameters()), "lr": settings.head_learning_rate},
+            {"params": list(model.patch_parameters()), "lr": rates.patches},
+            {"params": list(model.head.parameters()), "lr": rates.head},
         ],
         weight_decay=1e-2,
     )
@@ -200,7 +218,7 @@ def train_patches(
         if judges:
             metric = _held_out_score(model, judge_cache, labels, settings.batch_size)
             record.gflops += judging_gflops
-            if metric >= max(record.metrics):
+            if metric > max(record.metrics):
                 best, record.best_epoch = _trained_state(model), epoch + 1
             record.metrics.append(metric)
         else:

@@ -31,9 +31,9 @@ SIM_SIZE = (360, 480)
 SEVERITY = 0.8
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
-SIGN_SHOTS = 180
+SIGN_SHOTS = 300
 """Shots after the change that a filmed drive has at least, so that enough different signs come."""
-SIGN_CORRUPTION, SIGN_SEVERITY = "dusk", 0.6
+SIGN_CORRUPTION, SIGN_SEVERITY = "dusk", 0.5
 SIGNS_FOLDER = "gtsrb"
 
 

@@ -88,7 +88,7 @@ def learn_table(
             torch.manual_seed(seed)
             patched = PatchedModel(model, patches)
             scene = [sample.image for sample in adapt]
-            train_patches(patched, adapt, [], scene, TRAINING, seed, lambda _: None)
+            train_patches(patched, adapt, [], scene, None, TRAINING, seed, lambda _: None)
             metric[patches] = evaluate(patched, test)
         needed.append(smallest_sufficient(metric, MARGIN))
         yield (number + 1) / len(DRIFTS), learn_patch_table(measured, needed)

@@ -123,7 +123,7 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     scene = [s.image for s in samples]
     held_out = [sample(Task.LANES, 20 + i) for i in range(6)]
     record = train_patches(
-        model, samples, held_out, scene, TrainingSettings(epochs=4), 0, shares.append
+        model, samples, held_out, scene, None, TrainingSettings(epochs=4), 0, shares.append
     )
     assert len(record.metrics) == 5
     assert record.metrics[record.best_epoch] == max(record.metrics)
@@ -133,11 +133,11 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     # Twice the epochs cost twice the steps and the same cache.
     again = PatchedModel(bundle.model(Task.LANES), 7)
     longer = train_patches(
-        again, samples, held_out, scene, TrainingSettings(epochs=8), 0, lambda _: None
+        again, samples, held_out, scene, None, TrainingSettings(epochs=8), 0, lambda _: None
     )
     assert record.gflops < longer.gflops < 2 * record.gflops
     with pytest.raises(ValueError, match="no labelled frames"):
-        train_patches(model, [], [], [], TrainingSettings(), 0, lambda _: None)
+        train_patches(model, [], [], [], None, TrainingSettings(), 0, lambda _: None)
 
 
 @pytest.mark.parametrize(

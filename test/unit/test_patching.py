@@ -48,7 +48,7 @@ def trained(source: TaskModel, k: int = 3, seed: int = 0) -> PatchedModel:
     samples = [Sample(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), i % 3) for i in range(6)]
     model = PatchedModel(source, k)
     scene = [sample.image for sample in samples]
-    train_patches(model, samples, [], scene, TrainingSettings(epochs=8), seed, lambda _: None)
+    train_patches(model, samples, [], scene, None, TrainingSettings(epochs=8), seed, lambda _: None)
     return model
 
 
