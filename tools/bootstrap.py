@@ -41,6 +41,7 @@ def ensure(layout: Layout, inherited: dict[str, str]) -> dict[str, str]:
 def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
     """All steps of the set-up, in order."""
     requirements = layout.root / "tools" / "requirements"
+    arrays = requirements / f"numpy{ros.numpy_major}.txt"
     options = ["--system-site-packages"] if ros.home else []
     venv = Step(
         name="environment",
@@ -55,7 +56,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "ros",
         "installing build tools" if ros.home else "installing ROS 2 and build tools",
-        [requirements / name for name in ["build.txt", *([] if ros.home else ["ros.txt"])]],
+        [requirements / "build.txt", arrays, *([] if ros.home else [requirements / "ros.txt"])],
         venv,
     )
     torch = _pip_step(layout, "torch", "installing PyTorch", [requirements / "torch.txt"], venv)
@@ -63,7 +64,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "packages",
         "installing Python packages",
-        [requirements / "packages.txt", requirements / "test.txt"],
+        [requirements / "packages.txt", arrays, requirements / "test.txt"],
         torch,
     )
     builds = []

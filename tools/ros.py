@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tools.layout import PYTHON_FOLDER, Layout
 
+_ASK = "import rclpy, rosidl_generator_py, numpy; print(numpy.__version__)"
+
 PATH_VARIABLES = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH")
 
 
@@ -17,6 +19,8 @@ class Ros:
     """A ROS 2 installation: prefixes of a sourced one, or none for the wheels from PyPI."""
 
     prefixes: tuple[str, ...]
+    numpy_major: int = 2
+    """Of the NumPy that its messages were compiled against."""
 
     @property
     def home(self) -> str:
@@ -36,12 +40,15 @@ def find_ros(environment: dict[str, str]) -> Ros:
     # Asked of the interpreter that the private environment would build upon: the one that runs
     # here may itself live in the private environment of another checkout.
     answer = subprocess.run(
-        [base_python(), "-c", "import rclpy, rosidl_generator_py"],
+        [base_python(), "-c", _ASK],
         env=environment,
         capture_output=True,
+        text=True,
         check=False,
     )
-    return Ros(prefixes if answer.returncode == 0 else ())
+    if answer.returncode != 0:
+        return Ros(())
+    return Ros(prefixes, numpy_major=int(answer.stdout.split(".")[0]))
 
 
 def base_python() -> str:
