@@ -76,7 +76,7 @@ def demo(
             show_default="the shipped ones for the simulated road, bundles/camvid for --frames",
         ),
     ] = None,
-    condition: Annotated[str, typer.Option(help="night, fog, rain or snow.")] = "night",
+    condition: Annotated[str, typer.Option(help="fog, night, rain or snow.")] = "fog",
     rate: Annotated[float, typer.Option(help="Frames a second.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
     out: Annotated[

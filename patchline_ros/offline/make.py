@@ -16,7 +16,7 @@ from patchline_ros.adaptation.selection import entropies
 from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.offline.drift_table import backbone_features, learn_table
-from patchline_ros.offline.sources import INPUT_SIZES, SourceData, TaskData
+from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
@@ -63,7 +63,10 @@ def _train(
     report: Report,
 ) -> TaskModel:
     spec = ModelSpec(
-        task=task, classes=data.classes, input_size=INPUT_SIZES[task], width=recipe.width
+        task=task,
+        classes=data.classes,
+        input_size=data.train[0].image.shape[:2],
+        width=recipe.width,
     )
     model: TaskModel | None = None
     for share, trained in train_source(

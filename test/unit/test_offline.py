@@ -1,0 +1,92 @@
+"""From source data to a bundle, on data small enough for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.offline.make import Recipe, make_bundle
+from patchline_ros.offline.run import OfflineError, OfflineOptions, choose_weights, run_offline
+from patchline_ros.offline.sources import SourceData, TaskData, camvid_source, held_out_indices
+from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, RoadSimulator
+from patchline_ros.tasks import Task
+from patchline_ros.vision.inputs import resized
+
+RECIPE = Recipe(
+    width=0.25, road_epochs=1, sign_epochs=1, batch_size=8, drift_window=4, threads=1, seed=3
+)
+
+
+@pytest.fixture(scope="module")
+def source() -> SourceData:
+    road = RoadSimulator(5, (96, 128))
+    frames = [road.frame(i * 5) for i in range(24)]
+    classes = {Task.SIGNS: SIGN_CLASSES, Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+    return SourceData(
+        "sim",
+        {
+            task: TaskData(
+                classes=classes[task],
+                names=[frame.name for frame in frames[:16]],
+                train=[resized(frame.samples[task], (64, 64)) for frame in frames[:16]],
+                held_out=[resized(frame.samples[task], (64, 64)) for frame in frames[16:]],
+            )
+            for task in Task
+        },
+    )
+
+
+def test_the_same_recipe_gives_the_same_bundle(source: SourceData, tmp_path: Path) -> None:
+    stages: list[str] = []
+    for name in ("one", "two"):
+        make_bundle(source, RECIPE, None, tmp_path / name / "b", lambda s, _, __: stages.append(s))
+    first, second = (Bundle.load(tmp_path / name / "b") for name in ("one", "two"))
+    assert first.manifest == second.manifest
+    assert {"train lanes", "train objects", "train signs", "affinity"} <= set(stages)
+    assert set(first.manifest.models) == set(Task)
+    assert first.trained_on[Task.SIGNS] == source.tasks[Task.SIGNS].names
+    counts = [step.patches for step in first.manifest.patch_table]
+    assert counts == sorted(counts)
+
+
+def test_held_out_frames_are_whole_stretches() -> None:
+    held_out = held_out_indices(120)
+    assert held_out == [*range(40, 50), *range(90, 100)]
+
+
+def test_camvid_and_gtsrb_are_split_without_overlap(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    for folder in ("camvid/day/images", "camvid/day/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    for i in range(50):
+        cv2.imwrite(str(tmp_path / f"camvid/day/images/0001_f{i:05d}.png"), picture)
+        cv2.imwrite(str(tmp_path / f"camvid/day/labels/0001_f{i:05d}.png"), picture[:, :, 0] % 12)
+    for label in range(2):
+        (tmp_path / f"gtsrb/{label:02d}").mkdir(parents=True)
+        for track in range(4):
+            cv2.imwrite(str(tmp_path / f"gtsrb/{label:02d}/{track:05d}_00000.png"), picture)
+    source = camvid_source(tmp_path)
+    assert {task: len(data.train) for task, data in source.tasks.items()} == {
+        Task.SIGNS: 6,
+        Task.OBJECTS: 40,
+        Task.LANES: 40,
+    }
+    assert [len(data.held_out) for data in source.tasks.values()] == [2, 10, 10]
+    with pytest.raises(ValueError, match="no folder"):
+        camvid_source(tmp_path / "gtsrb")
+
+
+def test_wrong_options_are_named(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(OfflineError, match="not empty and not a bundle"):
+        run_offline(OfflineOptions(None, "none", tmp_path, RECIPE), Console(quiet=True))
+    with pytest.raises(ValueError, match="does not exist"):
+        choose_weights(str(tmp_path / "none.npz"), None)
+    assert choose_weights("auto", None)[0] is None
