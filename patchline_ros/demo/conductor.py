@@ -31,8 +31,10 @@ POLL_SECONDS = 0.2
 START_SECONDS = 120.0
 SILENCE_SECONDS = 300.0
 """How long the graph may take to start, and how long a training may go without a word."""
-FRAMES_TO_DETECT = 24
-"""Frames after the change whose labels may come before the drift is noticed, and not count."""
+ENOUGH_LABELS = 0.9
+"""Share of the drive's labels with which the training starts."""
+QUEUE_DEPTH = 5
+"""Pictures that wait for a busy model: the demo measures every frame, a car wants the latest."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def conduct(
         sign_image_topic=graph.SIGN_IMAGE_TOPIC,
     )
     prefix = _prefix()
+    adapter = {"min_frames": round(ENOUGH_LABELS * shots.labelled_frames()), "seed": seed}
+    perception = {"queue_depth": QUEUE_DEPTH}
+    changes = {"adapter": adapter} | dict.fromkeys(graph.NODE_OF_TASK.values(), perception)
     nodes = [
-        _with(node, min_frames=max(4, shots.labels_after(FRAMES_TO_DETECT)), seed=seed)
-        if node.executable == "adapter"
-        else node
+        replace(node, parameters={**node.parameters, **changes.get(node.name, {})})
         for node in graph.describe(settings)
     ]
     camera = graph.NodeDescription(
@@ -154,10 +157,6 @@ class _Follower:
         view.show(self._progress)
         if any(record.kind is Kind.ADAPTATION for record in records):
             self._heard_adapter = time.monotonic()
-
-
-def _with(node: graph.NodeDescription, **parameters: int) -> graph.NodeDescription:
-    return replace(node, parameters={**node.parameters, **parameters})
 
 
 def _prefix() -> Path | None:

@@ -1,9 +1,11 @@
 """What the camera plays: a clear stretch, then the same kind of road after a change of conditions.
 
 A drive is a small file from which the very same frames can be had again: the camera plays them, and
-afterwards the score looks up their labels. The part after the change is played over and over; in it
-short blocks of frames take turns: those of `adapt` blocks are labelled for the adapter the first
-time they are played, those of `test` blocks never.
+afterwards the score looks up their labels. The part after the change is played over and over, a
+*lap* each time; in it short blocks of frames take turns: those of `adapt` blocks are labelled for
+the adapter, those of `test` blocks never. The labels come with the second lap. So the drift is
+noticed before the first label, which the adapter needs to know which labels belong to it, and every
+test frame is seen by the source models before anything can change.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from patchline_ros.tasks import Frame, Sample, Task
 
 ADAPT_BLOCK, TEST_BLOCK = 8, 4
 """Frames in a row that are for the adapter, then frames in a row that are for the test."""
+
+LABELLED_LAP = 1
+"""The lap with which the labels are published; the laps count from 0."""
 
 CLEAR = "clear"
 
@@ -74,7 +79,7 @@ class Signs(_Strict):
 class FilmedRoad(_Strict):
     """Recorded frames: `source`, then `drift`, which is corrupted where `corruption` names how.
 
-    repeats: how often the drift's road frames come in one pass, to go with enough different signs.
+    repeats: how often the drift's road frames come in one lap, to go with enough different signs.
     """
 
     kind: Literal["frames"] = "frames"
@@ -103,7 +108,7 @@ class Shot:
     """One frame of a drive.
 
     index: its place, from 0. names: the picture that each task sees. labelled: the tasks whose
-    labels are published with it the first time it is played.
+    labels are published with it in the labelled lap.
     """
 
     index: int
@@ -147,9 +152,9 @@ class Shots(ABC):
         yield from self.source()
         yield from self.drift(frozenset({Split.TEST}))
 
-    def labels_after(self, position: int) -> int:
-        """Road frames whose labels go out at this place after the change or later."""
-        return sum(self.labels_road_at(place) for place in range(position, self.drift_frames))
+    def labelled_frames(self) -> int:
+        """How many road frames are labelled in all."""
+        return sum(self.labels_road_at(place) for place in range(self.drift_frames))
 
     @abstractmethod
     def labels_road_at(self, position: int) -> bool:

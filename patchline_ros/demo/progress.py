@@ -25,8 +25,8 @@ class Plan:
     tasks: tuple[Task, ...]
 
 
-PASSES_TO_DETECT = 2
-PASSES_TO_COLLECT = 2
+LAPS_TO_DETECT = 2
+LAPS_TO_COLLECT = 3
 GRACE_FRAMES = 20
 """Frames for which an answer may still be under way."""
 
@@ -76,7 +76,7 @@ class Progress:
     def finished(self) -> bool:
         """Every test frame was answered by every node after the episode.
 
-        A whole further pass is enough too: what is still missing then was lost.
+        A whole further lap is enough too: what is still missing then was lost.
         """
         if not self.settled:
             return False
@@ -87,8 +87,8 @@ class Progress:
         """Raise DemoFailedError when the demo cannot end well any more."""
         if self.adaptation.get("state") == "failed":
             raise DemoFailedError(f"The adaptation failed: {self.adaptation['reason']}")
-        passes = self.drift_published / self.plan.drift_frames
-        if self.frames_to_detect is None and passes >= PASSES_TO_DETECT:
+        laps = self.drift_published / self.plan.drift_frames
+        if self.frames_to_detect is None and laps >= LAPS_TO_DETECT:
             raise DemoFailedError(
                 f"No drift was detected in {self.drift_published} frames after the change: MMD² is "
                 f"{_number(self.mmd2)}, the threshold {_number(self.threshold)}."
@@ -99,7 +99,7 @@ class Progress:
             self.frames_to_detect is not None
             and self.episode is None
             and waiting
-            and since >= PASSES_TO_COLLECT * self.plan.drift_frames
+            and since >= LAPS_TO_COLLECT * self.plan.drift_frames
         ):
             raise DemoFailedError(
                 f"Drift was detected, but the adapter did not start training: it has "

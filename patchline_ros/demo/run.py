@@ -13,7 +13,7 @@ from rich.console import Console
 
 from patchline_ros import __version__
 from patchline_ros.bundle import Bundle
-from patchline_ros.demo.conductor import DRIVE_FILE, Conducted, conduct
+from patchline_ros.demo.conductor import DRIVE_FILE, QUEUE_DEPTH, Conducted, conduct
 from patchline_ros.demo.drive import Drive, Shot, Shots, SimRoad, open_drive
 from patchline_ros.demo.planning import (
     DemoOptions,
@@ -139,6 +139,7 @@ def _config(
         road |= {"road_seed": drive.road.seed, "size": list(drive.road.size)}
     return {
         "rate_hz": options.rate_hz,
+        "queue_depth": QUEUE_DEPTH,
         "bundle": bundle.manifest.name,
         "bundle_seed": bundle.manifest.seed,
         "ros_domain_id": conducted.domain,

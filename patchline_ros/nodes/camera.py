@@ -14,7 +14,7 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from patchline_ros.demo.drive import Shot, Shots, open_drive
+from patchline_ros.demo.drive import LABELLED_LAP, Shot, Shots, open_drive
 from patchline_ros.demo.records import CAMERA_LOG, CameraLine, LineWriter
 from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.msg import LabelledFrame
@@ -128,7 +128,7 @@ class CameraNode(RunnableNode):
         shot = played.shot
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=FRAME_ID)
-        labelled = shot.labelled if played.lap == 0 else frozenset()
+        labelled = shot.labelled if played.lap == LABELLED_LAP else frozenset()
         self._log.write(
             CameraLine(
                 index=shot.index,

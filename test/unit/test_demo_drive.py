@@ -78,7 +78,7 @@ def test_sim_drive_labels_adapt_frames_alone(tmp_path: Path) -> None:
     assert all(bool(shot.labelled) is (shot.split is Split.ADAPT) for shot in played)
     assert shots.test_indices() == {shot.index for shot in played if shot.split is Split.TEST}
     assert len({shot.frame.name for shot in played}) == len(played)
-    assert shots.labels_after(0) == sum(Task.LANES in shot.labelled for shot in played)
+    assert shots.labelled_frames() == sum(Task.LANES in shot.labelled for shot in played)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_filmed_drive_keeps_test_and_training_apart(recordings: Path, tmp_path: 
             assert len(set(labelled)) == len(labelled)
     assert len({shot.index for shot in played}) == len(played) == max(s.index for s in played) + 1
     assert shots.test_indices() == {shot.index for shot in played if shot.split is Split.TEST}
-    assert shots.labels_after(0) == sum(Task.LANES in shot.labelled for shot in played)
+    assert shots.labelled_frames() == sum(Task.LANES in shot.labelled for shot in played)
     assert all(same(a, b) for a, b in zip(played, shots.play(0), strict=True))
 
 

@@ -117,7 +117,7 @@ def test_an_adapter_that_never_starts_ends_the_demo() -> None:
         drive.frame()
     drive.tell(Kind.DRIFT, **DRIFTING)
     drive.tell(Kind.ADAPTATION, state="collecting", collected=7)
-    for _ in range(2 * PLAN.drift_frames):
+    for _ in range(3 * PLAN.drift_frames):
         drive.progress.check()
         drive.frame()
     with pytest.raises(DemoFailedError, match="it has 7 labelled frames"):
