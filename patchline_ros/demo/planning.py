@@ -26,9 +26,10 @@ from patchline_ros.sim import Condition
 from patchline_ros.sim import labels as sim_labels
 from patchline_ros.tasks import IGNORE, ClassMap, Task
 
-SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 72
+SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 96
 SIM_SIZE = (360, 480)
-SEVERITY = 0.8
+SEVERITIES = {"fog": 0.5, "night": 1.0, "rain": 0.8, "snow": 0.6}
+"""Of the changed condition: clearly felt, and not so much that there is nothing left to see."""
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 300
@@ -116,7 +117,7 @@ def _plan_sim(options: DemoOptions, bundle: Bundle) -> Drive:
         seed=_unseen_road(bundle, options.seed),
         size=SIM_SIZE,
         condition=Condition(options.condition),
-        severity=SEVERITY,
+        severity=SEVERITIES[options.condition],
         source_frames=SIM_SOURCE_FRAMES,
         drift_frames=SIM_DRIFT_FRAMES,
     )
@@ -142,7 +143,7 @@ def _plan_filmed(options: DemoOptions, frames: Path, bundle: Bundle) -> Drive:
         drift=drift,
         condition=options.then.name if options.then is not None else options.condition,
         corruption=None if options.then is not None else options.condition,
-        severity=SEVERITY,
+        severity=SEVERITIES[options.condition],
         signs=signs,
         repeats=1 if signs is None else -(-SIGN_SHOTS // len(drift.names)),
     )

@@ -117,10 +117,9 @@ def _draw_mmd(axis: Axes, timeline: Timeline) -> None:
     axis.set_title("How far the pictures are from what the models know (MMD²; dashed: threshold)")
     axis.set_ylabel("MMD²")
     axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]), top=axis.get_ylim()[1] * 1.35)
-    _mark(axis, timeline.switch, "conditions change")
     if timeline.detected is not None:
         axis.axvline(timeline.detected, color=INK, linewidth=1.0, linestyle=(0, (1, 2)))
-        _mark(axis, timeline.detected, "noticed", line=1)
+        _mark(axis, timeline.detected, "solid: conditions change, dotted: noticed")
 
 
 def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> None:
@@ -137,7 +136,7 @@ def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> Non
         _mark(axis, swap, "patches swapped in", colour=AFTER)
 
 
-def _mark(axis: Axes, second: float, words: str, colour: str = INK, line: int = 0) -> None:
+def _mark(axis: Axes, second: float, words: str, colour: str = INK) -> None:
     """Words beside a vertical line; near the right edge they stand on its left."""
     right = axis.get_xlim()[1]
     left_of_it = second > 0.8 * right
@@ -145,7 +144,7 @@ def _mark(axis: Axes, second: float, words: str, colour: str = INK, line: int = 
         words,
         (second, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(-4 if left_of_it else 4, -3 - 12 * line),
+        xytext=(-4 if left_of_it else 4, -3),
         textcoords="offset points",
         ha="right" if left_of_it else "left",
         va="top",

@@ -29,6 +29,8 @@ AFTER_SWAP_NS = SECOND
 """How long after a swap a missing result still counts as lost during it."""
 ROLLING = 12
 """Test frames under one point of a metric's curve."""
+POINTS = 24
+"""Points in a stretch of a curve, at most about so many."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,8 @@ class Scorer:
         return [self._segment(task, stretch) for stretch in stretches]
 
     def _segment(self, task: Task, stretch: list[Answer]) -> Segment:
-        ends = range(min(ROLLING, len(stretch)), len(stretch) + 1, max(1, ROLLING // 4))
+        step = max(1, len(stretch) // POINTS)
+        ends = range(min(ROLLING, len(stretch)), len(stretch) + 1, step)
         windows = [stretch[max(0, end - ROLLING) : end] for end in ends]
         values = [self._percent(task, window) for window in windows]
         return Segment(

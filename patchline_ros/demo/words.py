@@ -42,11 +42,7 @@ def headline(
         ]
     )
     kept = [str(task) for task in tasks if task not in changed]
-    left = (
-        f" {listing(kept).capitalize()} kept the source model: no gain on held-out frames."
-        if kept
-        else ""
-    )
+    left = f" {listing(kept).capitalize()} kept the source model." if kept else ""
     lost = frames.lost_during_swap
     loss = (
         "No frame was lost" if lost == 0 else f"{lost} frame{'s were' if lost > 1 else ' was'} lost"
