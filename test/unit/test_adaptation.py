@@ -77,7 +77,10 @@ def test_the_store_is_bounded_and_ignores_half_written_files(tmp_path: Path) -> 
 
 
 def test_selection_keeps_what_is_at_least_as_uncertain_as_the_source() -> None:
-    assert uncertain([0.1, 0.5, 0.49, 0.9], 0.5) == [1, 3]
+    assert uncertain([0.1, 0.5, 0.49, 0.9, 0.7], 0.5) == [1, 3, 4]
+    # A model that is sure of itself everywhere still gets the half of which it is least sure.
+    assert uncertain([0.1, 0.3, 0.2, 0.4], 0.5) == [1, 3]
+    assert uncertain([], 0.5) == []
 
 
 def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
