@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import signal
 import sys
 import time
@@ -113,7 +114,7 @@ def demo(
             rate_hz=rate,
             seed=seed,
         )
-        run_demo(options, share, console)
+        run_demo(options, share, shlex.join(["patchline", *sys.argv[1:]]), console)
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except (DemoFailedError, ProcessDiedError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,11 +46,12 @@ EPISODE_FIELDS = (
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "ros-rclpy")
 
 
-def run_demo(options: DemoOptions, share: Path, console: Console) -> Report:
+def run_demo(options: DemoOptions, share: Path, command: str, console: Console) -> Report:
     """Plan, drive, score and report; returns what is in `report.json`.
 
-    share: the package's share folder. Raises OptionError, DriveError or BundleError for what the
-    user can mend, DemoFailedError or ProcessDiedError when the drive does not come to its end.
+    share: the package's share folder. command: what was called, for the report. Raises OptionError,
+    DriveError or BundleError for what the user can mend, DemoFailedError or ProcessDiedError when
+    the drive does not come to its end.
     """
     check_options(options)
     bundle = Bundle.load(options.bundle)
@@ -69,7 +69,7 @@ def run_demo(options: DemoOptions, share: Path, console: Console) -> Report:
         shots, options.out, options.bundle, options.rate_hz, options.seed, profile, console
     )
     console.print("Measuring and writing the report")
-    return _report(options, drive, shots, bundle, conducted, console)
+    return _report(options, drive, shots, bundle, conducted, command, console)
 
 
 def _report(
@@ -78,6 +78,7 @@ def _report(
     shots: Shots,
     bundle: Bundle,
     conducted: Conducted,
+    command: str,
     console: Console,
 ) -> Report:
     logs = sort_logs(conducted.camera, conducted.records, options.out)
@@ -109,7 +110,7 @@ def _report(
     )
     timeline = draw_timeline(logs, scorer, played, episode["curves"])
     strip = make_strip(scorer, clear, changed, classes, options.out)
-    write_report(report, timeline, strip, classes[Task.LANES], _command(options), options.out)
+    write_report(report, timeline, strip, classes[Task.LANES], command, options.out)
     print_summary(report, options.out, console)
     return report
 
@@ -159,16 +160,3 @@ def _versions() -> dict[str, str]:
     if "ROS_DISTRO" in os.environ:
         found["ROS"] = os.environ["ROS_DISTRO"]
     return found
-
-
-def _command(options: DemoOptions) -> str:
-    """The command that plays the same drive again."""
-    parts = ["patchline", "demo"]
-    for name in ("frames", "then", "labels", "signs"):
-        path = getattr(options, name)
-        if path is not None:
-            parts += [f"--{name}", str(path)]
-    if options.then is None:
-        parts += ["--condition", options.condition]
-    parts += ["--rate", f"{options.rate_hz:g}", "--seed", str(options.seed)]
-    return shlex.join(parts)

@@ -165,12 +165,12 @@ class Scorer:
             swapped=swap is not None,
         )
 
-    def examples(self, task: Task) -> tuple[dict[int, Answer], dict[int, Answer]]:
-        """First answers by place in the drive: of the source model, and after the episode."""
-        clear = self._of(task, Split.SOURCE)
-        before, after = self._test_answers(task, task in self._logs.swaps())
-        first = {answer.line.index: answer for answer in [*clear, *before.values()]}
-        return first, {answer.line.index: answer for answer in after.values()}
+    def examples(
+        self, task: Task
+    ) -> tuple[dict[str, Answer], dict[str, Answer], dict[str, Answer]]:
+        """First answers by picture: on the clear road, before the episode and after it."""
+        clear = _once(self._of(task, Split.SOURCE), task)
+        return (clear, *self._test_answers(task, task in self._logs.swaps()))
 
     def segments(self, task: Task) -> list[Segment]:
         """The rolling metric over source and test frames; a new segment wherever the model changes.

@@ -42,13 +42,12 @@ def make_strip(
     for task in (Task.LANES, Task.OBJECTS, Task.SIGNS):
         if task not in changed.frame.samples:
             continue
-        first, after = scorer.examples(task)
-        wanted = (
-            (clear, first.get(clear.index)),
-            (changed, first.get(changed.index)),
-            (changed, after.get(changed.index)),
-        )
-        pictures = [_picture(shot, answer, classes[task], folder) for shot, answer in wanted]
+        shots = (clear, changed, changed)
+        answers = scorer.examples(task)
+        pictures = [
+            _picture(shot, found.get(shot.names.get(task, "")), classes[task], folder)
+            for shot, found in zip(shots, answers, strict=True)
+        ]
         rows.append(Row(task, (pictures[0], pictures[1], pictures[2])))
     return rows
 
