@@ -6,11 +6,10 @@ Training runs in a worker process of its own, so perception and this node go on 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
@@ -40,13 +39,10 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.run import run
 from patchline_ros.patching.patch_set import PatchSetError, read_metadata
-from patchline_ros.tasks import IGNORE, Boxes, Label, Task
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.inputs import LabelError, check_label
 
 _TICK_SECONDS = 0.25
-
-
-class LabelError(ValueError):
-    """A label names a class that the bundle's model does not have."""
 
 
 class AdapterNode(ManagedNode):
@@ -146,7 +142,7 @@ class AdapterNode(ManagedNode):
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
             frame_id, task, stamp_ns, sample = msg_to_labelled_frame(msg)
-            self._check(task, stamp_ns, sample.label)
+            self._check(task, stamp_ns, sample)
             self._store.add(frame_id, task, stamp_ns, sample)
         except (ConversionError, LabelError, StoreError) as error:
             self._refused += 1
@@ -154,13 +150,13 @@ class AdapterNode(ManagedNode):
             return
         self._stored += 1
 
-    def _check(self, task: Task, stamp_ns: int, label: Label) -> None:
+    def _check(self, task: Task, stamp_ns: int, sample: Sample) -> None:
         """Raises LabelError for a task or class that the bundle lacks, or no stamp."""
         if task not in self._patch_sets:
             raise LabelError(f"the bundle has no model for {task}")
         if stamp_ns == 0:
             raise LabelError("it has no stamp, so nobody can say which drift it belongs to")
-        check_classes(label, self._bundle.spec(task).classes)
+        check_label(task, self._bundle.spec(task).classes, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
         self._drift = msg
@@ -277,25 +273,6 @@ class AdapterNode(ManagedNode):
         since_ns: int = json.loads(text)["since_ns"]
         self._status.episode_json = text
         return since_ns
-
-
-def check_classes(label: Label, classes: Sequence[str]) -> None:
-    """Raises LabelError when the label has a class id outside 0 .. len(classes) - 1.
-
-    Class maps may also hold IGNORE.
-    """
-    if isinstance(label, Boxes):
-        ids = label.labels
-    elif isinstance(label, np.ndarray):
-        ids = np.unique(label[label != IGNORE]).astype(np.int64)
-    else:
-        ids = np.array([label])
-    wrong = ids[(ids < 0) | (ids >= len(classes))]
-    if wrong.size:
-        raise LabelError(
-            f"class id {wrong[0]} is not one of the bundle's {len(classes)} classes "
-            f"(0 {classes[0]} to {len(classes) - 1} {classes[-1]})"
-        )
 
 
 def main() -> NoReturn:

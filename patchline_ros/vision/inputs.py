@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchline_ros.tasks import Boxes, Image, Label, Sample, Task
+from patchline_ros.tasks import IGNORE, Boxes, Image, Label, Sample, Task
 from patchline_ros.vision.model import ModelSpec
 
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32) * 255
@@ -24,35 +24,44 @@ class Batch(NamedTuple):
     targets: Any
 
 
-def check_label(task: Task, classes: int, sample: Sample) -> None:
-    """Raises ValueError, in one sentence, when a label can't belong to its picture and task."""
-    height, width = sample.image.shape[:2]
+class LabelError(ValueError):
+    """A label can't belong to its picture, or names a class that the model does not have."""
+
+
+def check_label(task: Task, classes: Sequence[str], sample: Sample) -> None:
+    """Checks a label against its picture and the model's classes.
+
+    Args:
+        task: whose label it is.
+        classes: the model's class names; ids are their places.
+        sample: picture and label; class maps may also hold IGNORE.
+
+    Raises:
+        LabelError: with one sentence that says what does not fit.
+    """
     label = sample.label
-    if task is Task.SIGNS:
-        if not isinstance(label, int | np.integer) or not 0 <= label < classes:
-            raise ValueError(f"sign class {label!r} is not one of the {classes} known classes")
-    elif task is Task.OBJECTS:
-        if not isinstance(label, Boxes):
-            raise ValueError(f"an objects label must be boxes, not {type(label).__name__}")
-        if len(label) and not (label.labels.min() >= 0 and label.labels.max() < classes):
-            raise ValueError(
-                f"object class {int(label.labels.max())} is not one of the {classes} known classes"
-            )
+    if isinstance(label, Boxes):
+        ids = label.labels
         if not np.isfinite(label.boxes).all():
-            raise ValueError("a box of the label has a coordinate that is not a finite number")
-        if len(label) and (label.boxes[:, 2:] <= label.boxes[:, :2]).any():
-            raise ValueError("a box of the label has no width or no height")
+            raise LabelError("a box of the label has a coordinate that is not a finite number")
+        if (label.boxes[:, 2:] <= label.boxes[:, :2]).any():
+            raise LabelError("a box of the label has no width or no height")
+    elif isinstance(label, np.ndarray):
+        size = sample.image.shape[:2]
+        if label.shape != size:
+            raise LabelError(f"the class map has the shape {label.shape}, its picture has {size}")
+        ids = np.unique(label[label != IGNORE]).astype(np.int64)
     else:
-        if not isinstance(label, np.ndarray) or label.shape != (height, width):
-            shape = getattr(label, "shape", None)
-            raise ValueError(
-                f"lanes label has the shape {shape}, its picture has {(height, width)}"
-            )
-        known = label[label != 255]
-        if known.size and known.max() >= classes:
-            raise ValueError(
-                f"lane class {int(known.max())} is not one of the {classes} known classes"
-            )
+        ids = np.array([label])
+    kinds = {Task.SIGNS: int | np.integer, Task.OBJECTS: Boxes, Task.LANES: np.ndarray}
+    if not isinstance(label, kinds[task]):
+        raise LabelError(f"a label of the type {type(label).__name__} is not one for {task}")
+    wrong = ids[(ids < 0) | (ids >= len(classes))]
+    if wrong.size:
+        raise LabelError(
+            f"class id {wrong[0]} is not one of the model's {len(classes)} classes "
+            f"(0 {classes[0]} to {len(classes) - 1} {classes[-1]})"
+        )
 
 
 def resize_image(image: Image, size: tuple[int, int]) -> Image:

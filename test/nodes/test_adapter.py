@@ -64,9 +64,9 @@ def adapter(bench, bundle, tmp_path) -> Adapter:
 
 
 BAD_LABELS = {
-    "class id 3 is not one of the bundle's 3 classes": frame(Task.SIGNS, 1, 3),
+    "class id 3 is not one of the model's 3 classes": frame(Task.SIGNS, 1, 3),
     "class id -1 is not one": frame(Task.SIGNS, 1, -1),
-    "class id 2 is not one of the bundle's 2 classes (0 car to 1 person)": frame(
+    "class id 2 is not one of the model's 2 classes (0 car to 1 person)": frame(
         Task.OBJECTS, 1, Boxes.truth([[1, 1, 9, 9]], [2])
     ),
     "class id 7 is not one": frame(Task.LANES, 1, np.full((32, 32), 7, np.uint8)),

@@ -133,19 +133,19 @@ def test_labels_move_with_the_picture() -> None:
 @pytest.mark.parametrize(
     ("task", "label", "message"),
     [
-        (Task.SIGNS, 3, "sign class 3"),
-        (Task.SIGNS, -1, "sign class -1"),
-        (Task.OBJECTS, 1, "must be boxes"),
-        (Task.OBJECTS, Boxes.truth([[0, 0, 1, 1]], [5]), "object class 5"),
+        (Task.SIGNS, 3, "class id 3 is not one of the model's 3 classes"),
+        (Task.SIGNS, -1, "class id -1"),
+        (Task.OBJECTS, 1, "type int is not one for objects"),
+        (Task.OBJECTS, Boxes.truth([[0, 0, 1, 1]], [5]), "class id 5"),
         (Task.OBJECTS, Boxes.truth([[0, 0, float("nan"), 1]], [0]), "not a finite"),
         (Task.OBJECTS, Boxes.truth([[5, 5, 5, 9]], [0]), "no width"),
         (Task.LANES, np.zeros((8, 9), np.uint8), "shape"),
-        (Task.LANES, np.full((8, 8), 7, np.uint8), "lane class 7"),
+        (Task.LANES, np.full((8, 8), 7, np.uint8), "class id 7"),
     ],
 )
 def test_impossible_labels_are_named(task: Task, label: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_label(task, 3, Sample(np.zeros((8, 8, 3), np.uint8), label))
+        check_label(task, ("a", "b", "c"), Sample(np.zeros((8, 8, 3), np.uint8), label))
 
 
 def test_norm_statistics_become_those_of_the_batches() -> None:
