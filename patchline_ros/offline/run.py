@@ -101,10 +101,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     out = options.out
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
-    weights, origin = choose_weights(options.weights, options.data)
-    console.print(f"start from {origin}")
     with console.status("reading the source data"):
         source = camvid_source(options.data) if options.data else sim_source()
+    weights, origin = choose_weights(options.weights, options.data)
+    console.print(f"start from {origin}")
     with Progress(
         TextColumn("{task.description:16}"),
         BarColumn(),
