@@ -29,7 +29,7 @@ AFTER_SWAP_NS = SECOND
 """How long after a swap a missing result still counts as lost during it."""
 ROLLING = 12
 """Test frames under one point of a metric's curve."""
-POINTS = 24
+POINTS = 16
 """Points in a stretch of a curve, at most about so many."""
 
 
