@@ -95,9 +95,10 @@ def demo(
     _require_ros()
     from rich.console import Console
 
+    from patchline_ros.demo.options import DemoOptions, check_options
     from patchline_ros.demo.places import bundle_folder, share_folder
-    from patchline_ros.demo.planning import DemoOptions
-    from patchline_ros.demo.run import DemoFailedError, ProcessDiedError, run_demo
+    from patchline_ros.demo.processes import ProcessDiedError
+    from patchline_ros.demo.progress import DemoFailedError
 
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -114,6 +115,9 @@ def demo(
             rate_hz=rate,
             seed=seed,
         )
+        check_options(options)
+        from patchline_ros.demo.run import run_demo
+
         run_demo(options, share, shlex.join(["patchline", *sys.argv[1:]]), console)
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)

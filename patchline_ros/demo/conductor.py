@@ -33,7 +33,7 @@ SILENCE_SECONDS = 300.0
 """How long the graph may take to start, and how long a training may go without a word."""
 ENOUGH_LABELS = 0.9
 """Share of the drive's labels with which the training starts."""
-QUEUE_DEPTH = 5
+QUEUE_DEPTH = 20
 """Pictures that wait for a busy model: the demo measures every frame, a car wants the latest."""
 
 

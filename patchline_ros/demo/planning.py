@@ -1,9 +1,7 @@
-"""From what the user asked for to a drive, with every mistake named before a process is started."""
+"""From what the user asked for to a drive, on frames that the models were not trained on."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from patchline_ros.demo.drive import (
     Signs,
     SimRoad,
 )
+from patchline_ros.demo.options import DemoOptions, OptionError
 from patchline_ros.sim import Condition
 from patchline_ros.sim import labels as sim_labels
 from patchline_ros.tasks import IGNORE, ClassMap, Task
@@ -36,61 +35,6 @@ SIGN_SHOTS = 300
 """Shots after the change that a filmed drive has at least, so that enough different signs come."""
 SIGN_CORRUPTION, SIGN_SEVERITY = "dusk", 0.5
 SIGNS_FOLDER = "gtsrb"
-
-
-class OptionError(ValueError):
-    """An option has a value that the demo cannot work with."""
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """The options of `patchline demo`, as they were given."""
-
-    out: Path
-    bundle: Path
-    frames: Path | None = None
-    then: Path | None = None
-    labels: Path | None = None
-    signs: Path | None = None
-    condition: str = "night"
-    rate_hz: float = 6.0
-    seed: int = 0
-
-
-def check_options(options: DemoOptions) -> None:
-    """Raise OptionError for what can be seen without opening anything large."""
-    conditions = [str(condition) for condition in Condition if condition is not Condition.CLEAR]
-    if options.condition not in conditions:
-        raise OptionError(
-            f"--condition is {options.condition!r}; use one of {', '.join(conditions)}"
-        )
-    if not 0 < options.rate_hz <= 120:
-        raise OptionError(f"--rate is {options.rate_hz}; give frames a second, above 0, up to 120")
-    if options.seed < 0:
-        raise OptionError(f"--seed is {options.seed}; give one that is 0 or greater")
-    if options.frames is None:
-        for name in ("then", "labels", "signs"):
-            if getattr(options, name) is not None:
-                raise OptionError(f"--{name} goes with --frames, which is missing")
-    for name in ("frames", "then", "labels", "signs"):
-        path = getattr(options, name)
-        if path is not None and not path.exists():
-            raise OptionError(f"--{name} {path} does not exist")
-
-
-def prepare_out(out: Path) -> None:
-    """Make the output folder. Raises OptionError when it is not empty or cannot be written."""
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out} is a file; name a folder that is new or empty")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        full = any(out.iterdir())
-    except OSError as error:
-        raise OptionError(f"--out {out} cannot be made: {error.strerror}") from error
-    if full:
-        raise OptionError(f"--out {out} is not empty; name a folder that is new or empty")
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise OptionError(f"--out {out} cannot be written; name another folder")
 
 
 def plan_drive(options: DemoOptions, bundle: Bundle) -> Drive:

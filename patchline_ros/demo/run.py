@@ -14,23 +14,15 @@ from patchline_ros import __version__
 from patchline_ros.bundle import Bundle
 from patchline_ros.demo.conductor import DRIVE_FILE, QUEUE_DEPTH, Conducted, conduct
 from patchline_ros.demo.drive import Drive, Shot, Shots, SimRoad, open_drive
-from patchline_ros.demo.planning import (
-    DemoOptions,
-    check_options,
-    find_signs,
-    plan_drive,
-    prepare_out,
-)
-from patchline_ros.demo.processes import ProcessDiedError
-from patchline_ros.demo.progress import DemoFailedError, finished_episode
+from patchline_ros.demo.options import DemoOptions, prepare_out
+from patchline_ros.demo.planning import find_signs, plan_drive
+from patchline_ros.demo.progress import finished_episode
 from patchline_ros.demo.report import print_summary, write_report
 from patchline_ros.demo.result import Report, SourceReport
 from patchline_ros.demo.score import Scorer, draw_timeline, score_drift, score_frames, sort_logs
 from patchline_ros.demo.strip import make_strip
 from patchline_ros.demo.words import headline
 from patchline_ros.tasks import Label, Task
-
-__all__ = ["DemoFailedError", "ProcessDiedError", "run_demo"]
 
 EPISODE_FIELDS = (
     "patches",
@@ -47,13 +39,12 @@ LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "ros-rcl
 
 
 def run_demo(options: DemoOptions, share: Path, command: str, console: Console) -> Report:
-    """Plan, drive, score and report; returns what is in `report.json`.
+    """Plan, drive, score and report by checked options; returns what is in `report.json`.
 
     share: the package's share folder. command: what was called, for the report. Raises OptionError,
     DriveError or BundleError for what the user can mend, DemoFailedError or ProcessDiedError when
     the drive does not come to its end.
     """
-    check_options(options)
     bundle = Bundle.load(options.bundle)
     drive = plan_drive(options, bundle)
     if options.frames is not None and find_signs(options) is None:

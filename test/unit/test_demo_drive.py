@@ -20,13 +20,8 @@ from patchline_ros.demo.drive import (
     open_drive,
     split_at,
 )
-from patchline_ros.demo.planning import (
-    DemoOptions,
-    OptionError,
-    check_options,
-    plan_drive,
-    prepare_out,
-)
+from patchline_ros.demo.options import DemoOptions, OptionError, check_options, prepare_out
+from patchline_ros.demo.planning import plan_drive
 from patchline_ros.demo.records import Split
 from patchline_ros.sim import Condition
 from patchline_ros.tasks import Task
