@@ -19,13 +19,13 @@ class DemoOptions:
 
     out: Path
     bundle: Path
+    condition: str
+    rate_hz: float
+    seed: int
     frames: Path | None = None
     then: Path | None = None
     labels: Path | None = None
     signs: Path | None = None
-    condition: str = "night"
-    rate_hz: float = 6.0
-    seed: int = 0
 
 
 def check_options(options: DemoOptions) -> None:
@@ -35,8 +35,8 @@ def check_options(options: DemoOptions) -> None:
         raise OptionError(
             f"--condition is {options.condition!r}; use one of {', '.join(conditions)}"
         )
-    if not 0 < options.rate_hz <= 120:
-        raise OptionError(f"--rate is {options.rate_hz}; give frames a second, above 0, up to 120")
+    if not 0.1 <= options.rate_hz <= 120:
+        raise OptionError(f"--rate is {options.rate_hz}; give frames a second, from 0.1 to 120")
     if options.seed < 0:
         raise OptionError(f"--seed is {options.seed}; give one that is 0 or greater")
     if options.frames is None:

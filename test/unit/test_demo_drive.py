@@ -137,6 +137,9 @@ def options(data: Path, **changes: object) -> DemoOptions:
     values: dict[str, object] = {
         "out": data / "out",
         "bundle": data / "bundle",
+        "condition": "night",
+        "rate_hz": 6.0,
+        "seed": 0,
         "frames": data / "camvid" / "day",
         "then": data / "camvid" / "dusk",
     }
