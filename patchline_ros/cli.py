@@ -96,7 +96,7 @@ def demo(
     from rich.console import Console
 
     from patchline_ros.demo.options import DemoOptions, check_options
-    from patchline_ros.demo.places import bundle_folder, share_folder
+    from patchline_ros.demo.places import share_folder
     from patchline_ros.demo.processes import ProcessDiedError
     from patchline_ros.demo.progress import DemoFailedError
 
@@ -106,7 +106,7 @@ def demo(
         share = share_folder()
         options = DemoOptions(
             out=out or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S"),
-            bundle=bundle or bundle_folder(share, recorded=frames is not None),
+            bundle=bundle,
             frames=frames,
             then=then,
             labels=labels,

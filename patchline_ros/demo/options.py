@@ -15,13 +15,13 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """The options of `patchline demo`, as they were given."""
+    """The options of `patchline demo`, as they were given; without `bundle` it is the usual one."""
 
     out: Path
-    bundle: Path
     condition: str
     rate_hz: float
     seed: int
+    bundle: Path | None = None
     frames: Path | None = None
     then: Path | None = None
     labels: Path | None = None

@@ -242,8 +242,11 @@ def _plan_signs(folder: Path, bundle: Bundle, seed: int) -> Signs:
 def _require_classes(bundle: Bundle, wanted: dict[Task, tuple[str, ...]], road: str) -> None:
     for task, classes in wanted.items():
         known = bundle.spec(task).classes
-        if known != classes:
-            raise OptionError(
-                f"the bundle {bundle.path} knows other {task} classes ({', '.join(known)}) than "
-                f"{road} has ({', '.join(classes)}); give one that was made for it with --bundle"
-            )
+        if known == classes:
+            continue
+        unknown = [name for name in classes if name not in known]
+        raise OptionError(
+            f"the bundle {bundle.path} does not fit {road}: its {task} model knows other classes, "
+            + (f"{unknown[0]} is not among them" if unknown else "or has them in another order")
+            + "; name one that was made for it with --bundle"
+        )

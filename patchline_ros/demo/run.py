@@ -15,6 +15,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.demo.conductor import DRIVE_FILE, QUEUE_DEPTH, Conducted, conduct
 from patchline_ros.demo.drive import Drive, Shot, Shots, SimRoad, open_drive
 from patchline_ros.demo.options import DemoOptions, prepare_out
+from patchline_ros.demo.places import bundle_folder
 from patchline_ros.demo.planning import find_signs, plan_drive
 from patchline_ros.demo.progress import finished_episode
 from patchline_ros.demo.report import print_summary, write_report
@@ -42,12 +43,13 @@ def run_demo(options: DemoOptions, share: Path, command: str, console: Console) 
     """Plan, drive, score and report by checked options; returns what is in `report.json`.
 
     share: the package's share folder. command: what was called, for the report. Raises OptionError,
-    DriveError or BundleError for what the user can mend, DemoFailedError or ProcessDiedError when
-    the drive does not come to its end.
+    PlaceError, DriveError or BundleError for what the user can mend, DemoFailedError or
+    ProcessDiedError when the drive does not come to its end.
     """
-    bundle = Bundle.load(options.bundle)
+    recorded = options.frames is not None
+    bundle = Bundle.load(options.bundle or bundle_folder(share, recorded))
     drive = plan_drive(options, bundle)
-    if options.frames is not None and find_signs(options) is None:
+    if recorded and find_signs(options) is None:
         console.print(
             "No sign pictures: none were given with --signs, and there is no folder gtsrb beside "
             "that of --frames. The sign classifier will see nothing and is left out of the report."
@@ -57,7 +59,7 @@ def run_demo(options: DemoOptions, share: Path, command: str, console: Console) 
     shots = open_drive(options.out / DRIVE_FILE)
     profile = share / "config" / "fastdds.xml"
     conducted = conduct(
-        shots, options.out, options.bundle, options.rate_hz, options.seed, profile, console
+        shots, options.out, bundle.path, options.rate_hz, options.seed, profile, console
     )
     console.print("Measuring and writing the report")
     return _report(options, drive, shots, bundle, conducted, command, console)

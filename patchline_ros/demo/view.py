@@ -129,7 +129,9 @@ def said(step: str, progress: Progress) -> str:
         if progress.episode is not None:
             seconds = sum(progress.episode["seconds"].values())
             return f"{', '.join(progress.episode['order'])}: {seconds:.0f} s"
-        return f"{adaptation.get('task') or 'selecting'}, {adaptation.get('patches', 0)} patches"
+        if not adaptation.get("task"):
+            return "choosing frames"
+        return f"{adaptation['task']}, patches a model: {adaptation['patches']}"
     if step == "swap" and progress.episode is not None:
         accepted = [task for task, yes in progress.episode["accepted"].items() if yes]
         return ", ".join(accepted) or "none passed the gate"

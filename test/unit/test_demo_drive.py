@@ -136,7 +136,6 @@ class KnownBundle(Bundle):
 def options(data: Path, **changes: object) -> DemoOptions:
     values: dict[str, object] = {
         "out": data / "out",
-        "bundle": data / "bundle",
         "condition": "night",
         "rate_hz": 6.0,
         "seed": 0,
@@ -212,7 +211,7 @@ def test_wrong_options_are_named(
 
 
 def test_bundle_of_other_classes_is_refused(recordings: Path) -> None:
-    with pytest.raises(OptionError, match="knows other signs classes"):
+    with pytest.raises(OptionError, match="its signs model knows other classes, yield is not"):
         plan_drive(options(recordings, frames=None, then=None), KnownBundle({}))
 
 
