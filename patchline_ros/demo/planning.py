@@ -85,7 +85,7 @@ def _plan_filmed(options: DemoOptions, frames: Path, bundle: Bundle) -> Drive:
     road = FilmedRoad(
         source=source,
         drift=drift,
-        condition=options.then.name if options.then is not None else options.condition,
+        condition=options.then.stem if options.then is not None else options.condition,
         corruption=None if options.then is not None else options.condition,
         severity=SEVERITIES[options.condition],
         signs=signs,

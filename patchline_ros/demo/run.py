@@ -78,7 +78,7 @@ def _report(
     truth, clear, changed = _look_again(shots)
     classes = {task: entry.spec.classes for task, entry in bundle.manifest.models.items()}
     scorer = Scorer(logs, truth, {task: len(names) for task, names in classes.items()})
-    played = [task for task in Task if task in shots.tasks]
+    measured = [task for task in Task if any(task in labels for labels in truth.values())]
     episode = finished_episode(logs.adaptation)
     adaptation = {name: episode[name] for name in EPISODE_FIELDS}
     source = SourceReport(
@@ -87,7 +87,7 @@ def _report(
         condition=str(drive.road.condition),
         drift_frames=shots.drift_frames,
     )
-    tasks = {task: scorer.task(task) for task in played}
+    tasks = {task: scorer.task(task) for task in measured}
     drift, frames = score_drift(logs), score_frames(logs)
     report = Report(
         headline=headline(source, drift, tasks, adaptation, frames),
@@ -101,7 +101,7 @@ def _report(
         config=_config(options, drive, bundle, conducted),
         seconds=conducted.seconds,
     )
-    timeline = draw_timeline(logs, scorer, played, episode["curves"])
+    timeline = draw_timeline(logs, scorer, measured, episode["curves"])
     strip = make_strip(scorer, clear, changed, classes, options.out)
     write_report(report, timeline, strip, classes[Task.LANES], command, options.out)
     print_summary(report, options.out, console)
