@@ -29,6 +29,8 @@ SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 96
 SIM_SIZE = (360, 480)
 SEVERITIES = {"fog": 0.5, "night": 1.0, "rain": 0.8, "snow": 0.6}
 """Of the changed condition: clearly felt, and not so much that there is nothing left to see."""
+RECORDED_SEVERITY = 0.8
+"""The same for the second half of a recording, which is corrupted in a simpler way."""
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 300
@@ -87,7 +89,7 @@ def _plan_filmed(options: DemoOptions, frames: Path, bundle: Bundle) -> Drive:
         drift=drift,
         condition=options.then.stem if options.then is not None else options.condition,
         corruption=None if options.then is not None else options.condition,
-        severity=SEVERITIES[options.condition],
+        severity=RECORDED_SEVERITY,
         signs=signs,
         repeats=1 if signs is None else -(-SIGN_SHOTS // len(drift.names)),
     )

@@ -120,7 +120,7 @@ def test_an_adapter_that_never_starts_ends_the_demo() -> None:
     for _ in range(3 * PLAN.drift_frames):
         drive.progress.check()
         drive.frame()
-    with pytest.raises(DemoFailedError, match="it has 7 labelled frames"):
+    with pytest.raises(DemoFailedError, match="it has 7 labels"):
         drive.progress.check()
 
 
