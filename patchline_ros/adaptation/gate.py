@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from patchline_ros.tasks import Label, Sample
-from patchline_ros.vision.heads import Head
+from patchline_ros.vision.heads.base import Head
 from patchline_ros.vision.inputs import make_batch, to_picture
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.model import ModelSpec

@@ -14,8 +14,8 @@ from rich.table import Table
 from patchline_ros.bundle import MANIFEST, Bundle
 from patchline_ros.offline.make import Recipe, make_bundle
 from patchline_ros.offline.sources import camvid_source, sim_source
-from patchline_ros.vision.backbone import read_weights
 from patchline_ros.vision.metrics import METRIC_NAMES
+from patchline_ros.vision.torchvision_backbones import imagenet_weights, read_weights
 
 Weights = dict[str, torch.Tensor]
 
@@ -40,13 +40,6 @@ class OfflineError(ValueError):
     """The options can't be carried out; the message says what to do."""
 
 
-def _downloaded() -> Weights:
-    """ImageNet weights as torchvision fetches and caches them."""
-    from torchvision.models import MobileNet_V2_Weights
-
-    return dict(MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(progress=False, check_hash=True))
-
-
 def choose_weights(choice: str, data: Path | None) -> tuple[Weights | None, str]:
     """Weights to start from, and where they come from in words.
 
@@ -68,7 +61,7 @@ def choose_weights(choice: str, data: Path | None) -> tuple[Weights | None, str]
     if choice not in {"auto", "imagenet"}:
         return read_weights(Path(choice)), Path(choice).name
     try:
-        return _downloaded(), "torchvision's ImageNet weights"
+        return imagenet_weights("mobilenet_v2"), "torchvision's ImageNet weights"
     except (URLError, OSError) as error:
         if choice == "imagenet":
             raise OfflineError(

@@ -1,20 +1,17 @@
-"""Backbones cut into a stem and convolution groups, described by metadata.
+"""A backbone as a stem and convolution groups, described by metadata.
 
-A *group* is what one patch stands beside (paper, section 4.1). Nothing outside this module knows
-layer names: the rest of the package works on `specs` and on the list of taps that a backbone
-returns.
+A *group* is what one patch stands beside (paper, section 4.1). The rest of the package works on
+`specs` and on the list of taps that a backbone returns; it knows no layer names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 
 class GroupSpec(NamedTuple):
@@ -23,10 +20,20 @@ class GroupSpec(NamedTuple):
     in_channels: int
     out_channels: int
     stride: int
+    pool: int = 0
+    """Side of the max pool that the group begins with and that has the group's stride; 0: the
+    stride sits in a convolution."""
+
+
+def spanned(specs: Sequence[GroupSpec]) -> GroupSpec:
+    """The shape of several consecutive groups as one."""
+    stride = int(np.prod([spec.stride for spec in specs]))
+    pool = specs[0].pool if len(specs) == 1 else 0
+    return GroupSpec(specs[0].in_channels, specs[-1].out_channels, stride, pool)
 
 
 class GroupedBackbone(nn.Module):
-    """A stem followed by convolution groups.
+    """A stem followed by convolution groups, each a sequence of blocks.
 
     Attributes:
         specs: one `GroupSpec` a group, from the input on.
@@ -36,7 +43,7 @@ class GroupedBackbone(nn.Module):
     def __init__(
         self,
         stem: nn.Module,
-        groups: Sequence[nn.Module],
+        groups: Sequence[nn.Sequential],
         specs: Sequence[GroupSpec],
         stem_stride: int,
     ) -> None:
@@ -71,77 +78,6 @@ class GroupedBackbone(nn.Module):
         for group in self.groups[:index]:
             tap = group(tap)
         return tap
-
-
-class CutBackbone(NamedTuple):
-    """A grouped backbone and the layer that the library puts between it and a classifier."""
-
-    backbone: GroupedBackbone
-    classifier_neck: nn.Module
-    classifier_channels: int
-
-
-# MobileNetV2's inverted residual blocks, by torchvision's index, that make up each of its 7 groups.
-_MOBILENET_V2_GROUPS = ((1, 2), (2, 4), (4, 7), (7, 11), (11, 14), (14, 17), (17, 18))
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """State dict from a `.npz` or a `.pth` file (tensors only, nothing is unpickled freely).
-
-    Raises:
-        ValueError: the file is missing or is neither kind.
-    """
-    if not path.is_file():
-        raise ValueError(f"weights file {path} does not exist; name a .npz or .pth file")
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    if path.suffix in {".pth", ".pt"}:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
-    raise ValueError(f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth or .pt")
-
-
-def mobilenet_v2(width: float = 1.0, weights: Mapping[str, Tensor] | None = None) -> CutBackbone:
-    """MobileNetV2 in 7 groups (76,416 patch weights at width 1).
-
-    Args:
-        width: channel multiplier of torchvision's model.
-        weights: torchvision state dict to start from (the classifier's entries are not used), or
-            None for a random start.
-
-    Raises:
-        ValueError: the weights do not fit the architecture.
-    """
-    whole = models.mobilenet_v2(weights=None, width_mult=width)
-    if weights is not None:
-        features = {
-            name.removeprefix("features."): value
-            for name, value in weights.items()
-            if name.startswith("features.")
-        }
-        try:
-            whole.features.load_state_dict(features)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[1].strip()
-            raise ValueError(
-                f"these weights are not those of a MobileNetV2 of width {width}: {reason}"
-            ) from error
-    blocks = list(whole.features)
-    groups, specs = [], []
-    channels = blocks[0].out_channels
-    for start, end in _MOBILENET_V2_GROUPS:
-        group = nn.Sequential(*blocks[start:end])
-        out_channels = blocks[end - 1].out_channels
-        stride = int(np.prod([block.stride for block in blocks[start:end]]))
-        specs.append(GroupSpec(channels, out_channels, stride))
-        groups.append(group)
-        channels = out_channels
-    return CutBackbone(
-        backbone=GroupedBackbone(blocks[0], groups, specs, stem_stride=2),
-        classifier_neck=blocks[-1],
-        classifier_channels=blocks[-1].out_channels,
-    )
 
 
 def pooled(tap: Tensor) -> Tensor:

@@ -1,23 +1,73 @@
-"""A task's model: a grouped backbone with a head."""
+"""A task's model: a grouped backbone with a head, and the names of the known models."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import nn
 
 from patchline_ros.tasks import Task
-from patchline_ros.vision.backbone import mobilenet_v2
-from patchline_ros.vision.heads import (
-    ClassificationHead,
-    DetectionHead,
-    Head,
-    SegmentationHead,
+from patchline_ros.vision.heads.base import Head
+from patchline_ros.vision.heads.classification import ClassificationHead
+from patchline_ros.vision.heads.detection import FCOSHeadOnPyramid
+from patchline_ros.vision.heads.segmentation import (
+    DeepLabV3PlusHead,
+    PyramidSegmentationHead,
+    UNetHead,
 )
+from patchline_ros.vision.torchvision_backbones import (
+    BackboneName,
+    CutBackbone,
+    Weights,
+    cut_backbone,
+)
+
+HeadName = Literal[
+    "classifier", "fcos", "ssd", "retinanet", "yolov4", "fpn", "unet", "deeplabv3plus"
+]
+_DETECTORS: dict[str, Any] = {"fcos": FCOSHeadOnPyramid}
+_SEGMENTERS: dict[str, Any] = {
+    "fpn": PyramidSegmentationHead,
+    "unet": UNetHead,
+    "deeplabv3plus": DeepLabV3PlusHead,
+}
+_HEADS: dict[Task, tuple[str, ...]] = {
+    Task.SIGNS: ("classifier",),
+    Task.OBJECTS: tuple(_DETECTORS),
+    Task.LANES: tuple(_SEGMENTERS),
+}
+"""The heads of each task; the first is the one that a car uses."""
+SMALLEST_SIDE = 32
+
+
+class ModelParts(NamedTuple):
+    """What a model's name stands for."""
+
+    task: Task
+    backbone: BackboneName
+    head: HeadName
+
+
+MODELS: dict[str, ModelParts] = {
+    "vgg16": ModelParts(Task.SIGNS, "vgg16", "classifier"),
+    "ssd_vgg16": ModelParts(Task.OBJECTS, "vgg16", "ssd"),
+    "unet_vgg16": ModelParts(Task.LANES, "vgg16", "unet"),
+    "resnet50": ModelParts(Task.SIGNS, "resnet50", "classifier"),
+    "retinanet_resnet50": ModelParts(Task.OBJECTS, "resnet50", "retinanet"),
+    "unet_resnet50": ModelParts(Task.LANES, "resnet50", "unet"),
+    "mobilenet_v2": ModelParts(Task.SIGNS, "mobilenet_v2", "classifier"),
+    "yolov4_mobilenet_v2": ModelParts(Task.OBJECTS, "mobilenet_v2", "yolov4"),
+    "deeplabv3plus_mobilenet_v2": ModelParts(Task.LANES, "mobilenet_v2", "deeplabv3plus"),
+    "swin_t": ModelParts(Task.SIGNS, "swin_t", "classifier"),
+    "retinanet_swin_t": ModelParts(Task.OBJECTS, "swin_t", "retinanet"),
+    "deeplabv3plus_swin_t": ModelParts(Task.LANES, "swin_t", "deeplabv3plus"),
+    "fcos_mobilenet_v2": ModelParts(Task.OBJECTS, "mobilenet_v2", "fcos"),
+    "fpn_mobilenet_v2": ModelParts(Task.LANES, "mobilenet_v2", "fpn"),
+}
+"""The twelve models of the paper's Table 2, and the two light ones of the car."""
 
 
 class ModelSpec(BaseModel):
@@ -28,37 +78,73 @@ class ModelSpec(BaseModel):
     task: Task
     classes: tuple[str, ...] = Field(min_length=1)
     input_size: tuple[int, int]
-    backbone: Literal["mobilenet_v2"] = "mobilenet_v2"
+    backbone: BackboneName = "mobilenet_v2"
+    head: HeadName
+    """The light one of the task when not given."""
     width: float = Field(default=1.0, gt=0, le=2)
+
+    @classmethod
+    def named(
+        cls, name: str, classes: tuple[str, ...], input_size: tuple[int, int], width: float = 1.0
+    ) -> ModelSpec:
+        """One of the known models.
+
+        Raises:
+            ValueError: the name is not known (the message lists those that are), or a size that
+                the model can't take.
+        """
+        if name not in MODELS:
+            raise ValueError(f"there is no model {name!r}; known are {', '.join(MODELS)}")
+        parts = MODELS[name]
+        return cls(classes=classes, input_size=input_size, width=width, **parts._asdict())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _light_head(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "head" not in fields and fields.get("task") in list(Task):
+            return {**fields, "head": _HEADS[Task(fields["task"])][0]}
+        return fields
 
     @field_validator("input_size")
     @classmethod
-    def _divisible(cls, size: tuple[int, int]) -> tuple[int, int]:
-        if min(size) < 32 or any(side % 32 for side in size):
+    def _large_enough(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if min(size) < SMALLEST_SIDE:
             raise ValueError(
-                f"input_size {size} cannot be halved five times; use multiples of 32, "
-                "as (height, width)"
+                f"input_size {size} is too small for the backbones, which shrink a picture 32 "
+                f"times; give at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
             )
         return size
+
+    @model_validator(mode="after")
+    def _head_of_the_task(self) -> ModelSpec:
+        if self.head not in _HEADS[self.task]:
+            raise ValueError(
+                f"{self.head} is not a head for {self.task}; those are "
+                f"{', '.join(_HEADS[self.task])}"
+            )
+        return self
+
+
+def _head(spec: ModelSpec, cut: CutBackbone) -> Head:
+    classes = len(spec.classes)
+    if spec.task is Task.SIGNS:
+        return ClassificationHead(cut, classes)
+    make = {**_DETECTORS, **_SEGMENTERS}[spec.head]
+    head: Head = make(cut.backbone, classes, spec.input_size)
+    return head
 
 
 class TaskModel(nn.Module):
     """A backbone and a head; `forward` gives the head's raw outputs for images (B, 3, H, W)."""
 
-    def __init__(self, spec: ModelSpec, weights: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, spec: ModelSpec, weights: Weights | None = None) -> None:
         super().__init__()
-        cut = mobilenet_v2(spec.width, weights)
+        cut = cut_backbone(spec.backbone, spec.width, weights)
         self.spec = spec
         self.backbone = cut.backbone
-        self.head: Head
-        if spec.task is Task.SIGNS:
-            self.head = ClassificationHead(cut, len(spec.classes))
-        elif spec.task is Task.OBJECTS:
-            self.head = DetectionHead(cut, len(spec.classes), spec.input_size)
-        else:
-            self.head = SegmentationHead(cut, len(spec.classes))
+        self.head = _head(spec, cut)
 
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, images: torch.Tensor) -> Any:
         """Raw outputs of the head."""
         return self.head(self.backbone(images))
 

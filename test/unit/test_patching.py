@@ -20,8 +20,8 @@ from patchline_ros.patching.patch_set import (
 )
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.backbone import mobilenet_v2
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.torchvision_backbones import cut_backbone
 
 
 def model_of(task: Task, seed: int = 0) -> TaskModel:
@@ -53,7 +53,7 @@ def trained(source: TaskModel, k: int = 3, seed: int = 0) -> PatchedModel:
 
 
 def test_patch_weights_are_the_papers_count() -> None:
-    patches = [Patch(spec) for spec in mobilenet_v2().backbone.specs]
+    patches = [Patch(spec) for spec in cut_backbone("mobilenet_v2").backbone.specs]
     assert sum(patch.conv.weight.numel() for patch in patches) == 76_416
 
 

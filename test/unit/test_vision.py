@@ -8,11 +8,12 @@ import torch
 from scipy.stats import entropy as scipy_entropy
 
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
-from patchline_ros.vision.backbone import mobilenet_v2, read_weights, reestimate_norm
-from patchline_ros.vision.heads import sigmoid_entropy, softmax_entropy
+from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
 from patchline_ros.vision.inputs import check_label, flipped, resized
 from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.torchvision_backbones import cut_backbone, read_weights
 from patchline_ros.vision.torchvision_ops import nms_cpu
 from patchline_ros.vision.training import augmented
 
@@ -23,7 +24,7 @@ def spec(task: Task, **fields: object) -> ModelSpec:
 
 
 def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
-    backbone = mobilenet_v2().backbone
+    backbone = cut_backbone("mobilenet_v2").backbone
     assert backbone.channels == (32, 16, 24, 32, 64, 96, 160, 320)
     assert backbone.reductions == (2, 2, 4, 8, 16, 16, 32, 32)
     classifier = TaskModel(spec(Task.SIGNS, classes=tuple("abcdef"), width=1.0))
@@ -31,7 +32,7 @@ def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
 
 
 def test_a_tap_alone_equals_that_of_the_whole_pass() -> None:
-    backbone = mobilenet_v2(0.25).backbone.eval()
+    backbone = cut_backbone("mobilenet_v2", 0.25).backbone.eval()
     images = torch.randn(2, 3, 65, 97)
     with torch.no_grad():
         taps = backbone(images)
@@ -150,7 +151,7 @@ def test_impossible_labels_are_named(task: Task, label: object, message: str) ->
 
 def test_norm_statistics_become_those_of_the_batches() -> None:
     torch.manual_seed(0)
-    backbone = mobilenet_v2(0.25).backbone.eval()
+    backbone = cut_backbone("mobilenet_v2", 0.25).backbone.eval()
     images = torch.randn(8, 3, 64, 64) * 3 + 1
     reestimate_norm(backbone, [images])
     first_norm = backbone.stem[1]
@@ -170,19 +171,19 @@ def test_fingerprint_sees_one_bit() -> None:
 
 
 def test_bad_specs_and_weights_are_named(tmp_path) -> None:
-    with pytest.raises(ValueError, match="multiples of 32"):
-        spec(Task.LANES, input_size=(100, 96))
+    with pytest.raises(ValueError, match="too small"):
+        spec(Task.LANES, input_size=(100, 31))
     with pytest.raises(ValueError, match="does not exist"):
         read_weights(tmp_path / "none.npz")
     (tmp_path / "x.bin").write_bytes(b"")
     with pytest.raises(ValueError, match=r"\.npz"):
         read_weights(tmp_path / "x.bin")
     with pytest.raises(ValueError, match=r"width 0\.5"):
-        mobilenet_v2(0.5, {"features.0.0.weight": torch.zeros(1)})
+        cut_backbone("mobilenet_v2", 0.5, {"features.0.0.weight": torch.zeros(1)})
 
 
 def test_imagenet_weights_load_whole(data_root) -> None:
     weights = read_weights(data_root / "weights" / "mobilenet_v2_imagenet.npz")
-    cut = mobilenet_v2(1.0, weights)
+    cut = cut_backbone("mobilenet_v2", 1.0, weights)
     assert torch.equal(cut.backbone.stem[0].weight, weights["features.0.0.weight"])
-    assert torch.equal(cut.classifier_neck[0].weight, weights["features.18.0.weight"])
+    assert torch.equal(cut.classifier_neck()[0].weight, weights["features.18.0.weight"])

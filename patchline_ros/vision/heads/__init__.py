@@ -1,0 +1,1 @@
+"""What turns a backbone's taps into results: classifiers, detectors, segmenters."""

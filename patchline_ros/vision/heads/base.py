@@ -1,0 +1,86 @@
+"""What every head offers, and the entropies that heads measure."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import FeaturePyramidNetwork
+
+from patchline_ros.tasks import Label
+from patchline_ros.vision.backbone import GroupedBackbone
+
+
+class Head(nn.Module):
+    """A *body* that reads the taps, and a *tail*: the last layers, which give the raw outputs."""
+
+    @abstractmethod
+    def body(self, taps: list[Tensor]) -> list[Tensor]:
+        """What the tail reads, from the taps [stem, group 1, ..., group G]; batch first."""
+
+    @abstractmethod
+    def tail(self, features: list[Tensor]) -> Any:
+        """Raw outputs from what the body gives."""
+
+    @abstractmethod
+    def last_layers(self) -> list[nn.Module]:
+        """The layers of the tail that have weights: all that *FT-last* trains."""
+
+    def forward(self, taps: list[Tensor]) -> Any:
+        """Raw outputs from the taps."""
+        return self.tail(self.body(taps))
+
+    @abstractmethod
+    def loss(self, raw: Any, targets: Any) -> Tensor:
+        """Scalar training loss."""
+
+    @abstractmethod
+    def decode(self, raw: Any) -> list[Label]:
+        """One plain result an image, in pixels of the model's input."""
+
+    @abstractmethod
+    def entropy(self, raw: Any) -> Tensor:
+        """(B,) mean entropy of each image's outputs in nats (paper, section 4.3)."""
+
+    @abstractmethod
+    def confidence(self, raw: Any) -> Tensor:
+        """(B,) probability of each image's result, in 0..1."""
+
+
+def softmax_entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats along dimension 1."""
+    log_probabilities = logits.log_softmax(dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+
+
+def sigmoid_entropy(logits: Tensor) -> Tensor:
+    """Binary entropy in nats of each independent logit."""
+    return -(
+        logits.sigmoid() * functional.logsigmoid(logits)
+        + (-logits).sigmoid() * functional.logsigmoid(-logits)
+    )
+
+
+class Pyramid(nn.Module):
+    """A feature pyramid on the deepest tap of each of the given total strides."""
+
+    def __init__(
+        self,
+        backbone: GroupedBackbone,
+        reductions: tuple[int, ...],
+        channels: int,
+        extra_blocks: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.out_channels = channels
+        self.levels = tuple(backbone.last_tap_at(reduction) for reduction in reductions)
+        self.fpn = FeaturePyramidNetwork(
+            [backbone.channels[level] for level in self.levels], channels, extra_blocks
+        )
+
+    def forward(self, taps: list[Tensor]) -> list[Tensor]:
+        """One map of `channels` channels a level, the finest first."""
+        levels = {str(level): taps[level] for level in self.levels}
+        return list(self.fpn(levels).values())
