@@ -1,16 +1,14 @@
-"""How alike two models see the same pictures, and the order of training that follows."""
+"""How alike models see the same pictures, and the order of training that follows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-import imagehash
 import numpy as np
 import torch
-from PIL import Image as PilImage
-from torch import Tensor
 
+from patchline_ros.adaptation.similarity import MEASURES, Descriptions, Measure
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.inputs import image_tensor, resize_image
 from patchline_ros.vision.model import TaskModel
@@ -23,51 +21,77 @@ def pair_key(first: Task, second: Task) -> str:
     return " ".join(sorted((str(first), str(second))))
 
 
-def _hashes(model: TaskModel, images: Sequence[Image]) -> list[list[imagehash.ImageHash]]:
-    """Perceptual hash of each group's feature map, [image][group]."""
+def _described(
+    task: Task, model: TaskModel, images: Sequence[Image], measure: Measure
+) -> list[Descriptions]:
+    """What the measure keeps of each group's feature maps: [group] (pictures, values)."""
     rows = []
     for image in images:
         picture = image_tensor(resize_image(image, model.spec.input_size))[None]
         with torch.inference_mode():
             taps = model.backbone(picture)[1:]
-        rows.append([imagehash.phash(_as_picture(tap[0])) for tap in taps])
-    return rows
-
-
-def _as_picture(tap: Tensor) -> PilImage.Image:
-    """A feature map (C, H, W) as a grey picture: mean over the channels, stretched to 0..255."""
-    grey = tap.mean(dim=0)
-    low, high = grey.min(), grey.max()
-    stretched = (grey - low) / (high - low).clamp(min=1e-12) * 255
-    return PilImage.fromarray(stretched.to(torch.uint8).numpy())
+        for group, tap in enumerate(taps, start=1):
+            if not torch.isfinite(tap).all():
+                raise ValueError(
+                    f"group {group} of the {task} model gives features that are not finite; its "
+                    "weights are damaged or its training went wrong"
+                )
+        rows.append([measure.describe(tap[0]) for tap in taps])
+    return [np.stack(group) for group in zip(*rows, strict=True)]
 
 
 def affinity_table(
-    models: Mapping[Task, TaskModel], images: Sequence[Image]
+    models: Mapping[Task, TaskModel], images: Sequence[Image], measure: str = "perceptual_hash"
 ) -> dict[str, list[float]]:
-    """Similarity of each pair of models for each group, 1 - Hamming distance / bits, in 0..1.
+    """Similarity of each pair of models for each group, in 0..1.
 
-    Source: paper, section 4.4; perceptual hash over the same source images.
+    Source: paper, section 4.4.
+
+    Args:
+        models: with equally many convolution groups each.
+        images: the same source pictures for all models, of any size.
+        measure: a key of MEASURES.
 
     Raises:
-        ValueError: no images.
+        ValueError: no images, or too few for CKA; an unknown measure; models with different
+            numbers of groups; features that are not finite.
     """
     if not images:
         raise ValueError("an affinity table needs at least one source image")
-    hashes = {task: _hashes(model, images) for task, model in models.items()}
-    table = {}
-    for first, second in combinations(sorted(models, key=str), 2):
-        similarity = [
-            [1 - (a - b) / a.hash.size for a, b in zip(row_a, row_b, strict=True)]
-            for row_a, row_b in zip(hashes[first], hashes[second], strict=True)
+    if measure not in MEASURES:
+        raise ValueError(f"there is no similarity {measure!r}; known are {', '.join(MEASURES)}")
+    groups = {task: len(model.backbone.specs) for task, model in models.items()}
+    if len(set(groups.values())) > 1:
+        counts = ", ".join(f"{task} {count}" for task, count in groups.items())
+        raise ValueError(
+            f"models are compared group by group, but they have different numbers of them: {counts}"
+        )
+    described = {
+        task: _described(task, model, images, MEASURES[measure]) for task, model in models.items()
+    }
+    return {
+        pair_key(first, second): [
+            MEASURES[measure].compare(a, b)
+            for a, b in zip(described[first], described[second], strict=True)
         ]
-        table[pair_key(first, second)] = [float(x) for x in np.mean(similarity, axis=0)]
-    return table
+        for first, second in combinations(sorted(models, key=str), 2)
+    }
 
 
 def similarity(table: Affinity, first: Task, second: Task, patches: int) -> float:
-    """Mean similarity of two models over the first `patches` groups."""
-    return float(np.mean(table[pair_key(first, second)][:patches]))
+    """Mean similarity of two models over the first `patches` groups.
+
+    Raises:
+        ValueError: the table has no such pair, or not so many groups.
+    """
+    key = pair_key(first, second)
+    if key not in table:
+        raise ValueError(f"the affinity table lacks the pair {key!r}; it has {sorted(table)}")
+    if not 1 <= patches <= len(table[key]):
+        raise ValueError(
+            f"{patches} patches asked for; the affinity table has {len(table[key])} groups"
+        )
+    return float(np.mean(table[key][:patches]))
 
 
 def training_order(table: Affinity, tasks: Sequence[Task], patches: int) -> list[Task]:
