@@ -12,8 +12,8 @@ from torch import Tensor
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
+from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata
-from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
@@ -44,7 +44,7 @@ class Perception:
 class Candidate:
     """A patched model that passed its checks and was run once."""
 
-    model: PatchedModel
+    model: AdaptedModel
     version: int
 
 

@@ -17,7 +17,7 @@ from patchline_ros.bundle import (
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor
@@ -87,15 +87,15 @@ def make_bundle(path: Path) -> Bundle:
 def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object) -> bytes:
     """A patch set that changes the model's outputs; `metadata` replaces what it says of itself."""
     torch.manual_seed(version)
-    model = PatchedModel(bundle.model(task), k=2)
+    model = PatchedModel(bundle.model(task), PatchSettings(k=2))
     with torch.no_grad():
-        for parameter in model.patch_parameters():
+        for parameter in model.patches.parameters():
             parameter.normal_(std=0.5)
     facts = {
         "task": task,
         "version": version,
         "base_fingerprint": bundle.fingerprint(task),
-        "k": 2,
+        "method": PatchSettings(k=2),
         "norm": "source",
         "seed": 0,
         **metadata,

@@ -19,11 +19,15 @@ from patchline_ros.adaptation.gate import accepts, evaluate
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
+from patchline_ros.adaptation.trainer import (
+    TrainingError,
+    TrainingSettings,
+    train_adapted,
+)
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
 
@@ -222,24 +226,26 @@ def _adapt_task(
     started = time.monotonic()
     patches = report.patches
     name = str(task)
-    if not material.train:
-        report.accepted[name] = False
-        return Rejected(task, "the entropy filter left no frame to train on")
     torch.manual_seed(job.seed)
-    model = PatchedModel(material.source, patches)
+    settings = PatchSettings(k=patches)
+    model = PatchedModel(material.source, settings)
     teacher = most_similar(bundle.manifest.affinity, task, list(trained), patches)
     if teacher is not None:
         report.warm_start[name] = str(teacher)
-    record = train_patches(
-        model,
-        material.train,
-        material.gate,
-        material.scene,
-        trained[teacher] if teacher else None,
-        job.training,
-        job.seed,
-        lambda fraction: emit(Progress(task, fraction)),
-    )
+    try:
+        record = train_adapted(
+            model,
+            material.train,
+            material.gate,
+            material.scene,
+            job.training,
+            job.seed,
+            warm_start=trained[teacher] if teacher else None,
+            progress=lambda fraction: emit(Progress(task, fraction)),
+        )
+    except TrainingError as error:
+        report.accepted[name] = False
+        return Rejected(task, str(error))
     trained[task] = model
     running = evaluate(_running_model(job, bundle, material.source, task), material.gate)
     candidate = evaluate(model, material.gate)
@@ -269,7 +275,7 @@ def _adapt_task(
         task=task,
         version=version,
         base_fingerprint=bundle.fingerprint(task),
-        k=patches,
+        method=settings,
         norm="reestimated" if job.training.reestimate_norm else "source",
         seed=job.seed,
         metrics=report.gate[name],

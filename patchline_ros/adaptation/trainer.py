@@ -1,23 +1,34 @@
-"""Trains one model's patches and head on a few labelled frames.
+"""Trains one adapted model on a few labelled frames; every method goes through here.
 
-The frozen path is computed once for each view of each frame; every epoch after that runs the
-patches and the head alone. After each epoch the held-out frames are scored, and the best state is
-kept. The first state of all counts too: re-estimated norm statistics and nothing trained. With few
+The frozen part is computed once for each view of each frame; every epoch after that runs the
+trained part alone. After each epoch the held-out frames are scored, and the best state is kept.
+The first state of all counts too: re-estimated norm statistics and nothing trained. With few
 frames and many classes that can be the best one. Of equal states the earliest is kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from patchline_ros.adaptation.checkpoint import (
+    Checkpoint,
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
+from patchline_ros.patching.adapted_model import AdaptedModel, Part
+from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
@@ -26,31 +37,32 @@ from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
 
 
+class TrainingError(ValueError):
+    """These frames can't be trained on; the message says why in one sentence."""
+
+
 class TrainingSettings(BaseModel):
-    """How patches are trained; the defaults are the product's."""
+    """How an adapted model is trained; the defaults are the product's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=8, ge=2)
     reestimate_norm: bool = True
+    """Take the frozen norm statistics over the frames first, without labels; the paper does not."""
     mirror: bool = True
     """Also train on the mirrored frames (never on mirrored signs)."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many epochs without a better score on the held-out frames; None: never."""
 
 
-class LearningRates(NamedTuple):
-    """Peak rates of AdamW."""
-
-    patches: float
-    head: float
-
-
-LEARNING_RATES = {
-    Task.SIGNS: LearningRates(5e-4, 2e-4),
-    Task.OBJECTS: LearningRates(2e-3, 1e-3),
-    Task.LANES: LearningRates(2e-3, 1e-3),
+LEARNING_RATES: dict[Task, dict[Part, float]] = {
+    Task.SIGNS: {"adapter": 5e-4, "head": 2e-4, "backbone": 2e-4},
+    Task.OBJECTS: {"adapter": 2e-3, "head": 1e-3, "backbone": 5e-4},
+    Task.LANES: {"adapter": 2e-3, "head": 1e-3, "backbone": 5e-4},
 }
-"""Signs have one label a picture where the others have thousands, and overfit at higher rates."""
+"""Peak rates of AdamW. Signs have one label a picture where the others have thousands, and overfit
+at higher rates."""
 
 
 @dataclass
@@ -69,11 +81,28 @@ class TrainingRecord:
 
 
 @dataclass(frozen=True)
-class _Cached:
-    """One batch-free view: its frozen taps (1, C, H, W) each, and its target."""
+class _Cache:
+    """The frozen part of some views, batch first, and their targets."""
 
-    taps: list[Tensor]
-    target: Any
+    frozen: list[Tensor]
+    targets: list[Any]
+
+    def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
+        """The frozen part and the targets of some views."""
+        index = torch.as_tensor(chosen, device=self.frozen[0].device)
+        targets = [self.targets[i] for i in chosen]
+        stacked = torch.stack(targets) if isinstance(targets[0], Tensor) else targets
+        return [level[index] for level in self.frozen], stacked
+
+
+def _cached(model: AdaptedModel, views: Sequence[Sample], batch_size: int) -> _Cache:
+    parts: list[list[Tensor]] = []
+    targets: list[Any] = []
+    for start in range(0, len(views), batch_size):
+        batch = make_batch(model.spec, views[start : start + batch_size])
+        parts.append(model.frozen_part(batch.images))
+        targets.extend(batch.targets)
+    return _Cache([torch.cat(level) for level in zip(*parts, strict=True)], targets)
 
 
 def _views(task: Task, samples: Sequence[Sample], mirror: bool) -> list[Sample]:
@@ -82,150 +111,240 @@ def _views(task: Task, samples: Sequence[Sample], mirror: bool) -> list[Sample]:
     return [*samples, *(flipped(sample) for sample in samples)]
 
 
-def _frozen_cache(model: PatchedModel, views: Sequence[Sample], batch_size: int) -> list[_Cached]:
-    cached: list[_Cached] = []
-    for start in range(0, len(views), batch_size):
-        batch = make_batch(model.spec, views[start : start + batch_size])
-        taps = model.frozen_taps(batch.images)
-        for i in range(len(batch.images)):
-            cached.append(_Cached([tap[i : i + 1].clone() for tap in taps], batch.targets[i]))
-    return cached
+def _batches(order: list[int], size: int) -> list[list[int]]:
+    """The order in batches; a last one of a single view, which no batch norm takes, is joined."""
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [batches[-2] + batches[-1]]
+    return batches
 
 
-def _together(model: PatchedModel, cached: Sequence[_Cached]) -> tuple[list[Tensor], Any]:
-    levels = len(cached[0].taps)
-    taps = [torch.cat([item.taps[level] for item in cached]) for level in range(levels)]
-    targets = [item.target for item in cached]
-    return taps, targets if model.spec.task is Task.OBJECTS else torch.stack(targets)
+def _check(model: AdaptedModel, samples: Sequence[Sample], views: int) -> None:
+    task = model.spec.task
+    if not samples:
+        raise TrainingError(f"no labelled frames are left to train {task} on")
+    if task is Task.SIGNS:
+        classes = {sample.label for sample in samples if isinstance(sample.label, int)}
+        if len(classes) == 1:
+            only = model.spec.classes[classes.pop()]
+            raise TrainingError(
+                f"all {len(samples)} signs are {only!r}: a classifier that is trained on one class "
+                "forgets the others; label at least two"
+            )
+    modules = [module for trained in model.trained_modules() for module in trained.modules()]
+    if views == 1 and any(isinstance(module, _BatchNorm) for module in modules):
+        raise TrainingError(f"batch norm can't be trained on one frame; label more {task}")
 
 
-def _step(model: PatchedModel, taps: list[Tensor], targets: Any) -> Tensor:
-    loss: Tensor = model.head.loss(model.from_taps(taps), targets)
-    loss.backward()
-    return loss
+class _Run:
+    """One training: what changes from epoch to epoch."""
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        train: _Cache,
+        judges: _Cache | None,
+        labels: Sequence[Label],
+        settings: TrainingSettings,
+        seed: int,
+        record: TrainingRecord,
+    ) -> None:
+        self.model, self.train, self.judges = model, train, judges
+        self.labels, self.settings, self.record = labels, settings, record
+        rates = LEARNING_RATES[model.spec.task]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": p, "lr": rates[part]} for part, p in model.trained_parameters().items()],
+            weight_decay=1e-2,
+        )
+        batches = len(_batches(list(range(len(train.targets))), settings.batch_size))
+        self.schedule = one_cycle(self.optimiser, settings.epochs * batches)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.gflops_per_view: float | None = None
+        self.judging_gflops = 0.0
+        self.best = self._state()
+
+    def _state(self) -> dict[str, Tensor]:
+        """A copy of all that training changes."""
+        state = self.model.adapted_state("reestimated")
+        return {name: value.detach().clone() for name, value in state.items()}
+
+    def judge(self) -> None:
+        """Scores the held-out frames and keeps the state when it is the best so far."""
+        if self.judges is None:
+            self.record.best_epoch = len(self.record.losses)
+            return
+        found: list[Label] = []
+        self.model.eval()
+        everyone = list(range(len(self.labels)))
+        with FlopCounter() as flops, torch.no_grad():
+            for start in range(0, len(everyone), self.settings.batch_size):
+                part, _ = self.judges.batch(everyone[start : start + self.settings.batch_size])
+                found.extend(self.model.head.decode(self.model.trained_part(part)))
+        self.record.gflops += flops.total / 1e9
+        metric = score(self.model.spec.task, len(self.model.spec.classes), found, self.labels)
+        if not self.record.metrics or metric > max(self.record.metrics):
+            self.best, self.record.best_epoch = self._state(), len(self.record.losses)
+        self.record.metrics.append(metric)
+
+    def epoch(self) -> None:
+        """One pass over all views in a new order."""
+        self.model.train()
+        views = len(self.train.targets)
+        order = torch.randperm(views, generator=self.generator).tolist()
+        total = 0.0
+        for chosen in _batches(order, self.settings.batch_size):
+            total += self._step(chosen) * len(chosen)
+        self.record.losses.append(total / views)
+
+    def _step(self, chosen: list[int]) -> float:
+        frozen, targets = self.train.batch(chosen)
+        self.optimiser.zero_grad()
+        if self.gflops_per_view is None:
+            with FlopCounter() as flops:
+                loss = self._backward(frozen, targets)
+            self.gflops_per_view = flops.total / 1e9 / len(chosen)
+        else:
+            loss = self._backward(frozen, targets)
+        self.record.gflops += self.gflops_per_view * len(chosen)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss of {self.model.spec.task} became {float(loss)} in epoch "
+                f"{len(self.record.losses) + 1}; look for broken labels or weights"
+            )
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimiser.step()
+        self.schedule.step()
+        return float(loss.detach())
+
+    def _backward(self, frozen: list[Tensor], targets: Any) -> Tensor:
+        loss: Tensor = self.model.head.loss(self.model.trained_part(frozen), targets)
+        loss.backward()
+        return loss
+
+    @property
+    def finished(self) -> bool:
+        """All epochs are done, or nothing has got better for too long."""
+        done = len(self.record.losses)
+        patience = self.settings.patience
+        stale = patience is not None and self.judges is not None
+        return done >= self.settings.epochs or (
+            stale and done - self.record.best_epoch >= (patience or 0)
+        )
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next epoch depends on."""
+        return Checkpoint(
+            tensors={
+                **{f"model.{name}": value for name, value in self._state().items()},
+                **{f"best.{name}": value for name, value in self.best.items()},
+                **optimiser_tensors(self.optimiser),
+                "order": self.generator.get_state(),
+                "dropout": torch.get_rng_state(),
+            },
+            facts={
+                "record": asdict(self.record),
+                "groups": self.optimiser.state_dict()["param_groups"],
+                "steps": self.schedule.last_epoch,
+                "gflops_per_view": self.gflops_per_view,
+            },
+        )
+
+    def resume(self, kept: Checkpoint) -> None:
+        """Goes back to a checkpoint."""
+        restore_optimiser(self.optimiser, kept.tensors, kept.facts["groups"])
+        self.schedule.last_epoch = kept.facts["steps"]
+        self.model.load_state_dict(_below("model.", kept), strict=False)
+        self.best = _below("best.", kept)
+        self.generator.set_state(kept.tensors["order"])
+        torch.set_rng_state(kept.tensors["dropout"])
+        for name, value in kept.facts["record"].items():
+            setattr(self.record, name, value)
+        self.gflops_per_view = kept.facts["gflops_per_view"]
 
 
-def _held_out_score(
-    model: PatchedModel, cached: Sequence[_Cached], labels: Sequence[Label], batch_size: int
-) -> float:
-    found: list[Label] = []
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(cached), batch_size):
-            taps, _ = _together(model, cached[start : start + batch_size])
-            found.extend(model.head.decode(model.from_taps(taps)))
-    model.train()
-    return score(model.spec.task, len(model.spec.classes), found, labels)
-
-
-def _trained_state(model: PatchedModel) -> dict[str, Tensor]:
-    """A copy of what training changes."""
+def _below(prefix: str, kept: Checkpoint) -> dict[str, Tensor]:
     return {
-        name: value.detach().clone()
-        for name, value in model.state_dict().items()
-        if not name.startswith("backbone.")
+        name.removeprefix(prefix): value
+        for name, value in kept.tensors.items()
+        if name.startswith(prefix)
     }
 
 
-def train_patches(
-    model: PatchedModel,
+def _key(model: AdaptedModel, train: _Cache, settings: TrainingSettings, seed: int) -> str:
+    """Tells this training from any other: its first state, data, settings and seed."""
+    digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
+    for value in [*model.adapted_state("reestimated").values(), *train.frozen]:
+        digest.update(
+            value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
+    digest.update(repr(train.targets).encode())
+    return digest.hexdigest()
+
+
+def train_adapted(
+    model: AdaptedModel,
     samples: Sequence[Sample],
     held_out: Sequence[Sample],
     scene: Sequence[Image],
-    warm_start: PatchedModel | None,
     settings: TrainingSettings,
     seed: int,
-    progress: Callable[[float], None],
+    *,
+    warm_start: PatchedModel | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> TrainingRecord:
-    """Trains patches and head in place; the frozen weights stay as they are.
+    """Trains in place what the method trains; all else stays as it is.
 
-    FLOPs are counted, two for a multiply-add, on the real step: neither patches nor heads have
-    grouped convolutions, whose backward the counter gets wrong, and the frozen path only runs
-    forward.
+    Operations are counted, two for a multiply-add, on the real steps.
 
     Args:
-        model: fresh patches on a source model.
+        model: a fresh adapted model.
         samples: labelled frames, one or more.
         held_out: labelled frames that choose the epoch; none: the last one is kept.
-        warm_start: a trained model whose patches the training begins from.
         scene: pictures whose norm statistics are taken over, labelled or not.
-        settings: epochs, rates, what else is done.
+        settings: epochs, what else is done.
         seed: of the order of the batches.
+        warm_start: a trained model whose patches a patched model's training begins from.
+        checkpoint: file that is written after each epoch, and gone on from where it is there.
         progress: called with the share that is done, 0..1.
 
     Raises:
-        ValueError: no samples.
+        TrainingError: no samples, signs of one class only, one frame and batch norm, or a loss
+            that is not finite.
+        ValueError: a checkpoint of another training, patches that do not fit.
     """
-    if not samples:
-        raise ValueError(f"no labelled frames are left to train {model.spec.task} on")
     started = time.monotonic()
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
     views = _views(model.spec.task, small, settings.mirror)
+    _check(model, samples, len(views))
     judges = [resized(sample, model.spec.input_size) for sample in held_out]
-    labels = [sample.label for sample in judges]
-    forward_flops = FlopCounterMode(display=False)
-    with forward_flops:
+    with FlopCounter() as flops:
         if settings.reestimate_norm:
             reestimate_norm(model.backbone, image_batches(model.spec, scene))
-        cache = _frozen_cache(model, views, settings.batch_size)
-        judge_cache = _frozen_cache(model, judges, settings.batch_size)
-    record.gflops = forward_flops.get_total_flops() / 1e9
-    judging_gflops = 0.0
-    best = _trained_state(model)
-    if judges:
-        with FlopCounterMode(display=False) as judging_flops:
-            metric = _held_out_score(model, judge_cache, labels, settings.batch_size)
-        record.metrics.append(metric)
-        judging_gflops = judging_flops.get_total_flops() / 1e9
-        record.gflops += judging_gflops
-
-    if warm_start is not None:
-        model.warm_start(warm_start)
-    rates = LEARNING_RATES[model.spec.task]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": list(model.patch_parameters()), "lr": rates.patches},
-            {"params": list(model.head.parameters()), "lr": rates.head},
-        ],
-        weight_decay=1e-2,
-    )
-    batches_per_epoch = -(-len(cache) // settings.batch_size)
-    schedule = one_cycle(optimiser, settings.epochs * batches_per_epoch)
-    generator = torch.Generator().manual_seed(seed)
+        train = _cached(model, views, settings.batch_size)
+        judge_cache = _cached(model, judges, settings.batch_size) if judges else None
+    record.gflops = flops.total / 1e9
+    labels = [sample.label for sample in judges]
     torch.manual_seed(seed)
-    model.train()
-    gflops_per_view: float | None = None
-    for epoch in range(settings.epochs):
-        order = torch.randperm(len(cache), generator=generator).tolist()
-        total = 0.0
-        for start in range(0, len(order), settings.batch_size):
-            chosen = [cache[i] for i in order[start : start + settings.batch_size]]
-            taps, targets = _together(model, chosen)
-            optimiser.zero_grad()
-            if gflops_per_view is None:
-                with FlopCounterMode(display=False) as step_flops:
-                    loss = _step(model, taps, targets)
-                gflops_per_view = step_flops.get_total_flops() / 1e9 / len(chosen)
-            else:
-                loss = _step(model, taps, targets)
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            record.gflops += gflops_per_view * len(chosen)
-            total += float(loss.detach()) * len(chosen)
-        record.losses.append(total / len(cache))
-        if judges:
-            metric = _held_out_score(model, judge_cache, labels, settings.batch_size)
-            record.gflops += judging_gflops
-            if metric > max(record.metrics):
-                best, record.best_epoch = _trained_state(model), epoch + 1
-            record.metrics.append(metric)
-        else:
-            record.best_epoch = epoch + 1
-        progress((epoch + 1) / settings.epochs)
-    if record.best_epoch < settings.epochs:
-        model.load_state_dict(best, strict=False)
+    run = _Run(model, train, judge_cache, labels, settings, seed, record)
+    run.judge()
+    if warm_start is not None:
+        if not isinstance(model, PatchedModel):
+            raise ValueError("only patches can be warm-started from another model")
+        model.warm_start(warm_start)
+    key = _key(model, train, settings, seed) if checkpoint else ""
+    kept = read_checkpoint(checkpoint, key) if checkpoint else None
+    if kept is not None:
+        run.resume(kept)
+    while not run.finished:
+        run.epoch()
+        run.judge()
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, key, run.checkpoint())
+        progress(len(record.losses) / settings.epochs)
+    if record.best_epoch < len(record.losses):
+        model.load_state_dict(run.best, strict=False)
     model.eval()
     record.seconds = time.monotonic() - started
     return record

@@ -102,9 +102,10 @@ class Progress:
             and since >= LAPS_TO_COLLECT * self.plan.drift_frames
         ):
             raise DemoFailedError(
-                f"Drift was detected, but the adapter did not start training: it has "
-                f"{self.adaptation.get('collected', 0)} labels since the drift was last noticed. When "
-                "it comes and goes in drift_monitor.log, give a stronger one; else label more of it."
+                "Drift was detected, but the adapter did not start training: it has "
+                f"{self.adaptation.get('collected', 0)} labels since the drift was last noticed. "
+                "When it comes and goes in drift_monitor.log, give a stronger one; else label "
+                "more of it."
             )
 
     def _take_frame(self, line: CameraLine) -> None:

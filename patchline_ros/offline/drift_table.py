@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import learn_patch_table, smallest_sufficient
-from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
+from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
 from patchline_ros.bundle import PatchStep
 from patchline_ros.drift.corruptions import corrupt
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor
@@ -86,9 +86,9 @@ def learn_table(
         metric = {}
         for patches in PATCHES:
             torch.manual_seed(seed)
-            patched = PatchedModel(model, patches)
+            patched = PatchedModel(model, PatchSettings(k=patches))
             scene = [sample.image for sample in adapt]
-            train_patches(patched, adapt, [], scene, None, TRAINING, seed, lambda _: None)
+            train_adapted(patched, adapt, [], scene, TRAINING, seed)
             metric[patches] = evaluate(patched, test)
         needed.append(smallest_sufficient(metric, MARGIN))
         yield (number + 1) / len(DRIFTS), learn_patch_table(measured, needed)

@@ -1,31 +1,86 @@
-"""One patch: the small trained module that stands beside one frozen convolution group."""
+"""One patch: the small trained module that stands beside frozen convolution groups."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from patchline_ros.vision.backbone import GroupSpec
 
+PatchInit = Literal["zero_scale", "normal", "xavier", "uniform"]
+NORMAL_STD = 0.01
+
+
+class PatchDesign(BaseModel):
+    """What a patch is made of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    init: PatchInit = "zero_scale"
+    """`zero_scale`: a trained factor a channel behind the activation starts at zero, so that a
+    fresh patch changes nothing. The others start the convolution alone, as the paper does:
+    `normal` (deviation 0.01), `xavier` (uniform) or `uniform` (within 1 / sqrt(inputs))."""
+    norm: bool = False
+    """Batch norm between convolution and activation."""
+    convolutions: int = Field(default=1, ge=1, le=4)
+    """1x1 convolutions, each with its activation, one behind the other (paper, section 6.3.2)."""
+
 
 class Patch(nn.Module):
-    """A 1x1 convolution with the group's stride, an activation, and a scale a channel.
+    """A 1x1 convolution with the group's stride, an optional norm, and an activation.
 
-    The scale starts at zero, so that a fresh patch changes nothing. It stands behind the
-    activation: a convolution that starts at zero in front of a ReLU would get no gradient.
+    Where the group begins with a max pool the patch does too, and its convolution has no stride.
+    A convolution that starts at zero in front of a ReLU would get no gradient: the zero that lets
+    a fresh patch change nothing is a factor behind the activation.
 
-    Source: paper, section 4.1 (the convolution and the activation); the scale is ours.
+    Source: paper, section 4.1; the factor is ours.
     """
 
-    def __init__(self, spec: GroupSpec) -> None:
+    def __init__(self, spec: GroupSpec, design: PatchDesign | None = None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(spec.in_channels, spec.out_channels, 1, spec.stride, bias=False)
-        self.activation = nn.ReLU()
-        self.scale = nn.Parameter(torch.zeros(spec.out_channels, 1, 1))
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        design = design or PatchDesign()
+        self.spec = spec
+        layers: list[nn.Module] = []
+        for i in range(design.convolutions):
+            first = i == 0
+            convolution = nn.Conv2d(
+                spec.in_channels if first else spec.out_channels,
+                spec.out_channels,
+                1,
+                spec.stride if first and not spec.pool else 1,
+                bias=False,
+            )
+            _initialise(convolution, design.init)
+            layers.append(convolution)
+            if design.norm:
+                layers.append(nn.BatchNorm2d(spec.out_channels))
+            layers.append(nn.ReLU())
+        self.layers = nn.Sequential(*layers)
+        self.scale: nn.Parameter | None = None
+        if design.init == "zero_scale":
+            self.scale = nn.Parameter(torch.zeros(spec.out_channels, 1, 1))
 
     def forward(self, tap: Tensor) -> Tensor:
-        """(B, in, H, W) to the summand of the group's output, (B, out, H / stride, W / stride)."""
-        return cast(Tensor, self.scale * self.activation(self.conv(tap)))
+        """(B, in, H, W) to the summand of the groups' output, (B, out, H / stride, W / stride)."""
+        if self.spec.pool:
+            # The padding with which torchvision's backbones pool.
+            padding = (self.spec.pool - 1) // 2
+            tap = functional.max_pool2d(tap, self.spec.pool, self.spec.stride, padding)
+        summand: Tensor = self.layers(tap)
+        return summand if self.scale is None else self.scale * summand
+
+
+def _initialise(convolution: nn.Conv2d, init: PatchInit) -> None:
+    if init == "zero_scale":
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+    elif init == "normal":
+        nn.init.normal_(convolution.weight, std=NORMAL_STD)
+    elif init == "xavier":
+        nn.init.xavier_uniform_(convolution.weight)
+    else:
+        bound = convolution.in_channels**-0.5
+        nn.init.uniform_(convolution.weight, -bound, bound)

@@ -1,8 +1,9 @@
 """A patch set: all that an adaptation changed of one model, as one safetensors file.
 
-It holds the patches, the head when it was trained, and the norm statistics when they were
-re-estimated, so that source model + patch set gives the adapted model back bit for bit. Its
-metadata is JSON in the file's own header, so that one sha256 covers everything.
+It holds the patches (or whatever else a method trained), the head when it was trained, and the
+norm statistics when they were re-estimated, so that source model + patch set gives the adapted
+model back bit for bit. Its metadata is JSON in the file's own header, so that one sha256 of the
+file covers everything; the header itself holds the sha256 of the tensors' bytes behind it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.files import sha256
+from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
+from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _HEADER_KEY = "patchline"
 _MAX_HEADER_BYTES = 1 << 20
 
@@ -36,35 +39,38 @@ class PatchSetMetadata(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     task: Task
     version: int = Field(ge=1)
     base_fingerprint: str
-    k: int = Field(ge=1)
-    wiring: Literal["side"] = "side"
-    norm: Literal["source", "reestimated"]
+    method: MethodSettings
+    """What was trained; of patches how many, and how they are wired."""
+    norm: NormPolicy
     seed: int
     metrics: dict[str, float] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    sha256: str = ""
+    """Of the tensors' bytes; filled in when the patch set is written."""
 
 
-def _adapted_tensors(model: PatchedModel, norm: str) -> dict[str, Tensor]:
-    """The model's state without what stayed as in the source model."""
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    return {
-        name: value
-        for name, value in model.state_dict().items()
-        if not name.startswith("backbone.") or (norm == "reestimated" and name.endswith(statistics))
-    }
-
-
-def to_bytes(model: PatchedModel, metadata: PatchSetMetadata) -> bytes:
+def to_bytes(model: AdaptedModel, metadata: PatchSetMetadata) -> bytes:
     """The patch set of a trained model as a safetensors file."""
     tensors = {
         name: value.detach().cpu().contiguous()
-        for name, value in _adapted_tensors(model, metadata.norm).items()
+        for name, value in model.adapted_state(metadata.norm).items()
     }
-    return save_tensors(tensors, metadata={_HEADER_KEY: metadata.model_dump_json()})
+    digest = sha256(_tensor_bytes(save_tensors(tensors)))
+    whole = metadata.model_copy(update={"sha256": digest})
+    return save_tensors(tensors, metadata={_HEADER_KEY: whole.model_dump_json()})
+
+
+def _header_length(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
+
+
+def _tensor_bytes(data: bytes) -> bytes:
+    """What follows the header of a safetensors file."""
+    return data[8 + _header_length(data) :]
 
 
 def read_metadata(data: bytes) -> PatchSetMetadata:
@@ -73,7 +79,7 @@ def read_metadata(data: bytes) -> PatchSetMetadata:
     Raises:
         PatchSetError: this is not a patch set, or one of a format that is not known here.
     """
-    length = int.from_bytes(data[:8], "little")
+    length = _header_length(data)
     if len(data) < 8 or length > min(len(data) - 8, _MAX_HEADER_BYTES):
         raise PatchSetError("this is not a safetensors file: its header does not fit in it")
     try:
@@ -106,7 +112,7 @@ def _check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) 
             raise PatchSetError(f"tensor {name} has values that are not finite")
 
 
-def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> PatchedModel:
+def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> AdaptedModel:
     """The adapted model, in evaluation mode, beside the untouched source model.
 
     Args:
@@ -115,8 +121,8 @@ def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> PatchedModel
         data: bytes of a patch set.
 
     Raises:
-        PatchSetError: wrong base or task, missing, unknown or misshapen tensors, values that are
-            not finite, or no patch set at all.
+        PatchSetError: wrong base or task, damaged, missing, unknown or misshapen tensors, values
+            that are not finite, or no patch set at all.
     """
     metadata = read_metadata(data)
     if metadata.task is not source.spec.task:
@@ -126,14 +132,16 @@ def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> PatchedModel
             f"this patch set was trained on another source model: base fingerprint "
             f"{metadata.base_fingerprint[:12]}..., here {base_fingerprint[:12]}..."
         )
-    groups = len(source.backbone.specs)
-    if metadata.k > groups:
-        raise PatchSetError(f"the patch set has {metadata.k} patches, the backbone {groups} groups")
+    try:
+        model = adapted(source, metadata.method)
+    except ValueError as error:
+        raise PatchSetError(f"this patch set does not fit the model: {error}") from error
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise PatchSetError(f"the patch set's tensors can't be read: {error}") from error
-    model = PatchedModel(source, metadata.k)
-    _check_tensors(_adapted_tensors(model, metadata.norm), tensors)
+    if sha256(_tensor_bytes(data)) != metadata.sha256:
+        raise PatchSetError("the patch set is damaged: its tensors do not have the header's sha256")
+    _check_tensors(model.adapted_state(metadata.norm), tensors)
     model.load_state_dict(tensors, strict=False)
     return model.eval()

@@ -1,111 +1,159 @@
-"""A source model with patches beside its first k groups, wired *side*.
+"""PatchLine: a frozen source model with patches beside its first k groups, in one of three wirings.
 
-The frozen path is left as it is. The patches are chained beside it, and each tap is the sum:
+    inline     x[i] = G[i](x[i-1]) + P[i](x[i-1])       ordinary gradient, through the frozen groups
+    detached   x[i] = sg(G[i](x[i-1])) + P[i](x[i-1])   no gradient through frozen groups: biased
+    side       x[i] = f[i] + P[i](x[i-1])               f: the frozen path, which sees no patch
 
-    tap[0] = frozen[0]
-    tap[i] = frozen[i] + patch[i](tap[i - 1])    for i <= k
-    tap[i] = frozen[i]                           for k < i < G
-    tap[G] = frozen[G] + exit(tap[k])            when k < G
+sg is stop-gradient. Side wiring changes what the paper writes down as x = G(x) + P(x) least in
+cost and most in meaning: the frozen path stays that of the source, so no gradient has to cross it,
+the gradient is exact all the same, and the frozen activations depend on the picture alone.
 
-No gradient crosses a frozen group, it is exact all the same, and the frozen activations depend on
-the picture alone, so that they can be computed once and used in each epoch. The paper wires its
-patches into the backbone and leaves open how a patch before the last group learns without
-back-propagation through the rest; here an *exit* (one more 1x1 patch) leads from the last patched
-tap to the deepest one, which is all that a classifier reads.
+Detached and side wiring lead a gradient only along the patches. Where the last group has none, a
+classifier behind it would leave them without any: an *exit*, one more patch, leads from the last
+patched tap to the deepest one. Over a skipped group the next patch spans the gap for the same
+reason. Inline wiring needs neither.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from patchline_ros.patching.patch import Patch
-from patchline_ros.vision.backbone import GroupSpec
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.patch import Patch, PatchDesign
+from patchline_ros.vision.backbone import spanned
 from patchline_ros.vision.model import TaskModel
 
+Wiring = Literal["inline", "detached", "side"]
 
-class PatchedModel(nn.Module):
-    """A frozen copy of a source model with `k` side patches and a head of its own to train."""
 
-    def __init__(self, source: TaskModel, k: int) -> None:
-        """Copies `source`; freezes the backbone's copy.
+class PatchSettings(BaseModel):
+    """How a model is patched; the defaults are the product's."""
 
-        Args:
-            source: the model to patch; it is left untouched.
-            k: number of patches, counted from the input.
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-        Raises:
-            ValueError: k is not within 1 .. number of groups.
-        """
-        super().__init__()
-        groups = len(source.backbone.specs)
-        if not 1 <= k <= groups:
-            raise ValueError(f"{k} patches asked for; this backbone takes 1 to {groups}")
-        self.spec = source.spec
-        self.k = k
-        model = copy.deepcopy(source)
-        self.backbone = model.backbone.eval().requires_grad_(False)
-        self.head = model.head
-        specs = self.backbone.specs
-        self.patches = nn.ModuleList(Patch(spec) for spec in specs[:k])
-        self.exit: Patch | None = None
-        if k < groups:
-            stride = int(np.prod([spec.stride for spec in specs[k:]]))
-            self.exit = Patch(GroupSpec(specs[k].in_channels, specs[-1].out_channels, stride))
+    method: Literal["patchline"] = "patchline"
+    k: int = Field(ge=1)
+    """Groups 1..k, counted from the input, get a patch."""
+    wiring: Wiring = "side"
+    skip: frozenset[int] = frozenset()
+    """Of these groups, those that get none after all (paper, section 6.3.1)."""
+    design: PatchDesign = PatchDesign()
+    head: Literal["trained", "frozen"] = "trained"
 
-    def train(self, mode: bool = True) -> PatchedModel:
-        """Training mode for patches and head; the frozen backbone always evaluates."""
-        super().train(mode)
-        self.backbone.eval()
+    @model_validator(mode="after")
+    def _something_is_patched(self) -> PatchSettings:
+        if not self.skip < set(range(1, self.k + 1)):
+            raise ValueError(
+                f"groups {sorted(self.skip)} can't be skipped: of groups 1 to {self.k} at least "
+                "one must be patched, and no others named"
+            )
         return self
 
-    def frozen_taps(self, images: Tensor) -> list[Tensor]:
-        """The backbone's taps for images (B, 3, H, W), without a gradient: what may be cached."""
+
+class _Edge(NamedTuple):
+    """A patch that reads one tap and adds to a deeper one."""
+
+    start: int
+    end: int
+
+
+def _edges(settings: PatchSettings, groups: int) -> list[_Edge]:
+    patched = [i for i in range(1, settings.k + 1) if i not in settings.skip]
+    if settings.wiring == "inline":
+        return [_Edge(i - 1, i) for i in patched]
+    ends = patched if patched[-1] == groups else [*patched, groups]
+    return [_Edge(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class PatchedModel(AdaptedModel):
+    """A frozen copy of a source model with patches, and a head of its own to train."""
+
+    def __init__(self, source: TaskModel, settings: PatchSettings) -> None:
+        """Copies `source`, which is left untouched.
+
+        Raises:
+            ValueError: k is larger than the number of groups.
+        """
+        super().__init__(source)
+        specs = self.backbone.specs
+        if settings.k > len(specs):
+            raise ValueError(
+                f"{settings.k} patches asked for; the backbone {self.spec.backbone} takes 1 to "
+                f"{len(specs)}"
+            )
+        self.settings = settings
+        self._edges = _edges(settings, len(specs))
+        self.patches = nn.ModuleList(
+            Patch(spanned(specs[edge.start : edge.end]), settings.design) for edge in self._edges
+        )
+        if settings.head == "trained":
+            self.head.requires_grad_(True)
+
+    @property
+    def _frozen_depth(self) -> int:
+        """Deepest tap that no patch has changed on its way."""
+        if self.settings.wiring == "side":
+            return len(self.backbone.specs)
+        return self._edges[0].end
+
+    def trained_modules(self) -> list[nn.Module]:
+        """The patches, and the head when it is trained."""
+        return [self.patches, self.head] if self.settings.head == "trained" else [self.patches]
+
+    def frozen_part(self, images: Tensor) -> list[Tensor]:
+        """Taps up to the first that a patch adds to; all of them in side wiring."""
         with torch.no_grad():
-            taps: list[Tensor] = self.backbone(images)
+            taps: list[Tensor] = [self.backbone.stem(images)]
+            for group in self.backbone.groups[: self._frozen_depth]:
+                taps.append(group(taps[-1]))
         return taps
 
     def patched_taps(self, frozen: list[Tensor]) -> list[Tensor]:
-        """The sums that the head reads."""
+        """The taps that the head reads."""
+        crossing: AbstractContextManager[object] = (
+            torch.no_grad() if self.settings.wiring == "detached" else nullcontext()
+        )
+        summands = dict(zip((edge.end for edge in self._edges), self._patches(), strict=True))
         taps = [frozen[0]]
-        for patch, below in zip(self.patches, frozen[1:], strict=False):
-            taps.append(below + patch(taps[-1]))
-        taps.extend(frozen[self.k + 1 :])
-        if self.exit is not None:
-            taps[-1] = taps[-1] + self.exit(taps[self.k])
+        for i, group in enumerate(self.backbone.groups, start=1):
+            if i < len(frozen):
+                tap = frozen[i]
+            else:
+                with crossing:
+                    tap = group(taps[-1])
+            if i in summands:
+                start, patch = summands[i]
+                height, width = tap.shape[-2:]
+                # A chain of pools rounds a size down where one stride rounds it up.
+                tap = tap + patch(taps[start])[..., :height, :width]
+            taps.append(tap)
         return taps
 
-    def from_taps(self, frozen: list[Tensor]) -> Any:
-        """Raw outputs of the head from frozen taps."""
-        return self.head(self.patched_taps(frozen))
+    def _patches(self) -> Iterator[tuple[int, nn.Module]]:
+        """Each patch with the tap that it reads."""
+        for edge, patch in zip(self._edges, self.patches, strict=True):
+            yield edge.start, patch
 
-    def forward(self, images: Tensor) -> Any:
+    def trained_part(self, frozen: list[Tensor]) -> Any:
         """Raw outputs of the head."""
-        return self.from_taps(self.frozen_taps(images))
-
-    def patch_parameters(self) -> Iterator[nn.Parameter]:
-        """What the patches (and the exit) train."""
-        yield from self.patches.parameters()
-        if self.exit is not None:
-            yield from self.exit.parameters()
+        return self.head(self.patched_taps(frozen))
 
     def warm_start(self, other: PatchedModel) -> None:
         """Takes over the trained patches of a model with the same backbone architecture.
 
         Raises:
-            ValueError: the other model has another number of patches or other channels.
+            ValueError: the other model's patches have another number, wiring, design or channels.
         """
-        if other.k != self.k or other.backbone.specs != self.backbone.specs:
+        if other.settings != self.settings or other.backbone.specs != self.backbone.specs:
             raise ValueError(
-                f"patches move between equal backbones only: {other.k} patches on "
-                f"{other.backbone.channels} channels do not fit {self.k} on "
-                f"{self.backbone.channels}"
+                f"patches move between equal backbones and settings only: {other.settings.k} "
+                f"{other.settings.wiring} patches on {other.backbone.channels} channels do not "
+                f"fit {self.settings.k} {self.settings.wiring} ones on {self.backbone.channels}"
             )
         self.patches.load_state_dict(other.patches.state_dict())
-        if self.exit is not None and other.exit is not None:
-            self.exit.load_state_dict(other.exit.state_dict())

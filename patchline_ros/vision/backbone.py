@@ -88,16 +88,19 @@ def pooled(tap: Tensor) -> Tensor:
 def reestimate_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
     """Replaces the batch-norm statistics by those of `batches`, in place; no labels are used.
 
-    Each layer gets the average of its statistics over the batches, all layers in one pass.
+    A backbone without batch norm (VGG16, Swin-T) stays as it is. Each layer gets the average of its statistics over the batches, all layers in one pass.
 
     Args:
         backbone: module whose BatchNorm layers are re-estimated; left in evaluation mode.
         batches: images, each (B, 3, H, W) with B * H * W > 1 at every layer.
     """
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
-    backbone.train()
+    backbone.eval()
     for norm in norms:
+        norm.train()
         norm.reset_running_stats()
         norm.momentum = None
     with torch.no_grad():

@@ -182,30 +182,25 @@ def _resnet50(width: float, weights: Weights | None) -> CutBackbone:
     stem_channels = round(64 * width)
     planes = [round(channels * width) for channels in (64, 128, 256, 512)]
     ins = [stem_channels, *(Bottleneck.expansion * p for p in planes[:-1])]
-    whole = nn.Sequential(
-        OrderedDict(
-            [
-                ("conv1", nn.Conv2d(3, stem_channels, 7, 2, padding=3, bias=False)),
-                ("bn1", nn.BatchNorm2d(stem_channels)),
-                ("layer1", _bottlenecks(ins[0], planes[0], 3, 1)),
-                ("layer2", _bottlenecks(ins[1], planes[1], 4, 2)),
-                ("layer3", _bottlenecks(ins[2], planes[2], 6, 2)),
-                ("layer4", _bottlenecks(ins[3], planes[3], 3, 2)),
-            ]
-        )
-    )
+    convolution = nn.Conv2d(3, stem_channels, 7, 2, padding=3, bias=False)
+    norm = nn.BatchNorm2d(stem_channels)
+    stages = [
+        _bottlenecks(ins[i], planes[i], blocks, stride)
+        for i, (blocks, stride) in enumerate(((3, 1), (4, 2), (6, 2), (3, 2)))
+    ]
+    whole = nn.ModuleDict({"conv1": convolution, "bn1": norm})
+    whole.update({f"layer{i}": stage for i, stage in enumerate(stages, start=1)})
     _kaiming(whole)
     if weights is not None:
         kept = {name: value for name, value in weights.items() if not name.startswith("fc.")}
         _load(whole, kept, "", "ResNet50", width)
-    convolution, norm, first, *others = whole
-    first[0] = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), first[0])
+    stages[0][0] = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), stages[0][0])
     channels = [*ins, Bottleneck.expansion * planes[-1]]
     specs = [GroupSpec(channels[i], channels[i + 1], 2, pool=3 if i == 0 else 0) for i in range(4)]
     return CutBackbone(
         name="resnet50",
         backbone=GroupedBackbone(
-            nn.Sequential(convolution, norm, nn.ReLU()), [first, *others], specs, stem_stride=2
+            nn.Sequential(convolution, norm, nn.ReLU()), stages, specs, stem_stride=2
         ),
         classifier_neck=nn.Identity,
         classifier_channels=channels[-1],

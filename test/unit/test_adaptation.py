@@ -11,7 +11,6 @@ import pytest
 import tiny_bundle
 import torch
 
-from patchline_ros.adaptation.affinity import affinity_table, most_similar, training_order
 from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Rejected
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import (
@@ -20,12 +19,12 @@ from patchline_ros.adaptation.patch_count import (
     smallest_sufficient,
 )
 from patchline_ros.adaptation.runner import EpisodeRunner
-from patchline_ros.adaptation.selection import uncertain
+from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore, StoreError
-from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
+from patchline_ros.adaptation.trainer import TrainingError, TrainingSettings, train_adapted
 from patchline_ros.bundle import Bundle, BundleError
 from patchline_ros.patching.patch_set import apply
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Boxes, Sample, Task
 
 
@@ -80,7 +79,29 @@ def test_selection_keeps_what_is_at_least_as_uncertain_as_the_source() -> None:
     assert uncertain([0.1, 0.5, 0.49, 0.9, 0.7], 0.5) == [1, 3, 4]
     # A model that is sure of itself everywhere still gets the half of which it is least sure.
     assert uncertain([0.1, 0.3, 0.2, 0.4], 0.5) == [1, 3]
-    assert uncertain([], 0.5) == []
+    # The paper's rule alone keeps no least share.
+    assert uncertain([0.1, 0.5, 0.3], 0.5, least=0) == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "source", "message"),
+    [
+        ([], 0.5, "no samples to choose from"),
+        ([0.1, 0.2], 0.5, "leaves none of 2 samples: the highest entropy is 0.2"),
+        ([0.1, float("nan"), 0.7], 0.5, "1 of 3 samples .* the first sample 1"),
+        ([0.1, 0.2], float("nan"), "source entropy is nan"),
+    ],
+)
+def test_selection_names_what_it_can_not_choose_from(
+    values: list[float], source: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        uncertain(values, source, least=0)
+
+
+def test_entropy_needs_samples(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no lanes sample"):
+        entropies(tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES), [])
 
 
 def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
@@ -93,40 +114,16 @@ def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
         learn_patch_table([], [])
 
 
-def test_order_and_warm_start_follow_affinity() -> None:
-    table = {
-        "lanes objects": [0.9, 0.9, 0.1],
-        "lanes signs": [0.5, 0.5, 0.9],
-        "objects signs": [0.2, 0.4, 0.9],
-    }
-    tasks = list(Task)
-    # Over two groups: lanes 1.4, objects 1.2, signs 0.8; over all three signs come first.
-    assert training_order(table, tasks, 2) == [Task.LANES, Task.OBJECTS, Task.SIGNS]
-    assert most_similar(table, Task.SIGNS, [Task.LANES, Task.OBJECTS], 2) is Task.LANES
-    assert most_similar(table, Task.SIGNS, [], 2) is None
-
-
-def test_affinity_of_equal_models_is_one(tmp_path: Path) -> None:
-    bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    lanes = bundle.model(Task.LANES)
-    images = [tiny_bundle.picture(i, 40, 50) for i in range(3)]
-    table = affinity_table({Task.LANES: lanes, Task.OBJECTS: lanes}, images)
-    assert table == {"lanes objects": [1.0] * 7}
-    other = affinity_table({Task.LANES: lanes, Task.OBJECTS: bundle.model(Task.OBJECTS)}, images)
-    assert all(0 <= value <= 1 for value in other["lanes objects"])
-    assert other["lanes objects"][0] < 1
-
-
 def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
     torch.manual_seed(0)
-    model = PatchedModel(bundle.model(Task.LANES), 7)
+    model = PatchedModel(bundle.model(Task.LANES), PatchSettings(k=7))
     shares: list[float] = []
     samples = [sample(Task.LANES, i) for i in range(12)]
     scene = [s.image for s in samples]
     held_out = [sample(Task.LANES, 20 + i) for i in range(6)]
-    record = train_patches(
-        model, samples, held_out, scene, None, TrainingSettings(epochs=4), 0, shares.append
+    record = train_adapted(
+        model, samples, held_out, scene, TrainingSettings(epochs=4), 0, progress=shares.append
     )
     assert len(record.metrics) == 5
     assert record.metrics[record.best_epoch] == max(record.metrics)
@@ -134,13 +131,71 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     assert record.losses[-1] < record.losses[0]
     assert shares == [0.25, 0.5, 0.75, 1.0]
     # Twice the epochs cost twice the steps and the same cache.
-    again = PatchedModel(bundle.model(Task.LANES), 7)
-    longer = train_patches(
-        again, samples, held_out, scene, None, TrainingSettings(epochs=8), 0, lambda _: None
-    )
+    again = PatchedModel(bundle.model(Task.LANES), PatchSettings(k=7))
+    longer = train_adapted(again, samples, held_out, scene, TrainingSettings(epochs=8), 0)
     assert record.gflops < longer.gflops < 2 * record.gflops
-    with pytest.raises(ValueError, match="no labelled frames"):
-        train_patches(model, [], [], [], None, TrainingSettings(), 0, lambda _: None)
+    with pytest.raises(TrainingError, match="no labelled frames"):
+        train_adapted(model, [], [], [], TrainingSettings(), 0)
+
+
+def test_signs_of_one_class_are_refused(tmp_path: Path) -> None:
+    model = PatchedModel(
+        tiny_bundle.make_bundle(tmp_path / "b").model(Task.SIGNS), PatchSettings(k=1)
+    )
+    signs = [Sample(sample(Task.SIGNS, i).image, 1) for i in range(4)]
+    with pytest.raises(TrainingError, match="all 4 signs are"):
+        train_adapted(model, signs, [], [], TrainingSettings(), 0)
+
+
+def test_a_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.SIGNS)
+    samples = [sample(Task.SIGNS, i) for i in range(9)]
+    scene = [s.image for s in samples]
+    file = tmp_path / "training.safetensors"
+
+    def train(checkpoint: Path | None, progress, seed: int = 0) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = PatchedModel(source, PatchSettings(k=2))
+        train_adapted(
+            model,
+            samples,
+            samples[:4],
+            scene,
+            TrainingSettings(epochs=6),
+            seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return model.adapted_state("reestimated")
+
+    def stop(share: float) -> None:
+        if share == 0.5:
+            raise KeyboardInterrupt
+
+    whole = train(None, lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        train(file, stop)
+    shares: list[float] = []
+    resumed = train(file, shares.append)
+    assert shares == [4 / 6, 5 / 6, 1.0]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    with pytest.raises(ValueError, match="other frames, settings or weights"):
+        train(file, shares.append, seed=1)
+    file.write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="can't be read"):
+        train(file, shares.append)
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
+    samples = [sample(Task.LANES, i) for i in range(4)]
+    nothing_labelled = [Sample(s.image, np.full_like(s.label, 255)) for s in samples]
+    model = PatchedModel(source, PatchSettings(k=1))
+    settings = TrainingSettings(epochs=20, patience=3)
+    scene = [s.image for s in samples]
+    record = train_adapted(model, samples, nothing_labelled, scene, settings, 0)
+    assert record.best_epoch == 0
+    assert len(record.losses) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from patchline_ros.adaptation.trainer import TrainingSettings, train_patches
-from patchline_ros.patching.patch import Patch
+from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
+from patchline_ros.patching.patch import Patch, PatchDesign
 from patchline_ros.patching.patch_set import (
     PatchSetError,
     PatchSetMetadata,
@@ -18,10 +18,11 @@ from patchline_ros.patching.patch_set import (
     read_metadata,
     to_bytes,
 )
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.backbone import GroupSpec
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
-from patchline_ros.vision.torchvision_backbones import cut_backbone
+from patchline_ros.vision.torchvision_backbones import BACKBONES, cut_backbone
 
 
 def model_of(task: Task, seed: int = 0) -> TaskModel:
@@ -35,66 +36,208 @@ def metadata(model: TaskModel, **changes: object) -> PatchSetMetadata:
         "task": model.spec.task,
         "version": 1,
         "base_fingerprint": fingerprint(model),
-        "k": 3,
+        "method": PatchSettings(k=3),
         "norm": "reestimated",
         "seed": 0,
     }
     return PatchSetMetadata.model_validate(facts | changes)
 
 
+def patched(source: TaskModel, k: int = 3, **settings: object) -> PatchedModel:
+    return PatchedModel(source, PatchSettings.model_validate({"k": k, **settings}))
+
+
 def trained(source: TaskModel, k: int = 3, seed: int = 0) -> PatchedModel:
     torch.manual_seed(seed)
     rng = np.random.default_rng(0)
     samples = [Sample(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), i % 3) for i in range(6)]
-    model = PatchedModel(source, k)
+    model = patched(source, k)
     scene = [sample.image for sample in samples]
-    train_patches(model, samples, [], scene, None, TrainingSettings(epochs=8), seed, lambda _: None)
+    train_adapted(model, samples, [], scene, TrainingSettings(epochs=8), seed)
     return model
 
 
-def test_patch_weights_are_the_papers_count() -> None:
-    patches = [Patch(spec) for spec in cut_backbone("mobilenet_v2").backbone.specs]
-    assert sum(patch.conv.weight.numel() for patch in patches) == 76_416
+PAPERS_COUNTS = {  # backbone: channels of the taps, patch weights, and with batch norm
+    "vgg16": ((3, 64, 128, 256, 512, 512), 434_368, None),
+    "resnet50": ((64, 256, 512, 1024, 2048), 2_768_896, 2_776_576),
+    "mobilenet_v2": ((32, 16, 24, 32, 64, 96, 160, 320), 76_416, 77_840),
+    "swin_t": ((96, 192, 384, 768, 768), 976_896, None),
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_patch_weights_are_the_papers_count(name: str) -> None:
+    channels, weights, with_norm = PAPERS_COUNTS[name]
+    with torch.device("meta"):
+        backbone = cut_backbone(name).backbone
+        plain = [Patch(spec, PatchDesign(init="xavier")) for spec in backbone.specs]
+        normed = [Patch(spec, PatchDesign(init="xavier", norm=True)) for spec in backbone.specs]
+    assert backbone.channels == channels
+    assert sum(p.numel() for patch in plain for p in patch.parameters()) == weights
+    if with_norm is not None:
+        assert sum(p.numel() for patch in normed for p in patch.parameters()) == with_norm
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", [(64, 64), (75, 98)])
+def test_a_patch_has_the_shape_of_its_group(name: str, size: tuple[int, int]) -> None:
+    backbone = cut_backbone(name, 0.25).backbone.eval()
+    with torch.no_grad():
+        taps = backbone(torch.randn(1, 3, *size))
+        for spec, below, above in zip(backbone.specs, taps, taps[1:], strict=False):
+            assert Patch(spec)(below).shape == above.shape
+
+
+def test_a_patch_is_made_as_designed() -> None:
+    spec = GroupSpec(64, 64, 2)
+    three = Patch(spec, PatchDesign(convolutions=3, norm=True))
+    kinds = [type(layer).__name__ for layer in three.layers]
+    assert kinds == ["Conv2d", "BatchNorm2d", "ReLU"] * 3
+    assert [layer.stride[0] for layer in three.layers if hasattr(layer, "stride")] == [2, 1, 1]
+    spread = {
+        init: Patch(spec, PatchDesign(init=init)).layers[0].weight.std().item()
+        for init in ("normal", "xavier", "uniform")
+    }
+    # Deviations by their definitions: sqrt(2 / (in + out)) and bound / sqrt(3).
+    assert spread["normal"] == pytest.approx(0.01, rel=0.1)
+    assert spread["xavier"] == pytest.approx((2 / 128) ** 0.5, rel=0.1)
+    assert spread["uniform"] == pytest.approx(64**-0.5 / 3**0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("task", list(Task))
 @pytest.mark.parametrize("k", [1, 4, 7])
-def test_fresh_patches_change_nothing(task: Task, k: int) -> None:
+@pytest.mark.parametrize("wiring", ["inline", "detached", "side"])
+def test_fresh_patches_change_nothing(task: Task, k: int, wiring: str) -> None:
     source = model_of(task)
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        before, after = source(images), PatchedModel(source, k).eval()(images)
+        before, after = source(images), patched(source, k, wiring=wiring).eval()(images)
     if task is Task.OBJECTS:
         before, after = before.maps["cls_logits"], after.maps["cls_logits"]
     assert torch.equal(before, after)
 
 
-def test_side_wiring_has_the_gradient_of_its_definition() -> None:
-    source = model_of(Task.SIGNS).double()
-    model = PatchedModel(source, 3).double().eval()
+class _Still(torch.nn.Module):
+    """A frozen group as a detached wiring's gradient sees it: the values of one pass, constant."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        super().__init__()
+        self.values = values
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.values
+
+
+def smooth_model(wiring: str, **settings: object) -> PatchedModel:
+    """In float64, with patches that do something."""
+    model = patched(model_of(Task.SIGNS), 3, wiring=wiring, head="frozen", **settings).double()
     with torch.no_grad():
-        for parameter in model.patch_parameters():
+        for parameter in model.patches.parameters():
             parameter.normal_(std=0.3)
-    frozen = model.frozen_taps(torch.randn(2, 3, 64, 64, dtype=torch.float64))
+    return model.eval()
+
+
+def by_definition(model: PatchedModel, images: torch.Tensor) -> list[torch.Tensor]:
+    """Taps of three patches, written out from the equations."""
+    groups, (one, two, three, *exits) = model.backbone.groups, model.patches
+    x0 = model.backbone.stem(images)
+    frozen = [x0]
+    for group in groups:
+        frozen.append(group(frozen[-1]))
+    side = model.settings.wiring == "side"
+    x1 = groups[0](x0) + one(x0)
+    x2 = (frozen[2] if side else groups[1](x1)) + two(x1)
+    x3 = (frozen[3] if side else groups[2](x2)) + three(x2)
+    taps = [x0, x1, x2, x3]
+    for i in range(3, 7):
+        taps.append(frozen[i + 1] if side else groups[i](taps[-1]))
+    for leaving in exits:
+        taps[7] = taps[7] + leaving(x3)
+    return taps
+
+
+@pytest.mark.parametrize("wiring", ["inline", "detached", "side"])
+def test_each_wiring_is_its_definition(wiring: str) -> None:
+    model = smooth_model(wiring)
+    assert len(model.patches) == (3 if wiring == "inline" else 4)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        expected = by_definition(model, images)
+        found = model.patched_taps(model.frozen_part(images))
+    for one, other in zip(expected, found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("wiring", ["inline", "detached", "side"])
+def test_each_wiring_has_the_gradient_of_its_definition(wiring: str) -> None:
+    model = smooth_model(wiring)
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     targets = torch.tensor([0, 2])
+    frozen = model.frozen_part(images)
+    model.head.loss(model.trained_part(frozen), targets).backward()
+    gradients = [p.grad.clone() for p in model.patches.parameters()]
+    if wiring == "detached":
+        # Its definition holds the frozen path constant: finite differences do so too.
+        with torch.no_grad():
+            taps = model.patched_taps(frozen)
+            held = torch.nn.ModuleList(
+                _Still(group(tap)) for group, tap in zip(model.backbone.groups, taps, strict=False)
+            )
+        model.backbone.groups = held
 
-    def loss() -> torch.Tensor:
-        return model.head.loss(model.from_taps(frozen), targets)
+    def loss() -> float:
+        with torch.no_grad():
+            return model.head.loss(model.trained_part(frozen), targets).item()
 
-    loss().backward()
     generator = torch.Generator().manual_seed(1)
-    for parameter in model.patch_parameters():
+    for parameter, gradient in zip(model.patches.parameters(), gradients, strict=True):
         flat = parameter.data.view(-1)
         index = int(torch.randint(len(flat), (1,), generator=generator))
         value, step = float(flat[index]), 1e-6
-        with torch.no_grad():
-            flat[index] = value + step
-            above = loss().item()
-            flat[index] = value - step
-            below = loss().item()
-            flat[index] = value
+        flat[index] = value + step
+        above = loss()
+        flat[index] = value - step
+        below = loss()
+        flat[index] = value
         numeric = (above - below) / (2 * step)
-        assert float(parameter.grad.view(-1)[index]) == pytest.approx(numeric, abs=1e-7, rel=1e-4)
+        assert float(gradient.view(-1)[index]) == pytest.approx(numeric, abs=1e-7, rel=1e-4)
+
+
+def test_detached_and_side_gradients_never_cross_a_frozen_group() -> None:
+    images = torch.randn(1, 3, 64, 64)
+    for wiring, crosses in (("inline", True), ("detached", False), ("side", False)):
+        model = patched(model_of(Task.SIGNS), 3, wiring=wiring)
+        with torch.no_grad():
+            for patch in model.patches:
+                patch.scale.fill_(0.5)
+        seen: list[bool] = []
+        deepest = model.backbone.groups[-1]
+        deepest.register_forward_hook(lambda *a, s=seen: s.append(a[2].requires_grad))
+        model(images)
+        assert seen == [crosses]
+
+
+def test_a_skipped_group_has_no_patch_and_is_spanned() -> None:
+    source = model_of(Task.SIGNS)
+    inline = patched(source, 3, wiring="inline", skip={2})
+    assert [patch.spec for patch in inline.patches] == [
+        source.backbone.specs[0],
+        source.backbone.specs[2],
+    ]
+    side = patched(source, 3, skip={2})
+    first, second, leaving = (patch.spec for patch in side.patches)
+    channels = source.backbone.channels
+    assert (first.in_channels, first.out_channels) == channels[:2]
+    assert (second.in_channels, second.out_channels, second.stride) == (channels[1], channels[3], 4)
+    assert (leaving.in_channels, leaving.out_channels, leaving.stride) == (
+        channels[3],
+        channels[7],
+        4,
+    )
+    with pytest.raises(ValueError, match="at least one must be patched"):
+        PatchSettings(k=2, skip=frozenset({1, 2}))
+    with pytest.raises(ValueError, match="can't be skipped"):
+        PatchSettings(k=2, skip=frozenset({3}))
 
 
 def test_training_moves_patches_and_leaves_the_source_alone() -> None:
@@ -117,37 +260,20 @@ def test_one_seed_gives_one_patch_set() -> None:
     assert to_bytes(trained(source, seed=1), metadata(source)) != first
 
 
-@pytest.mark.parametrize("task", list(Task))
-def test_a_patch_set_gives_the_adapted_model_back(task: Task) -> None:
-    source = model_of(task)
-    model = PatchedModel(source, 3).eval()
-    with torch.no_grad():
-        for parameter in [*model.patch_parameters(), *model.head.parameters()]:
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-        for name, buffer in model.backbone.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.add_(0.1)
-    again = apply(source, fingerprint(source), to_bytes(model, metadata(source)))
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        one, two = model(images), again(images)
-    if task is Task.OBJECTS:
-        one, two = one.maps["bbox_regression"], two.maps["bbox_regression"]
-    assert torch.equal(one, two)
-
-
 def test_warm_start_takes_the_patches_over() -> None:
-    one, other = PatchedModel(model_of(Task.SIGNS), 3), PatchedModel(model_of(Task.LANES, 1), 3)
+    one, other = patched(model_of(Task.SIGNS)), patched(model_of(Task.LANES, 1))
     with torch.no_grad():
-        for parameter in one.patch_parameters():
+        for parameter in one.patches.parameters():
             parameter.normal_()
     other.warm_start(one)
-    for a, b in zip(one.patch_parameters(), other.patch_parameters(), strict=True):
+    for a, b in zip(one.patches.parameters(), other.patches.parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="do not fit"):
-        other.warm_start(PatchedModel(model_of(Task.SIGNS), 4))
+        other.warm_start(patched(model_of(Task.SIGNS), 4))
+    with pytest.raises(ValueError, match="do not fit"):
+        other.warm_start(patched(model_of(Task.SIGNS), 3, wiring="inline"))
     with pytest.raises(ValueError, match="1 to 7"):
-        PatchedModel(model_of(Task.SIGNS), 8)
+        patched(model_of(Task.SIGNS), 8)
 
 
 def _rewrite(data: bytes, change) -> bytes:
@@ -160,9 +286,9 @@ def _rewrite(data: bytes, change) -> bytes:
 
 
 def _with_nan(source: TaskModel) -> bytes:
-    model = PatchedModel(source, 3)
+    model = patched(source)
     with torch.no_grad():
-        model.patches[0].conv.weight[0, 0] = float("nan")
+        model.patches[0].layers[0].weight[0, 0] = float("nan")
     return to_bytes(model, metadata(source))
 
 
@@ -174,19 +300,20 @@ def _with_nan(source: TaskModel) -> bytes:
         (lambda s, d: b"", "header does not fit"),
         (lambda s, d: b"\xff" * 64, "header does not fit"),
         (lambda s, d: _with_nan(s), "not finite"),
-        (lambda s, d: to_bytes(PatchedModel(s, 2), metadata(s)), "lacks"),
-        (lambda s, d: to_bytes(PatchedModel(s, 4), metadata(s)), "unknown tensors"),
-        (lambda s, d: to_bytes(PatchedModel(s, 3), metadata(s, task=Task.LANES)), "for lanes"),
-        (lambda s, d: to_bytes(PatchedModel(s, 3), metadata(s, base_fingerprint="0")), "another"),
-        (lambda s, d: to_bytes(PatchedModel(s, 3), metadata(s, k=9)), "9 patches"),
+        (lambda s, d: to_bytes(patched(s, 2), metadata(s)), "lacks"),
+        (lambda s, d: to_bytes(patched(s, 4), metadata(s)), "unknown tensors"),
+        (lambda s, d: to_bytes(patched(s), metadata(s, task=Task.LANES)), "for lanes"),
+        (lambda s, d: to_bytes(patched(s), metadata(s, base_fingerprint="0")), "another"),
+        (lambda s, d: to_bytes(patched(s), metadata(s, method=PatchSettings(k=9))), "9 patches"),
         (lambda s, d: _rewrite(d, lambda h: h.pop("__metadata__")), "no patch set metadata"),
         (lambda s, d: _rewrite(d, lambda h: h["__metadata__"].update(patchline="{}")), "task"),
         (lambda s, d: _rewrite(d, lambda h: h.pop("patches.0.scale")), "can't be read"),
+        (lambda s, d: d[:-1] + bytes([d[-1] ^ 1]), "is damaged"),
     ],
 )
 def test_a_bad_patch_set_is_refused_with_a_sentence(damage, message: str) -> None:
     source = model_of(Task.SIGNS)
-    good = to_bytes(PatchedModel(source, 3), metadata(source))
-    assert read_metadata(good).k == 3
+    good = to_bytes(patched(source), metadata(source))
+    assert read_metadata(good).method.k == 3
     with pytest.raises(PatchSetError, match=message):
         apply(source, fingerprint(source), damage(source, good))
