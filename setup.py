@@ -61,4 +61,8 @@ setup(
         "typer>=0.12",
         "typing_extensions>=4.10",
     ],
+    extras_require={
+        # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.
+        "alibi": ["alibi-detect>=0.13,<0.14", "pytest>=8"],
+    },
 )

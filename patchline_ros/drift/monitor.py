@@ -8,13 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.drift.mmd import (
-    Features,
-    block_permutation_null,
-    median_bandwidth,
-    rbf,
-    unbiased_mmd2,
-)
+from patchline_ros.drift.kernels import Features, checked_sample, median_bandwidth, rbf, rbf_within
+from patchline_ros.drift.permutation import window_null
 
 
 @dataclass(frozen=True)
@@ -48,15 +43,12 @@ class DriftReference:
             ValueError: too few features, values that are not finite, or features that are all
                 equal.
         """
-        if not np.isfinite(raw).all():
-            raise ValueError("the source features have values that are not finite")
+        checked_sample(raw, "the source")
         mean = raw.mean(axis=0)
         scale = np.maximum(raw.std(axis=0), 1e-6)
         features = ((raw - mean) / scale).astype(np.float32)
         bandwidth = median_bandwidth(features)
-        null = block_permutation_null(
-            features, bandwidth, window, permutations, np.random.default_rng(seed)
-        )
+        null = window_null(features, bandwidth, window, permutations, np.random.default_rng(seed))
         return cls(
             features=features,
             mean=mean.astype(np.float32),
@@ -92,8 +84,10 @@ class DriftMonitor:
 
     def __init__(self, reference: DriftReference) -> None:
         self._reference = reference
-        self._within_reference = rbf(reference.features, reference.features, reference.bandwidth)
+        self._within_reference = _mean_of_pairs(reference.features, reference.bandwidth)
         self._window: deque[Features] = deque(maxlen=reference.window)
+        # Each frame's mean kernel with the reference: computed once, not for each window it is in.
+        self._across: deque[float] = deque(maxlen=reference.window)
         self._stamps: deque[int] = deque(maxlen=reference.window)
         self._since_ns = 0
 
@@ -113,7 +107,10 @@ class DriftMonitor:
             )
         if not np.isfinite(features).all():
             raise ValueError("features came with values that are not finite; they are not used")
-        self._window.append(self._reference.standardise(features))
+        frame = self._reference.standardise(features)
+        across = rbf(frame[None], self._reference.features, self._reference.bandwidth)
+        self._window.append(frame)
+        self._across.append(float(across.mean(dtype=np.float64)))
         self._stamps.append(stamp_ns)
         if len(self._window) < self._reference.window:
             return None
@@ -134,11 +131,16 @@ class DriftMonitor:
         )
 
     def _window_mmd2(self) -> float:
-        """MMD^2 of the window's frames against the reference."""
-        window = np.stack(self._window)
-        bandwidth = self._reference.bandwidth
-        return unbiased_mmd2(
-            rbf(window, window, bandwidth),
-            self._within_reference,
-            rbf(window, self._reference.features, bandwidth),
-        )
+        """Unbiased MMD^2 of the window's frames against the reference."""
+        within_window = _mean_of_pairs(np.stack(self._window), self._reference.bandwidth)
+        return within_window + self._within_reference - 2 * float(np.mean(self._across))
+
+
+def _mean_of_pairs(x: Features, bandwidth: float) -> float:
+    """Mean kernel of two different rows of x (n, d)."""
+    total = sum(
+        (1 if rows == columns else 2) * float(kernel.sum(dtype=np.float64))
+        for rows, columns, kernel in rbf_within(x, bandwidth)
+    )
+    # The diagonal is 1.
+    return (total - len(x)) / (len(x) * (len(x) - 1))
