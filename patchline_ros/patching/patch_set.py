@@ -140,8 +140,8 @@ def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> AdaptedModel
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise PatchSetError(f"the patch set's tensors can't be read: {error}") from error
+    _check_tensors(model.adapted_state(metadata.norm), tensors)
     if sha256(_tensor_bytes(data)) != metadata.sha256:
         raise PatchSetError("the patch set is damaged: its tensors do not have the header's sha256")
-    _check_tensors(model.adapted_state(metadata.norm), tensors)
     model.load_state_dict(tensors, strict=False)
     return model.eval()
