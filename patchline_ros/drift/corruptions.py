@@ -156,3 +156,33 @@ _RECIPES: dict[str, Callable[[_Pixels, float, np.random.Generator], _Pixels]] = 
 
 CORRUPTIONS: tuple[str, ...] = tuple(_RECIPES)
 """The names that corrupt() knows."""
+
+GRADED_SETS: tuple[tuple[str, float], ...] = (
+    ("snow", 0.1),
+    ("fog", 0.25),
+    ("rain", 0.2),
+    ("contrast", 0.35),
+    ("dusk", 0.25),
+    ("fog", 0.5),
+    ("snow", 0.5),
+    ("night", 0.35),
+    ("blur", 0.2),
+    ("rain", 0.7),
+    ("dusk", 0.5),
+    ("noise", 0.2),
+    ("snow", 1.0),
+    ("fog", 1.0),
+    ("blur", 0.9),
+    ("contrast", 0.95),
+    ("noise", 0.45),
+    ("night", 1.0),
+)
+"""(name, severity) of 18 sets to be made of source pictures, from mild to strong; two or three of
+each corruption.
+
+The severities were chosen so that MMD^2 from the source rises in even steps, from 0.054 to 1.425
+(the paper's sets: 0.0579 to 1.5670). It is the unbiased one of 67 corrupted frames against 200
+others of CamVid's day sequences at 256x192, of the means and deviations of the channels behind the
+third group of MobileNetV2 with ImageNet weights, standardised by those 200, with one RBF kernel of
+median bandwidth. Other pictures, layers and kernels give other values, in about the same order.
+"""

@@ -141,9 +141,6 @@ class WindowMMD:
         self._sum += waves.astype(np.complex128) - self._ring[place]
         self._ring[place] = waves
         self._frames += 1
-        if place == len(self._ring) - 1:
-            # Once a round, so that rounding does not add up over a long drive.
-            self._sum = self._ring.sum(axis=0, dtype=np.complex128)
         if self._frames < len(self._ring):
             return None
         return _estimate(

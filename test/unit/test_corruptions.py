@@ -1,15 +1,23 @@
 """What every corruption promises, whichever it is."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
+import torch
+from scipy.stats import spearmanr
 
-from patchline_ros.drift.corruptions import CORRUPTIONS, corrupt
+from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS, corrupt
+from patchline_ros.drift.kernels import median_bandwidth
+from patchline_ros.drift.mmd import mmd2
 from patchline_ros.tasks import Image
 
 
-def scene(height: int, width: int) -> Image:
+def scene(height: int, width: int, seed: int = 5) -> Image:
     """Coloured blocks with shading, away from black and white."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     blocks = rng.integers(60, 200, (height // 5 + 1, width // 5 + 1, 3))
     picture = blocks.repeat(5, axis=0).repeat(5, axis=1)[:height, :width]
     return (picture + np.linspace(-20, 20, width)[None, :, None]).astype(np.uint8)
@@ -74,3 +82,68 @@ def test_bad_input_is_named() -> None:
         corrupt(clean.astype(np.float32), "fog", 0.5, rng)
     with pytest.raises(ValueError, match=r"\(10, 10\)"):
         corrupt(clean[:, :, 0], "fog", 0.5, rng)
+
+
+def distances_of_graded_sets(
+    clean: list[Image], features: Callable[[Image], np.ndarray]
+) -> list[float]:
+    """MMD^2 of each graded set, made of every second picture, from the other pictures."""
+    raw = np.stack([features(picture) for picture in clean[::2]])
+    mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
+    reference = (raw - mean) / scale
+    bandwidth = median_bandwidth(reference)
+    values = []
+    for name, severity in GRADED_SETS:
+        rng = np.random.default_rng(0)
+        drifted = np.stack([features(corrupt(p, name, severity, rng)) for p in clean[1::2]])
+        values.append(mmd2((drifted - mean) / scale, reference, bandwidth))
+    return values
+
+
+def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() -> None:
+    assert len(set(GRADED_SETS)) == len(GRADED_SETS) == 18
+    assert {name for name, _ in GRADED_SETS} == set(CORRUPTIONS)
+
+    def light(picture: Image) -> np.ndarray:
+        """Means and deviations of the channels, and of their changes from pixel to pixel."""
+        pixels = picture.astype(np.float32)
+        layers = [pixels, np.diff(pixels, axis=0), np.diff(pixels, axis=1)]
+        return np.concatenate([f(layer, (0, 1)) for layer in layers for f in (np.mean, np.std)])
+
+    values = distances_of_graded_sets([scene(48, 64, seed) for seed in range(60)], light)
+    for kind in CORRUPTIONS:
+        of_kind = [
+            (severity, value)
+            for (name, severity), value in zip(GRADED_SETS, values, strict=True)
+            if name == kind
+        ]
+        assert len(of_kind) >= 2
+        assert of_kind == sorted(of_kind)
+        assert [value for _, value in of_kind] == sorted(value for _, value in of_kind)
+
+
+def test_the_graded_sets_span_the_papers_range_on_real_pictures(data_root: Path) -> None:
+    from patchline_ros.vision.backbone import pooled
+    from patchline_ros.vision.torchvision_backbones import cut_backbone, read_weights
+
+    weights = data_root / "weights" / "mobilenet_v2_imagenet.npz"
+    pictures = sorted((data_root / "camvid" / "day" / "images").glob("*.jpg"))
+    if not pictures or not weights.is_file():
+        pytest.skip(f"{data_root} has no CamVid day pictures or no MobileNetV2 weights")
+    backbone = cut_backbone("mobilenet_v2", weights=read_weights(weights)).backbone.eval()
+
+    def features(picture: Image) -> np.ndarray:
+        normal = (picture / 255.0 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+        image = torch.from_numpy(normal.astype(np.float32).transpose(2, 0, 1))
+        with torch.inference_mode():
+            return pooled(backbone.tap(image[None], 3))[0].numpy()
+
+    chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, 24).astype(int)]
+    clean = [
+        cv2.resize(cv2.imread(str(p))[:, :, ::-1], (160, 120), interpolation=cv2.INTER_AREA)
+        for p in chosen
+    ]
+    values = distances_of_graded_sets(clean, features)
+    assert values[0] < 0.15
+    assert values[-1] > 1.25
+    assert spearmanr(values, range(18)).statistic > 0.95

@@ -53,7 +53,7 @@ def test_a_difference_is_found_with_and_without_blocks() -> None:
 @pytest.mark.parametrize("alpha", [0.05, 0.29])
 def test_the_threshold_and_the_p_value_agree(permutations: int, alpha: float) -> None:
     verdicts = set()
-    for seed in range(60):
+    for seed in range(250):
         rng = np.random.default_rng(seed)
         x, y = rng.normal(size=(12, 2)), rng.normal(0.5, 1, size=(10, 2))
         result = permutation_test(
@@ -67,10 +67,11 @@ def test_the_threshold_and_the_p_value_agree(permutations: int, alpha: float) ->
 
 def test_few_blocks_tie_with_themselves() -> None:
     # Of the 20 arrangements of 3 and 3 blocks two have this MMD^2: as it is, and swapped.
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(12, 3)), rng.normal(9, 1, size=(12, 3))
-    result = permutation_test(x, y, 4.0, rng, permutations=1999, alpha=0.2, block=4)
-    assert result.p_value == pytest.approx(0.1, abs=0.03)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(12, 3)), rng.normal(9, 1, size=(12, 3))
+        result = permutation_test(x, y, 4.0, rng, permutations=1999, alpha=0.2, block=4)
+        assert result.p_value == pytest.approx(0.1, abs=0.03)
 
 
 def test_blocks_give_windows_of_correlated_frames_a_higher_threshold() -> None:
