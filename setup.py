@@ -62,6 +62,8 @@ setup(
         "typing_extensions>=4.10",
     ],
     extras_require={
+        # U-Net and DeepLabv3+ of the twelve models; a car does not need them.
+        "models": ["segmentation-models-pytorch>=0.6"],
         # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.
         "alibi": ["alibi-detect>=0.13,<0.14", "pytest>=8"],
     },

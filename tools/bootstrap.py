@@ -64,7 +64,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "packages",
         "installing Python packages",
-        [requirements / "packages.txt", arrays, requirements / "test.txt"],
+        [requirements / f"{name}.txt" for name in ("packages", "models", "test")] + [arrays],
         torch,
     )
     builds = []
