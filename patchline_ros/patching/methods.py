@@ -8,10 +8,13 @@ from pydantic import Field
 
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.fine_tuned import FineTunedModel, FineTuneSettings
+from patchline_ros.patching.ladder import LadderModel, LadderSettings
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.vision.model import TaskModel
 
-MethodSettings = Annotated[PatchSettings | FineTuneSettings, Field(discriminator="method")]
+MethodSettings = Annotated[
+    PatchSettings | LadderSettings | FineTuneSettings, Field(discriminator="method")
+]
 
 
 def adapted(source: TaskModel, settings: MethodSettings) -> AdaptedModel:
@@ -22,4 +25,6 @@ def adapted(source: TaskModel, settings: MethodSettings) -> AdaptedModel:
     """
     if isinstance(settings, PatchSettings):
         return PatchedModel(source, settings)
+    if isinstance(settings, LadderSettings):
+        return LadderModel(source, settings)
     return FineTunedModel(source, settings)
