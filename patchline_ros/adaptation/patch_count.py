@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,17 @@ def smallest_sufficient(metric_by_patches: Mapping[int, float], margin: float) -
     """The smallest number of patches whose metric is within `margin` of the best one.
 
     Source: the labelling rule of the paper's section 4.2, with the margin stated.
+
+    Raises:
+        ValueError: no metrics, or one that is not finite.
     """
+    bad = [k for k, metric in metric_by_patches.items() if not math.isfinite(metric)]
+    if not metric_by_patches or bad:
+        raise ValueError(
+            f"the metric with {bad[0]} patches is not finite"
+            if bad
+            else "no number of patches was tried"
+        )
     best = max(metric_by_patches.values())
     return min(k for k, metric in metric_by_patches.items() if metric >= best - margin)
 
@@ -23,12 +34,14 @@ def learn_patch_table(mmd2: Sequence[float], patches: Sequence[int]) -> list[Pat
     """The rising step function that fits (MMD^2, patches needed) pairs best in least squares.
 
     Raises:
-        ValueError: no pairs, or lists of different lengths.
+        ValueError: no pairs, lists of different lengths, or an MMD^2 that is not finite.
     """
     if not mmd2 or len(mmd2) != len(patches):
         raise ValueError(
             f"a patch table needs pairs of MMD^2 and patches; {len(mmd2)} and {len(patches)} came"
         )
+    if not np.isfinite(mmd2).all():
+        raise ValueError("a patch table can't be learnt from an MMD^2 that is not finite")
     order = np.argsort(mmd2)
     rising = isotonic_regression(np.asarray(patches, dtype=float)[order]).x
     counts = np.ceil(rising - 1e-9).astype(int)
@@ -39,7 +52,21 @@ def learn_patch_table(mmd2: Sequence[float], patches: Sequence[int]) -> list[Pat
     return steps
 
 
+def steps_reached(table: Sequence[PatchStep], mmd2: float) -> int:
+    """Number of patches of the highest step that this MMD^2 reaches; below all steps 0.
+
+    Raises:
+        ValueError: the MMD^2 is not a number.
+    """
+    if math.isnan(mmd2):
+        raise ValueError("the MMD^2 of the drift is not a number; measure it again")
+    return max((step.patches for step in table if mmd2 >= step.mmd2), default=0)
+
+
 def patches_for(table: Sequence[PatchStep], mmd2: float) -> int:
-    """Number of patches for a drift of this MMD^2; at least 1, since drift was detected."""
-    reached = [step.patches for step in table if mmd2 >= step.mmd2]
-    return max([1, *reached])
+    """Number of patches for a drift of this MMD^2; at least 1, since drift was detected.
+
+    Raises:
+        ValueError: the MMD^2 is not a number.
+    """
+    return max(1, steps_reached(table, mmd2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,10 +32,30 @@ DRIFTS = (
     ("fog", 0.8),
     ("night", 0.9),
 )
-PATCHES = (1, 3, 5, 7)
 SAMPLES = 32
+"""Frames a drift, at most, to train on and as many to measure on."""
 MARGIN = 0.01
 TRAINING = TrainingSettings(epochs=6, mirror=False)
+METHOD = PatchSettings(k=1)
+"""How a drift is adapted to; its k is replaced by each number of patches in turn."""
+
+
+@dataclass(frozen=True)
+class LabelledDrift:
+    """One drift that was made, and how many patches it needs.
+
+    Attributes:
+        name, severity: of the corruption.
+        samples: the corrupted training frames.
+        metrics: the task's metric on corrupted held-out frames by number of patches.
+        patches: the smallest number whose metric is within MARGIN of the best one's.
+    """
+
+    name: str
+    severity: float
+    samples: list[Sample]
+    metrics: dict[int, float]
+    patches: int
 
 
 def backbone_features(model: TaskModel, tap: int, samples: Sequence[Sample]) -> NDArray[np.float32]:
@@ -46,14 +67,81 @@ def backbone_features(model: TaskModel, tap: int, samples: Sequence[Sample]) -> 
     return torch.stack(rows).numpy()
 
 
-def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """`count` samples evenly over the whole drive."""
-    return [samples[i] for i in np.linspace(0, len(samples) - 1, count).astype(int)]
+def patch_counts(groups: int) -> list[int]:
+    """The numbers of patches that the table tries: 1, 3, 5, ... and one for each group."""
+    return sorted({*range(1, groups + 1, 2), groups})
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples, evenly over the whole drive."""
+    rows = np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int)
+    return [samples[row] for row in rows]
 
 
 def _drifted(samples: Sequence[Sample], name: str, severity: float, seed: int) -> list[Sample]:
     rng = np.random.default_rng(seed)
     return [Sample(corrupt(s.image, name, severity, rng), s.label) for s in samples]
+
+
+def _metric(
+    model: TaskModel,
+    patches: int,
+    adapt: Sequence[Sample],
+    test: Sequence[Sample],
+    method: PatchSettings,
+    training: TrainingSettings,
+    seed: int,
+) -> float:
+    """The metric on `test` with so many patches trained on `adapt`; 0: of the source model."""
+    if patches == 0:
+        return evaluate(model, test)
+    torch.manual_seed(seed)
+    patched = PatchedModel(model, method.model_copy(update={"k": patches}))
+    scene = [sample.image for sample in adapt]
+    train_adapted(patched, adapt, [], scene, training, seed)
+    return evaluate(patched, test)
+
+
+def labelled_drifts(
+    model: TaskModel,
+    train: Sequence[Sample],
+    held_out: Sequence[Sample],
+    drifts: Sequence[tuple[str, float]],
+    counts: Sequence[int],
+    seed: int,
+    method: PatchSettings = METHOD,
+    training: TrainingSettings = TRAINING,
+) -> Iterator[LabelledDrift]:
+    """Makes drifts out of source frames and finds how many patches each needs.
+
+    Args:
+        model: source model.
+        train, held_out: source samples at the model's input size.
+        drifts: corruptions and their severities.
+        counts: numbers of patches to try; 0 is the source model as it is.
+        seed: of corruptions and training.
+        method: how it is patched, but for k.
+        training: how the patches are trained.
+
+    Raises:
+        ValueError: no frames to train or to measure on.
+    """
+    if not train or not held_out:
+        raise ValueError(
+            f"drifts are made of source frames to train and to measure on; {len(train)} and "
+            f"{len(held_out)} came"
+        )
+    for number, (name, severity) in enumerate(drifts):
+        adapt = _drifted(spread(train, SAMPLES), name, severity, seed + number)
+        test = _drifted(spread(held_out, SAMPLES), name, severity, seed + 100 + number)
+        metrics = {k: _metric(model, k, adapt, test, method, training, seed) for k in counts}
+        yield LabelledDrift(
+            name=name,
+            severity=severity,
+            samples=adapt,
+            metrics=metrics,
+            patches=smallest_sufficient(metrics, MARGIN),
+        )
 
 
 def learn_table(
@@ -64,10 +152,9 @@ def learn_table(
     held_out: Sequence[Sample],
     seed: int,
 ) -> Iterator[tuple[float, list[PatchStep]]]:
-    """Trains 1, 3, 5 and 7 patches on each of eight drifts; yields (share done, table so far).
+    """Trains several numbers of patches on each of eight drifts; yields (share done, table so far).
 
-    A drift needs the smallest number of patches whose metric on corrupted held-out frames is
-    within a point of the best one's. The table is the rising step function that fits these best.
+    The table is the rising step function that fits the drifts' MMD^2 and numbers best.
 
     Args:
         model: source model of the drift monitor's task.
@@ -78,17 +165,9 @@ def learn_table(
     """
     measured: list[float] = []
     needed: list[int] = []
-    for number, (name, severity) in enumerate(DRIFTS):
-        adapt = _drifted(_spread(train, SAMPLES), name, severity, seed + number)
-        test = _drifted(_spread(held_out, SAMPLES), name, severity, seed + 100 + number)
-        features = reference.standardise(backbone_features(model, tap, adapt))
+    counts = patch_counts(len(model.backbone.specs))
+    for drift in labelled_drifts(model, train, held_out, DRIFTS, counts, seed):
+        features = reference.standardise(backbone_features(model, tap, drift.samples))
         measured.append(mmd2(features, reference.features, reference.bandwidth))
-        metric = {}
-        for patches in PATCHES:
-            torch.manual_seed(seed)
-            patched = PatchedModel(model, PatchSettings(k=patches))
-            scene = [sample.image for sample in adapt]
-            train_adapted(patched, adapt, [], scene, TRAINING, seed)
-            metric[patches] = evaluate(patched, test)
-        needed.append(smallest_sufficient(metric, MARGIN))
-        yield (number + 1) / len(DRIFTS), learn_patch_table(measured, needed)
+        needed.append(drift.patches)
+        yield len(needed) / len(DRIFTS), learn_patch_table(measured, needed)

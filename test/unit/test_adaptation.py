@@ -13,11 +13,6 @@ import torch
 
 from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Rejected
 from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.adaptation.patch_count import (
-    learn_patch_table,
-    patches_for,
-    smallest_sufficient,
-)
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore, StoreError
@@ -102,16 +97,6 @@ def test_selection_names_what_it_can_not_choose_from(
 def test_entropy_needs_samples(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no lanes sample"):
         entropies(tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES), [])
-
-
-def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
-    table = learn_patch_table([0.1, 0.2, 0.5, 0.9, 1.2], [1, 1, 4, 3, 7])
-    counts = [patches_for(table, value) for value in np.linspace(0, 2, 50)]
-    assert counts == sorted(counts)
-    assert [patches_for(table, value) for value in (0.0, 0.3, 0.6, 5.0)] == [1, 1, 4, 7]
-    assert smallest_sufficient({1: 0.50, 3: 0.695, 5: 0.70, 7: 0.69}, margin=0.01) == 3
-    with pytest.raises(ValueError, match="pairs"):
-        learn_patch_table([], [])
 
 
 def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:

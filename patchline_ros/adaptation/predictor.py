@@ -1,0 +1,246 @@
+"""How many patches a drift needs, told from its frames: the table's predictor and the learnt ones.
+
+A learnt predictor is a *reader*, which turns each frame into numbers, and a small classifier of
+those with one output a number of patches, 0 to G. Every frame carries its set's number as label;
+for a set, the mean of its frames' logits decides.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from patchline_ros.adaptation.patch_count import steps_reached
+from patchline_ros.bundle import PatchStep
+from patchline_ros.drift.kernels import Features
+from patchline_ros.patching.flops import FlopCounter
+from patchline_ros.tasks import Image
+
+ITERATIONS = 100
+"""Of L-BFGS, at most; the linear classifier's loss is convex and needs far fewer."""
+WEIGHT_DECAY = 1e-3
+FARTHEST = 5.0
+"""Deviations at which a standardised input is cut off, so that a drift unlike all that were learnt
+from can't drive the logits anywhere."""
+
+
+@dataclass(frozen=True)
+class DriftedSet:
+    """What is known of some frames of one drift, labelled or not.
+
+    Attributes:
+        images: n pictures, n >= 2.
+        features: (n, d) pooled features of all taps of the watched source model, as
+            `tap_features` gives them.
+        mmd2: MMD^2 from the source, as the drift monitor measures it, on one tap.
+
+    Raises:
+        ValueError: fewer than two pictures, features of another number of them, or numbers that
+            are not finite.
+    """
+
+    images: Sequence[Image]
+    features: Features
+    mmd2: float
+
+    def __post_init__(self) -> None:
+        """Checks that there is something to tell the drift from."""
+        if len(self.images) < 2:
+            raise ValueError(f"a drift is told from at least 2 frames; {len(self.images)} came")
+        if self.features.ndim != 2 or len(self.features) != len(self.images):
+            raise ValueError(
+                f"the features have the shape {self.features.shape}; they must be one row for "
+                f"each of {len(self.images)} frames"
+            )
+        bad = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
+        if bad.size:
+            raise ValueError(
+                f"the features of {bad.size} of {len(self.images)} frames are not finite, first "
+                f"of frame {bad[0]}; leave such frames out"
+            )
+        if not math.isfinite(self.mmd2):
+            raise ValueError(f"the MMD^2 of the set is {self.mmd2}; measure it again")
+
+
+class PatchPredictor(Protocol):
+    """Tells the number of patches."""
+
+    @property
+    def share(self) -> float:
+        """Of a set's frames that it reads."""
+
+    def predict(self, drifted: DriftedSet) -> int:
+        """Number of patches, 0 (the source model will do) to the number of groups."""
+
+    def gflops(self, drifted: DriftedSet) -> float:
+        """Forward GFLOPs for each frame that is read, besides what the nodes compute anyway."""
+
+
+@dataclass(frozen=True)
+class TablePredictor:
+    """The baseline: the monotone table from the monitor's MMD^2, which reads no frame."""
+
+    table: Sequence[PatchStep]
+    share: ClassVar[float] = 0.0
+
+    def predict(self, drifted: DriftedSet) -> int:
+        """Patches of the highest step that the set's MMD^2 reaches; below all steps 0."""
+        return steps_reached(self.table, drifted.mmd2)
+
+    def gflops(self, drifted: DriftedSet) -> float:
+        """Nothing: the monitor has measured the MMD^2."""
+        return 0.0
+
+
+class Reader(nn.Module):
+    """Turns frames into the numbers that a classifier reads; it is not trained.
+
+    Attributes:
+        width: how many numbers a frame gives.
+        share: of a set's frames that a prediction reads.
+        hidden: widths of the hidden layers of the classifier that goes with it.
+    """
+
+    width: int
+    share: float
+    hidden: tuple[int, ...]
+
+    @abstractmethod
+    def read(self, drifted: DriftedSet, rows: Sequence[int]) -> Tensor:
+        """(len(rows), width) numbers of some of the set's frames."""
+
+
+class Classifier(nn.Module):
+    """Standardises its inputs and maps them to logits; without hidden layers a linear one."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.hidden = tuple(hidden)
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+        widths = [inputs, *hidden]
+        layers: list[nn.Module] = []
+        for below, above in pairwise(widths):
+            layers += [nn.Linear(below, above), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+
+    @property
+    def outputs(self) -> int:
+        """Number of classes, 0 to G patches."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        return last.out_features
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(B, inputs) to logits (B, outputs)."""
+        standardised = ((numbers - self.mean) / self.scale).clamp(-FARTHEST, FARTHEST)
+        logits: Tensor = self.layers(standardised)
+        return logits
+
+
+def _checked(inputs: Sequence[Tensor], labels: Sequence[int], outputs: int) -> None:
+    if not inputs or len(inputs) != len(labels):
+        raise ValueError(
+            f"a patch predictor is trained on sets and as many labels; {len(inputs)} and "
+            f"{len(labels)} came"
+        )
+    for number, (rows, label) in enumerate(zip(inputs, labels, strict=True)):
+        if not len(rows):
+            raise ValueError(f"set {number} has no frames")
+        if not torch.isfinite(rows).all():
+            raise ValueError(f"set {number} has features that are not finite; leave it out")
+        if not 0 <= label < outputs:
+            raise ValueError(
+                f"set {number} needs {label} patches; a predictor of this backbone knows 0 to "
+                f"{outputs - 1}"
+            )
+
+
+def train_classifier(
+    inputs: Sequence[Tensor], labels: Sequence[int], outputs: int, hidden: Sequence[int], seed: int
+) -> Classifier:
+    """Trains on all frames at once, cross-entropy with weight decay.
+
+    Where all sets need the same number of patches, the classifier learns to say just that.
+
+    Args:
+        inputs: (frames, width) of each set.
+        labels: patches that each set needs.
+        outputs: G + 1.
+        hidden: widths of the hidden layers.
+        seed: of the first weights; the global random state is left alone.
+
+    Raises:
+        ValueError: no sets, other than one label a set, a set without frames, inputs that are not
+            finite, or a label that is not in 0..G.
+    """
+    _checked(inputs, labels, outputs)
+    rows = torch.cat([set_rows.float() for set_rows in inputs])
+    targets = torch.cat(
+        [torch.full((len(s),), label) for s, label in zip(inputs, labels, strict=True)]
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        classifier = Classifier(rows.shape[1], hidden, outputs)
+    spread = rows.std(dim=0, correction=0)
+    classifier.mean.copy_(rows.mean(dim=0))
+    # A number that is the same on all frames says nothing; it must not be blown up later.
+    classifier.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+    weights = [parameter for parameter in classifier.parameters() if parameter.ndim > 1]
+    optimiser = torch.optim.LBFGS(
+        classifier.parameters(), max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        decay = torch.stack([weight.square().sum() for weight in weights]).sum() / 2
+        total = functional.cross_entropy(classifier(rows), targets) + WEIGHT_DECAY * decay
+        total.backward()
+        return total
+
+    optimiser.step(loss)
+    return classifier.eval().requires_grad_(False)
+
+
+class NetworkPredictor(nn.Module):
+    """A reader and the classifier that was trained on what it reads."""
+
+    def __init__(self, reader: Reader, classifier: Classifier) -> None:
+        super().__init__()
+        self.reader = reader
+        self.classifier = classifier
+
+    @property
+    def share(self) -> float:
+        """The reader's."""
+        return self.reader.share
+
+    def predict(self, drifted: DriftedSet) -> int:
+        """Highest of the mean logits over the share of the frames that the reader reads."""
+        with torch.no_grad():
+            logits = self.classifier(self.reader.read(drifted, self._rows(drifted)))
+        return int(logits.mean(dim=0).argmax())
+
+    def gflops(self, drifted: DriftedSet) -> float:
+        """Forward GFLOPs for each frame that is read: matrix products and convolutions."""
+        with FlopCounter() as flops:
+            self.predict(drifted)
+        return flops.total / 1e9 / len(self._rows(drifted))
+
+    def _rows(self, drifted: DriftedSet) -> list[int]:
+        """The frames that are read, evenly over the set."""
+        count = len(drifted.images)
+        rows = np.linspace(0, count - 1, math.ceil(self.share * count))
+        return [int(row) for row in rows]
