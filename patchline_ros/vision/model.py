@@ -13,11 +13,14 @@ from patchline_ros.tasks import Task
 from patchline_ros.vision.heads.base import Head
 from patchline_ros.vision.heads.classification import ClassificationHead
 from patchline_ros.vision.heads.detection import FCOSHeadOnPyramid
+from patchline_ros.vision.heads.retinanet import RetinaNetOnPyramid
 from patchline_ros.vision.heads.segmentation import (
     DeepLabV3PlusHead,
     PyramidSegmentationHead,
     UNetHead,
 )
+from patchline_ros.vision.heads.ssd import SSDOnTaps
+from patchline_ros.vision.heads.yolov4 import YOLOv4OnTaps
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
     CutBackbone,
@@ -28,7 +31,12 @@ from patchline_ros.vision.torchvision_backbones import (
 HeadName = Literal[
     "classifier", "fcos", "ssd", "retinanet", "yolov4", "fpn", "unet", "deeplabv3plus"
 ]
-_DETECTORS: dict[str, Any] = {"fcos": FCOSHeadOnPyramid}
+_DETECTORS: dict[str, Any] = {
+    "fcos": FCOSHeadOnPyramid,
+    "ssd": SSDOnTaps,
+    "retinanet": RetinaNetOnPyramid,
+    "yolov4": YOLOv4OnTaps,
+}
 _SEGMENTERS: dict[str, Any] = {
     "fpn": PyramidSegmentationHead,
     "unet": UNetHead,

@@ -21,11 +21,12 @@ SCORE_THRESHOLD = 0.05
 NMS_THRESHOLD = 0.5
 MOST_DETECTIONS = 50
 MOST_CANDIDATES = 200
-"""Of each level, before non-maximum suppression."""
+"""Before non-maximum suppression: of each level, SSD's of each class."""
 
 
 class DetectionOutput(NamedTuple):
-    """Raw outputs of a detector: its maps, flattened to (B, anchors, ...), and its levels' sizes."""
+    """Raw outputs of a detector: its maps, flattened to (B, anchors, ...), and its levels'
+    sizes."""
 
     maps: dict[str, Tensor]
     levels: list[tuple[int, int]]
@@ -55,11 +56,26 @@ def grid_anchors(
     return anchors
 
 
-class DetectionHead(Head):
-    """A detector with independent class scores.
+def require_strides(backbone: GroupedBackbone, strides: Sequence[int], detector: str) -> None:
+    """Checks that a backbone has a tap at each of the total strides that a detector reads.
 
-    Raw output: `DetectionOutput` with class logits (B, anchors, C) under `cls_logits`. Targets:
-    one dict a picture with `boxes` (n, 4) in pixels of the input and `labels` (n,).
+    Raises:
+        ValueError: it lacks one.
+    """
+    missing = [str(stride) for stride in strides if stride not in backbone.reductions]
+    if missing:
+        raise ValueError(
+            f"{detector} reads taps at the strides {', '.join(map(str, strides))}, and this "
+            f"backbone has none at {' and '.join(missing)}; take another backbone, or ssd or fcos"
+        )
+
+
+class DetectionHead(Head):
+    """A detector.
+
+    Raw output: `DetectionOutput` with class logits (B, anchors, C) under `cls_logits`, which are
+    independent of each other if the detector does not say otherwise. Targets: one dict a picture
+    with `boxes` (n, 4) in pixels of the input and `labels` (n,), from 0 to C - 1.
     """
 
     input_size: tuple[int, int]
@@ -79,13 +95,17 @@ class DetectionHead(Head):
             for found in self.found(raw)
         ]
 
+    def score_logits(self, raw: DetectionOutput) -> Tensor:
+        """(B, anchors, C) logits of the class scores."""
+        return raw.maps["cls_logits"]
+
     def entropy(self, raw: DetectionOutput) -> Tensor:
         """(B,) binary entropy of the class scores, mean over anchors and classes."""
-        return sigmoid_entropy(raw.maps["cls_logits"]).mean(dim=(1, 2))
+        return sigmoid_entropy(self.score_logits(raw)).mean(dim=(1, 2))
 
     def confidence(self, raw: DetectionOutput) -> Tensor:
-        """(B,) highest class probability of any anchor."""
-        return raw.maps["cls_logits"].sigmoid().amax(dim=(1, 2))
+        """(B,) highest class score of any anchor."""
+        return self.score_logits(raw).sigmoid().amax(dim=(1, 2))
 
 
 class FCOSHeadOnPyramid(DetectionHead):
