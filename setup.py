@@ -50,7 +50,7 @@ setup(
         "opencv-python-headless>=4.8",
         "pillow>=10",
         "pycocotools>=2.0.8",
-        "pydantic>=2",
+        "pydantic>=2.10",
         "rich>=13",
         "rosbags>=0.11",
         "safetensors>=0.4",

@@ -88,7 +88,8 @@ def pooled(tap: Tensor) -> Tensor:
 def reestimate_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
     """Replaces the batch-norm statistics by those of `batches`, in place; no labels are used.
 
-    A backbone without batch norm (VGG16, Swin-T) stays as it is. Each layer gets the average of its statistics over the batches, all layers in one pass.
+    Each layer gets the average of its statistics over the batches, all layers in one pass. A
+    backbone without batch norm (VGG16, Swin-T) stays as it is.
 
     Args:
         backbone: module whose BatchNorm layers are re-estimated; left in evaluation mode.

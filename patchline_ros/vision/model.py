@@ -31,18 +31,18 @@ from patchline_ros.vision.torchvision_backbones import (
 HeadName = Literal[
     "classifier", "fcos", "ssd", "retinanet", "yolov4", "fpn", "unet", "deeplabv3plus"
 ]
-_DETECTORS: dict[str, Any] = {
+_DETECTORS: dict[HeadName, Any] = {
     "fcos": FCOSHeadOnPyramid,
     "ssd": SSDOnTaps,
     "retinanet": RetinaNetOnPyramid,
     "yolov4": YOLOv4OnTaps,
 }
-_SEGMENTERS: dict[str, Any] = {
+_SEGMENTERS: dict[HeadName, Any] = {
     "fpn": PyramidSegmentationHead,
     "unet": UNetHead,
     "deeplabv3plus": DeepLabV3PlusHead,
 }
-_HEADS: dict[Task, tuple[str, ...]] = {
+_HEADS: dict[Task, tuple[HeadName, ...]] = {
     Task.SIGNS: ("classifier",),
     Task.OBJECTS: tuple(_DETECTORS),
     Task.LANES: tuple(_SEGMENTERS),
@@ -87,7 +87,7 @@ class ModelSpec(BaseModel):
     classes: tuple[str, ...] = Field(min_length=1)
     input_size: tuple[int, int]
     backbone: BackboneName = "mobilenet_v2"
-    head: HeadName
+    head: HeadName = Field(default_factory=lambda data: _HEADS[data["task"]][0])
     """The light one of the task when not given."""
     width: float = Field(default=1.0, gt=0, le=2)
 
@@ -106,13 +106,6 @@ class ModelSpec(BaseModel):
         parts = MODELS[name]
         return cls(classes=classes, input_size=input_size, width=width, **parts._asdict())
 
-    @model_validator(mode="before")
-    @classmethod
-    def _light_head(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and "head" not in fields and fields.get("task") in list(Task):
-            return {**fields, "head": _HEADS[Task(fields["task"])][0]}
-        return fields
-
     @field_validator("input_size")
     @classmethod
     def _large_enough(cls, size: tuple[int, int]) -> tuple[int, int]:
@@ -129,6 +122,11 @@ class ModelSpec(BaseModel):
             raise ValueError(
                 f"{self.head} is not a head for {self.task}; those are "
                 f"{', '.join(_HEADS[self.task])}"
+            )
+        if len(self.classes) == 1 and self.task is not Task.OBJECTS:
+            raise ValueError(
+                f"one class, {self.classes[0]!r}, is too few for {self.task}: a softmax over one "
+                "class is always sure; give at least two"
             )
         return self
 

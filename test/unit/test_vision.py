@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy as scipy_entropy
+from torchvision import models
 
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
@@ -13,7 +14,7 @@ from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
 from patchline_ros.vision.inputs import check_label, flipped, resized
 from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
-from patchline_ros.vision.torchvision_backbones import cut_backbone, read_weights
+from patchline_ros.vision.torchvision_backbones import BACKBONES, cut_backbone, read_weights
 from patchline_ros.vision.torchvision_ops import nms_cpu
 from patchline_ros.vision.training import augmented
 
@@ -29,6 +30,21 @@ def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
     assert backbone.reductions == (2, 2, 4, 8, 16, 16, 32, 32)
     classifier = TaskModel(spec(Task.SIGNS, classes=tuple("abcdef"), width=1.0))
     assert sum(p.numel() for p in classifier.parameters()) == 2_231_558
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_cut_backbone_computes_what_torchvisions_does(name: str) -> None:
+    torch.manual_seed(0)
+    whole = models.get_model(name, weights=None, num_classes=5).eval()
+    cut = cut_backbone(name, 1.0, whole.state_dict())
+    images = torch.randn(1, 3, 75, 98)
+    with torch.no_grad():
+        taps = cut.backbone.eval()(images)
+        pooled_map = cut.classifier_neck().eval()(taps[-1]).mean(dim=(2, 3))
+        last = list(whole.children())[-1]
+        linear = last[-1] if isinstance(last, torch.nn.Sequential) else last
+        assert torch.equal(linear(pooled_map), whole(images))
+    assert [tap.shape[1] for tap in taps] == list(cut.backbone.channels)
 
 
 def test_a_tap_alone_equals_that_of_the_whole_pass() -> None:
@@ -173,6 +189,14 @@ def test_fingerprint_sees_one_bit() -> None:
 def test_bad_specs_and_weights_are_named(tmp_path) -> None:
     with pytest.raises(ValueError, match="too small"):
         spec(Task.LANES, input_size=(100, 31))
+    with pytest.raises(ValueError, match="one class, 'a', is too few for signs"):
+        spec(Task.SIGNS, classes=("a",))
+    with pytest.raises(ValueError, match="fcos is not a head for lanes"):
+        spec(Task.LANES, head="fcos")
+    with pytest.raises(ValueError, match=r"no model 'alexnet'; known are vgg16, ssd_vgg16, .*swin"):
+        ModelSpec.named("alexnet", ("a", "b"), (64, 64))
+    with pytest.raises(ValueError, match=r"no backbone 'alexnet'; known are vgg16, resnet50"):
+        cut_backbone("alexnet")
     with pytest.raises(ValueError, match="does not exist"):
         read_weights(tmp_path / "none.npz")
     (tmp_path / "x.bin").write_bytes(b"")
