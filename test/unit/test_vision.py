@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy as scipy_entropy
-from torchvision import models
 
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
@@ -34,6 +33,9 @@ def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_cut_backbone_computes_what_torchvisions_does(name: str) -> None:
+    # Not at the top: beside a CPU-only PyTorch torchvision loads only after vision.torchvision_ops.
+    from torchvision import models
+
     torch.manual_seed(0)
     whole = models.get_model(name, weights=None, num_classes=5).eval()
     cut = cut_backbone(name, 1.0, whole.state_dict())
