@@ -184,6 +184,63 @@ def offline(
         _fail("interrupted; no bundle was written", INTERRUPTED)
 
 
+@app.command()
+def cost(
+    model: Annotated[str, typer.Option(help="One of the known models, such as unet_resnet50.")],
+    method: Annotated[
+        str, typer.Option(help="patchline, ft_full, ft_norm, ft_last or lst.")
+    ] = "patchline",
+    patches: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Groups with a patch, counted from the input.",
+            show_default="as many as the paper's Algorithm 1 affords",
+        ),
+    ] = None,
+    wiring: Annotated[
+        str | None,
+        typer.Option(help="Of patches: inline, detached or side.", show_default="side"),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="With patches or a ladder: trained or frozen.", show_default="trained"),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(help="Of the input: one number, or height and width as 240x320.")
+    ] = "350",
+    classes: Annotated[int, typer.Option(min=1, help="That the model tells apart.")] = 6,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures a step, for the memory.")] = 8,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Over which the cached frozen part is averaged.")
+    ] = 20,
+    json: Annotated[
+        Path | None, typer.Option(help="File to write all figures to.", show_default="none")
+    ] = None,
+) -> None:
+    """Count what a training step costs, beside fine-tuning and a ladder: FLOPs and memory."""
+    from rich.console import Console
+
+    from patchline_ros.cost_request import CostOptions, compare, write_json
+    from patchline_ros.cost_table import print_comparison
+
+    # Where nobody looks at it live, the tables have the room that they are made for.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    options = CostOptions(
+        model, method, patches, wiring, head, size, classes=classes, batch=batch, epochs=epochs
+    )
+    try:
+        with console.status("counting"):
+            comparison = compare(options)
+        print_comparison(comparison, console)
+        if json is not None:
+            write_json(comparison, json)
+    except ValueError as error:
+        _fail(str(error), USER_ERROR)
+    except OSError as error:
+        _fail(f"can't write {json}: {error.strerror}", USER_ERROR)
+
+
 def _require_ros() -> None:
     """End with a sentence when ROS 2 or the built messages are not there."""
     if importlib.util.find_spec("rclpy") is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.module_tracker import ModuleTracker
 
 
 def _convolution_backward(
@@ -31,6 +32,18 @@ def _convolution_backward(
     return forward * (wanted[0] + wanted[1])
 
 
+class _NoModules(ModuleTracker):
+    """Knows the whole only. The library's tracker fails on a view that is made inside `no_grad` of
+    a tensor with a gradient, which is what Swin's groups do in detached wiring.
+    """
+
+    def __enter__(self) -> _NoModules:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class FlopCounter(FlopCounterMode):
     """Counts every matrix product and convolution inside `with`, forward and backward."""
 
@@ -39,6 +52,7 @@ class FlopCounter(FlopCounterMode):
             display=False,
             custom_mapping={torch.ops.aten.convolution_backward: _convolution_backward},
         )
+        self.mod_tracker = _NoModules()
 
     @property
     def total(self) -> int:
