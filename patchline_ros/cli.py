@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -224,8 +225,8 @@ def cost(
     from patchline_ros.cost_request import CostOptions, compare, write_json
     from patchline_ros.cost_table import print_comparison
 
-    # Where nobody looks at it live, the tables have the room that they are made for.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
+    # In a narrow terminal a long line is better than a figure without its last digits.
+    console = Console(highlight=False, width=max(100, shutil.get_terminal_size().columns))
     options = CostOptions(
         model, method, patches, wiring, head, size, classes=classes, batch=batch, epochs=epochs
     )
