@@ -233,13 +233,14 @@ def cost(
     try:
         with console.status("counting"):
             comparison = compare(options)
-        print_comparison(comparison, console)
+        # First the file: the table may go to a reader that stops reading.
         if json is not None:
             write_json(comparison, json)
     except ValueError as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:
         _fail(f"can't write {json}: {error.strerror}", USER_ERROR)
+    print_comparison(comparison, console)
 
 
 def _require_ros() -> None:
