@@ -90,16 +90,22 @@ def _metric(
     test: Sequence[Sample],
     method: PatchSettings,
     training: TrainingSettings,
-    seed: int,
+    seeds: Sequence[int],
 ) -> float:
-    """The metric on `test` with so many patches trained on `adapt`; 0: of the source model."""
+    """The metric on `test` with so many patches trained on `adapt`; 0: of the source model.
+
+    The mean of one training with each of the seeds.
+    """
     if patches == 0:
         return evaluate(model, test)
-    torch.manual_seed(seed)
-    patched = PatchedModel(model, method.model_copy(update={"k": patches}))
     scene = [sample.image for sample in adapt]
-    train_adapted(patched, adapt, [], scene, training, seed)
-    return evaluate(patched, test)
+    metrics = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        patched = PatchedModel(model, method.model_copy(update={"k": patches}))
+        train_adapted(patched, adapt, [], scene, training, seed)
+        metrics.append(evaluate(patched, test))
+    return float(np.mean(metrics))
 
 
 def labelled_drifts(
@@ -111,6 +117,7 @@ def labelled_drifts(
     seed: int,
     method: PatchSettings = METHOD,
     training: TrainingSettings = TRAINING,
+    trainings: int = 1,
 ) -> Iterator[LabelledDrift]:
     """Makes drifts out of source frames and finds how many patches each needs.
 
@@ -122,6 +129,7 @@ def labelled_drifts(
         seed: of corruptions and training.
         method: how it is patched, but for k.
         training: how the patches are trained.
+        trainings: of each number of patches, with seeds of their own; their mean decides.
 
     Raises:
         ValueError: no frames to train or to measure on.
@@ -134,7 +142,8 @@ def labelled_drifts(
     for number, (name, severity) in enumerate(drifts):
         adapt = _drifted(spread(train, SAMPLES), name, severity, seed + number)
         test = _drifted(spread(held_out, SAMPLES), name, severity, seed + 100 + number)
-        metrics = {k: _metric(model, k, adapt, test, method, training, seed) for k in counts}
+        seeds = range(seed, seed + trainings)
+        metrics = {k: _metric(model, k, adapt, test, method, training, seeds) for k in counts}
         yield LabelledDrift(
             name=name,
             severity=severity,

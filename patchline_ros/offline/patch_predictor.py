@@ -178,6 +178,7 @@ def learn_predictors(
     counts: Sequence[int] | None = None,
     method: PatchSettings = METHOD,
     training: TrainingSettings = TRAINING,
+    trainings: int = 1,
 ) -> Iterator[tuple[float, PredictorStudy]]:
     """Labels drifts, then trains and compares `table`, `light` and `paper`.
 
@@ -194,6 +195,7 @@ def learn_predictors(
         counts: numbers of patches to try; 0 to the number of groups when not given.
         method: how the model is patched, but for k.
         training: how the patches are trained.
+        trainings: of each number of patches; their mean decides.
 
     Raises:
         OneLabelError: after all drifts are labelled: all need the same number of patches.
@@ -206,7 +208,9 @@ def learn_predictors(
         model.backbone.channels, tap_features(model, [sample.image for sample in source])
     )
     tries = range(groups + 1) if counts is None else counts
-    for drift in labelled_drifts(model, train, held_out, drifts, tries, seed, method, training):
+    for drift in labelled_drifts(
+        model, train, held_out, drifts, tries, seed, method, training, trainings
+    ):
         study.drifts.append(drift)
         study.sets.append(_drifted_set(model, reference, tap, drift))
         yield len(study.sets) / (len(drifts) + 1), study

@@ -1,18 +1,18 @@
 """Run as a process of its own: publishes 640x480 bgr8 pictures like a camera, then says how many.
 
-The pictures that count are stamped 1, 2, ... nanoseconds. Before them go some with stamp 0, until
-the node under test answers: discovery takes a moment that is no matter of the transport.
+The pictures that count are stamped 1, 2, ... nanoseconds. Before them go some with stamp 0, until a
+file says that the answers to them arrive: discovery takes a moment that is no matter of transport.
 
-Usage: image_publisher.py TOPIC ANSWER COUNT RATE, where ANSWER is a topic of FrameFeatures
+Usage: image_publisher.py TOPIC FILE COUNT RATE
 """
 
 import sys
 import time
 from array import array
+from pathlib import Path
 
 import numpy as np
 import rclpy
-from patchline_ros.msg import FrameFeatures
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -21,7 +21,7 @@ from patchline_ros.nodes.conversions import ns_to_stamp
 
 
 def main() -> None:
-    topic, answer, count, rate = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+    topic, ready, count, rate = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     rclpy.init()
     node = rclpy.create_node("image_publisher")
     publisher = node.create_publisher(Image, topic, qos.images("best_effort", 5))
@@ -34,11 +34,9 @@ def main() -> None:
             Image(header=header, height=480, width=640, encoding="bgr8", step=1920, data=data)
         )
 
-    answers: list[FrameFeatures] = []
-    node.create_subscription(FrameFeatures, answer, answers.append, qos.RESULTS)
-    while not answers:
+    while not ready.exists():
         publish(0)
-        rclpy.spin_once(node, timeout_sec=0.1)
+        time.sleep(0.1)
     begin = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, begin + number / rate - time.monotonic()))

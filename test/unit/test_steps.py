@@ -95,7 +95,10 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         "tools/clear_wheel_paths.cmake": "",
         "tools/vision_msgs/package.xml": "",
         **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "torch")},
-        **{f"tools/requirements/{name}.txt": "" for name in ("packages", "numpy2", "test")},
+        **{
+            f"tools/requirements/{name}.txt": ""
+            for name in ("packages", "models", "numpy2", "test")
+        },
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
