@@ -1,7 +1,7 @@
 """Trains one adapted model on a few labelled frames; every method goes through here.
 
-The frozen part is computed once for each view of each frame; every epoch after that runs the
-trained part alone. After each epoch the held-out frames are scored, and the best state is kept.
+The frozen part is computed once for each view of each frame and kept; every epoch after that runs
+the trained part alone. After each epoch the held-out frames are scored, and the best state is kept.
 The first state of all counts too: re-estimated norm statistics and nothing trained. With few
 frames and many classes that can be the best one. Of equal states the earliest is kept.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +36,9 @@ from patchline_ros.vision.inputs import flipped, image_batches, make_batch, resi
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
 
+CachePolicy = Literal["float32", "float16", "none"]
+Stage = Literal["norm", "frozen", "training", "judging"]
+
 
 class TrainingError(ValueError):
     """These frames can't be trained on; the message says why in one sentence."""
@@ -54,6 +57,11 @@ class TrainingSettings(BaseModel):
     """Also train on the mirrored frames (never on mirrored signs)."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better score on the held-out frames; None: never."""
+    rate: float = Field(default=1.0, gt=0)
+    """Multiplies every peak learning rate."""
+    cache: CachePolicy = "float32"
+    """How the frozen part is kept: as it is, in half the memory (it is rounded), or not at all, so
+    that each epoch computes it anew."""
 
 
 LEARNING_RATES: dict[Task, dict[Part, float]] = {
@@ -76,33 +84,54 @@ class TrainingRecord:
     best_epoch: int = 0
     """Whose state was kept; 0 is the one before any training."""
     seconds: float = 0.0
-    gflops: float = 0.0
+    stage_gflops: dict[Stage, float] = field(default_factory=dict)
+    """Re-estimated norms; the frozen part, once or each time; steps; scores of held-out frames."""
     samples: int = 0
 
+    @property
+    def gflops(self) -> float:
+        """All that was computed."""
+        return sum(self.stage_gflops.values())
 
-@dataclass(frozen=True)
-class _Cache:
-    """The frozen part of some views, batch first, and their targets."""
+    def spend(self, stage: Stage, gflops: float) -> None:
+        """Adds to the cost of a stage."""
+        self.stage_gflops[stage] = self.stage_gflops.get(stage, 0.0) + gflops
 
-    frozen: list[Tensor]
-    targets: list[Any]
+
+class _Views:
+    """Views of the frames with their targets, and what is kept of each: frozen part or picture."""
+
+    def __init__(
+        self,
+        model: AdaptedModel,
+        views: Sequence[Sample],
+        settings: TrainingSettings,
+        record: TrainingRecord,
+    ) -> None:
+        self._model, self._policy, self._record = model, settings.cache, record
+        self.targets: list[Any] = []
+        parts: list[list[Tensor]] = []
+        for start in range(0, len(views), settings.batch_size):
+            batch = make_batch(model.spec, views[start : start + settings.batch_size])
+            self.targets.extend(batch.targets)
+            parts.append([batch.images] if self._policy == "none" else self._pass(batch.images))
+        self.kept = [torch.cat(level) for level in zip(*parts, strict=True)]
+        if self._policy == "float16":
+            self.kept = [level.half() for level in self.kept]
+
+    def _pass(self, images: Tensor) -> list[Tensor]:
+        with FlopCounter() as flops:
+            frozen = self._model.frozen_part(images)
+        self._record.spend("frozen", flops.total / 1e9)
+        return frozen
 
     def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
         """The frozen part and the targets of some views."""
-        index = torch.as_tensor(chosen, device=self.frozen[0].device)
+        index = torch.as_tensor(chosen, device=self.kept[0].device)
         targets = [self.targets[i] for i in chosen]
         stacked = torch.stack(targets) if isinstance(targets[0], Tensor) else targets
-        return [level[index] for level in self.frozen], stacked
-
-
-def _cached(model: AdaptedModel, views: Sequence[Sample], batch_size: int) -> _Cache:
-    parts: list[list[Tensor]] = []
-    targets: list[Any] = []
-    for start in range(0, len(views), batch_size):
-        batch = make_batch(model.spec, views[start : start + batch_size])
-        parts.append(model.frozen_part(batch.images))
-        targets.extend(batch.targets)
-    return _Cache([torch.cat(level) for level in zip(*parts, strict=True)], targets)
+        kept = [level[index].float() for level in self.kept]
+        return self._pass(kept[0]) if self._policy == "none" else kept, stacked
 
 
 def _views(task: Task, samples: Sequence[Sample], mirror: bool) -> list[Sample]:
@@ -142,8 +171,8 @@ class _Run:
     def __init__(
         self,
         model: AdaptedModel,
-        train: _Cache,
-        judges: _Cache | None,
+        train: _Views,
+        judges: _Views | None,
         labels: Sequence[Label],
         settings: TrainingSettings,
         seed: int,
@@ -153,14 +182,16 @@ class _Run:
         self.labels, self.settings, self.record = labels, settings, record
         rates = LEARNING_RATES[model.spec.task]
         self.optimiser = torch.optim.AdamW(
-            [{"params": p, "lr": rates[part]} for part, p in model.trained_parameters().items()],
+            [
+                {"params": parameters, "lr": rates[part] * settings.rate}
+                for part, parameters in model.trained_parameters().items()
+            ],
             weight_decay=1e-2,
         )
         batches = len(_batches(list(range(len(train.targets))), settings.batch_size))
         self.schedule = one_cycle(self.optimiser, settings.epochs * batches)
         self.generator = torch.Generator().manual_seed(seed)
         self.gflops_per_view: float | None = None
-        self.judging_gflops = 0.0
         self.best = self._state()
 
     def _state(self) -> dict[str, Tensor]:
@@ -176,11 +207,11 @@ class _Run:
         found: list[Label] = []
         self.model.eval()
         everyone = list(range(len(self.labels)))
-        with FlopCounter() as flops, torch.no_grad():
-            for start in range(0, len(everyone), self.settings.batch_size):
-                part, _ = self.judges.batch(everyone[start : start + self.settings.batch_size])
+        for start in range(0, len(everyone), self.settings.batch_size):
+            part, _ = self.judges.batch(everyone[start : start + self.settings.batch_size])
+            with FlopCounter() as flops, torch.no_grad():
                 found.extend(self.model.head.decode(self.model.trained_part(part)))
-        self.record.gflops += flops.total / 1e9
+            self.record.spend("judging", flops.total / 1e9)
         metric = score(self.model.spec.task, len(self.model.spec.classes), found, self.labels)
         if not self.record.metrics or metric > max(self.record.metrics):
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
@@ -205,7 +236,7 @@ class _Run:
             self.gflops_per_view = flops.total / 1e9 / len(chosen)
         else:
             loss = self._backward(frozen, targets)
-        self.record.gflops += self.gflops_per_view * len(chosen)
+        self.record.spend("training", self.gflops_per_view * len(chosen))
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss of {self.model.spec.task} became {float(loss)} in epoch "
@@ -270,10 +301,10 @@ def _below(prefix: str, kept: Checkpoint) -> dict[str, Tensor]:
     }
 
 
-def _key(model: AdaptedModel, train: _Cache, settings: TrainingSettings, seed: int) -> str:
+def _key(model: AdaptedModel, train: _Views, settings: TrainingSettings, seed: int) -> str:
     """Tells this training from any other: its first state, data, settings and seed."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
-    for value in [*model.adapted_state("reestimated").values(), *train.frozen]:
+    for value in [*model.adapted_state("reestimated").values(), *train.kept]:
         digest.update(
             value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         )
@@ -319,15 +350,15 @@ def train_adapted(
     views = _views(model.spec.task, small, settings.mirror)
     _check(model, samples, len(views))
     judges = [resized(sample, model.spec.input_size) for sample in held_out]
-    with FlopCounter() as flops:
-        if settings.reestimate_norm:
+    if settings.reestimate_norm:
+        with FlopCounter() as flops:
             reestimate_norm(model.backbone, image_batches(model.spec, scene))
-        train = _cached(model, views, settings.batch_size)
-        judge_cache = _cached(model, judges, settings.batch_size) if judges else None
-    record.gflops = flops.total / 1e9
+        record.spend("norm", flops.total / 1e9)
+    train = _Views(model, views, settings, record)
+    judge_views = _Views(model, judges, settings, record) if judges else None
     labels = [sample.label for sample in judges]
     torch.manual_seed(seed)
-    run = _Run(model, train, judge_cache, labels, settings, seed, record)
+    run = _Run(model, train, judge_views, labels, settings, seed, record)
     run.judge()
     if warm_start is not None:
         if not isinstance(model, PatchedModel):

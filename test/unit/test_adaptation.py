@@ -171,6 +171,26 @@ def test_a_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         train(file, shares.append)
 
 
+def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
+    samples = [sample(Task.LANES, i) for i in range(8)]
+    scene = [s.image for s in samples]
+    states, costs = {}, {}
+    for cache in ("float32", "none", "float16"):
+        torch.manual_seed(0)
+        model = PatchedModel(source, PatchSettings(k=3))
+        settings = TrainingSettings(epochs=3, mirror=False, cache=cache)
+        record = train_adapted(model, samples, [], scene, settings, 0)
+        states[cache] = model.adapted_state("reestimated")
+        costs[cache] = record.stage_gflops
+    assert all(torch.equal(states["none"][k], value) for k, value in states["float32"].items())
+    assert not all(torch.equal(states["none"][k], value) for k, value in states["float16"].items())
+    for name, value in states["float16"].items():
+        assert torch.allclose(value, states["float32"][name], atol=2e-2)
+    assert costs["none"]["frozen"] == pytest.approx(3 * costs["float32"]["frozen"])
+    assert costs["none"]["training"] == costs["float32"]["training"]
+
+
 def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
     samples = [sample(Task.LANES, i) for i in range(4)]
