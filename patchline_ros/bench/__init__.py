@@ -1,0 +1,1 @@
+"""The benchmark: methods side by side on drifts that are declared here, and what they score."""

@@ -1,0 +1,94 @@
+"""What a scene is: a source domain, and a drift in frames to adapt on and frames to test on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.inputs import resized
+
+BLOCK = 8
+"""Frames in a row that stay together where one drive gives both the frames to adapt on and the
+frames to test on: neighbours are near copies."""
+
+Part: TypeAlias = Iterable[tuple[str, Sample]]
+"""Named samples, in the order of time."""
+
+
+@dataclass(frozen=True)
+class TaskScene:
+    """One task's labelled pictures, all at `input_size` (height, width).
+
+    source_train, source_held_out: the source domain.
+    adapt: labelled frames of the drift, in the order of time: what a car would collect.
+    test: other frames of the drift; nothing is chosen or tuned on them.
+    names: the pictures' names by the name of the part, so that a draw can be written out.
+    """
+
+    classes: tuple[str, ...]
+    source_train: list[Sample]
+    source_held_out: list[Sample]
+    adapt: list[Sample]
+    test: list[Sample]
+    input_size: tuple[int, int]
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The tasks of one benchmark, by the name under which it is asked for."""
+
+    name: str
+    tasks: dict[Task, TaskScene]
+
+
+def task_scene(
+    classes: tuple[str, ...],
+    input_size: tuple[int, int],
+    *,
+    source_train: Part,
+    source_held_out: Part,
+    adapt: Part,
+    test: Part,
+) -> TaskScene:
+    """Reads the parts one picture after the other and keeps them at the input size."""
+    parts = {
+        "source_train": source_train,
+        "source_held_out": source_held_out,
+        "adapt": adapt,
+        "test": test,
+    }
+    names: dict[str, tuple[str, ...]] = {}
+    samples: dict[str, list[Sample]] = {}
+    for part, named in parts.items():
+        small = [(name, resized(sample, input_size)) for name, sample in named]
+        names[part] = tuple(name for name, _ in small)
+        samples[part] = [sample for _, sample in small]
+    return TaskScene(classes=classes, input_size=input_size, names=names, **samples)
+
+
+def alternating_blocks(count: int) -> tuple[list[int], list[int]]:
+    """The frames of the blocks 0, 2, 4, ... and those of the blocks 1, 3, 5, ... of BLOCK each."""
+    first = [i for i in range(count) if i // BLOCK % 2 == 0]
+    return first, [i for i in range(count) if i // BLOCK % 2]
+
+
+def folder_of(data: Path | None, name: str, what: str) -> Path:
+    """The folder `name` of the user's data.
+
+    Args:
+        data: the folder that holds all data sets, None where the user named none.
+        name: path below it.
+        what: what to get, from where and under which licence, for who does not have it.
+
+    Raises:
+        ValueError: there is no such folder; says what belongs there.
+    """
+    if data is None:
+        raise ValueError(f"no data folder was given: name one that has {name}, which is {what}")
+    if not (data / name).is_dir():
+        raise ValueError(f"there is no folder {data / name}: put there {what}")
+    return data / name

@@ -1,0 +1,38 @@
+"""The scenes of the benchmark by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from patchline_ros.bench import sim_scenes
+from patchline_ros.bench.camvid_scene import camvid_dusk
+from patchline_ros.bench.scene import Scene, TaskScene
+
+__all__ = ["SCENES", "Scene", "TaskScene", "load_scene"]
+
+SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
+    "camvid-dusk": camvid_dusk,
+    "sim-fog": sim_scenes.sim_fog,
+    "sim-rain": sim_scenes.sim_rain,
+    "sim-snow": sim_scenes.sim_snow,
+    "sim-night": sim_scenes.sim_night,
+    "smoke": sim_scenes.smoke,
+}
+"""Loaders by the scene's name; nothing is read before one is called."""
+
+
+def load_scene(name: str, data: Path | None, seed: int = 0) -> Scene:
+    """Loads a scene.
+
+    Args:
+        name: one of SCENES.
+        data: the folder that holds the data sets; None for scenes of the simulated road.
+        seed: draws the frames of the drift; the source is the same for every seed.
+
+    Raises:
+        ValueError: there is no such scene, or its data are missing or broken; says what to do.
+    """
+    if name not in SCENES:
+        raise ValueError(f"there is no scene {name!r}; there are {', '.join(SCENES)}")
+    return SCENES[name](data, seed)
