@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.inputs import resized
+from patchline_ros.tasks import Frame, Image, Sample, Task
+from patchline_ros.vision.inputs import resize_image, resized, to_picture
 
 BLOCK = 8
 """Frames in a row that stay together where one drive gives both the frames to adapt on and the
@@ -68,6 +68,51 @@ def task_scene(
         names[part] = tuple(name for name, _ in small)
         samples[part] = [sample for _, sample in small]
     return TaskScene(classes=classes, input_size=input_size, names=names, **samples)
+
+
+def scenes_of_frames(
+    classes: dict[Task, tuple[str, ...]],
+    input_sizes: dict[Task, tuple[int, int]],
+    *,
+    source_train: Iterable[Frame],
+    source_held_out: Iterable[Frame],
+    adapt: Iterable[Frame],
+    test: Iterable[Frame],
+) -> dict[Task, TaskScene]:
+    """The same for tasks that are labelled on the same frames; a picture they share stays shared.
+
+    Every frame needs a sample for each task of `classes`.
+    """
+    parts = {
+        "source_train": source_train,
+        "source_held_out": source_held_out,
+        "adapt": adapt,
+        "test": test,
+    }
+    small = {
+        part: [_at_size(frame, {task: input_sizes[task] for task in classes}) for frame in frames]
+        for part, frames in parts.items()
+    }
+    scenes = {}
+    for task, names in classes.items():
+        named = {
+            part: [(frame.name, frame.samples[task]) for frame in frames]
+            for part, frames in small.items()
+        }
+        scenes[task] = task_scene(names, input_sizes[task], **named)
+    return scenes
+
+
+def _at_size(frame: Frame, sizes: dict[Task, tuple[int, int]]) -> Frame:
+    shared: dict[tuple[int, tuple[int, int]], Image] = {}
+    samples: dict[Task, Sample] = {}
+    for task, size in sizes.items():
+        sample = frame.samples[task]
+        key = id(sample.image), size
+        if key not in shared:
+            shared[key] = resize_image(sample.image, size)
+        samples[task] = Sample(shared[key], to_picture(sample.label, size, sample.image.shape[:2]))
+    return Frame(frame.name, next(iter(shared.values())), samples)
 
 
 def alternating_blocks(count: int) -> tuple[list[int], list[int]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from patchline_ros.bench import sim_scenes
 from patchline_ros.bench.camvid_scene import camvid_dusk
+from patchline_ros.bench.dawn_scene import dawn_fog
 from patchline_ros.bench.scene import Scene, TaskScene
 
 __all__ = ["SCENES", "Scene", "TaskScene", "load_scene"]
 
 SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "camvid-dusk": camvid_dusk,
+    "dawn-fog": dawn_fog,
     "sim-fog": sim_scenes.sim_fog,
     "sim-rain": sim_scenes.sim_rain,
     "sim-snow": sim_scenes.sim_snow,

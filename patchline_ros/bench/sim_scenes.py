@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from patchline_ros.bench.scene import Part, Scene, task_scene
+from patchline_ros.bench.scene import Scene, scenes_of_frames
 from patchline_ros.offline.sources import (
     INPUT_SIZES,
     SIM_HELD_OUT_SEEDS,
@@ -62,30 +62,16 @@ def _clear_frames() -> tuple[list[Frame], list[Frame]]:
     return train.taken(), held_out.taken()
 
 
-def _part(frames: list[Frame], task: Task) -> Part:
-    return ((frame.name, frame.samples[task]) for frame in frames)
-
-
 def _scene(
     name: str,
     sizes: dict[Task, tuple[int, int]],
     source: tuple[list[Frame], list[Frame]],
     drift: tuple[list[Frame], list[Frame]],
 ) -> Scene:
-    return Scene(
-        name,
-        {
-            task: task_scene(
-                _CLASSES[task],
-                sizes[task],
-                source_train=_part(source[0], task),
-                source_held_out=_part(source[1], task),
-                adapt=_part(drift[0], task),
-                test=_part(drift[1], task),
-            )
-            for task in Task
-        },
+    parts = dict(
+        zip(("source_train", "source_held_out", "adapt", "test"), source + drift, strict=True)
     )
+    return Scene(name, scenes_of_frames(_CLASSES, sizes, **parts))
 
 
 def sim_weather(condition: Condition, seed: int) -> Scene:

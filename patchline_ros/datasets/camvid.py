@@ -11,7 +11,7 @@ import numpy as np
 
 from patchline_ros.datasets.pictures import (
     LABEL_SUFFIXES,
-    pictures_by_stem,
+    paired_by_stem,
     read_class_map,
     read_rgb,
 )
@@ -84,22 +84,11 @@ class CamVid(Sequence[Frame]):
 
     def __init__(self, directory: Path, *, min_area: int = 100) -> None:
         """List and pair the files by name, without reading them; `min_area` as in objects_of."""
-        self._images = pictures_by_stem(directory / "images")
-        self._labels = pictures_by_stem(directory / "labels", LABEL_SUFFIXES)
+        self._files = paired_by_stem(
+            directory / "images", directory / "labels", LABEL_SUFFIXES, "label map"
+        )
         self._min_area = min_area
-        for stem in self._images:
-            if stem not in self._labels:
-                raise ValueError(
-                    f"{self._images[stem]} has no label map {directory / 'labels' / stem}.png; "
-                    "add it or take the picture out"
-                )
-        for stem in self._labels:
-            if stem not in self._images:
-                raise ValueError(
-                    f"{self._labels[stem]} has no picture {stem}.jpg or .png in "
-                    f"{directory / 'images'}; add it or take the label map out"
-                )
-        self.names: tuple[str, ...] = tuple(self._images)
+        self.names: tuple[str, ...] = tuple(self._files)
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -120,11 +109,12 @@ class CamVid(Sequence[Frame]):
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
         name = self.names[index]
-        image = read_rgb(self._images[name])
-        ids = read_class_map(self._labels[name], image)
+        picture, label_map = self._files[name]
+        image = read_rgb(picture)
+        ids = read_class_map(label_map, image)
         if ids.max() >= len(CAMVID_CLASSES):
             raise ValueError(
-                f"the label map {self._labels[name]} holds the class id {ids.max()}; "
+                f"the label map {label_map} holds the class id {ids.max()}; "
                 f"CamVid's ids are 0 to {len(CAMVID_CLASSES) - 1}"
             )
         return Frame(

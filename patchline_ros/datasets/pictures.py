@@ -50,6 +50,30 @@ def pictures_by_stem(
     return found
 
 
+def paired_by_stem(
+    images: Path, labels: Path, suffixes: tuple[str, ...], what: str
+) -> dict[str, tuple[Path, Path]]:
+    """Each picture of a folder with the file of the same stem in another, in natural order.
+
+    `suffixes` are the endings of the label files, and `what` is what the messages call one.
+    Raises ValueError where a folder is missing or empty, or a file lacks its partner.
+    """
+    pictures = pictures_by_stem(images)
+    others = pictures_by_stem(labels, suffixes)
+    for stem, path in pictures.items():
+        if stem not in others:
+            raise ValueError(
+                f"{path} has no {what} {labels / stem}{suffixes[0]}; add it or take the picture out"
+            )
+    for stem, path in others.items():
+        if stem not in pictures:
+            raise ValueError(
+                f"{path} has no picture {stem}.jpg or .png in {images}; "
+                f"add it or take the {what} out"
+            )
+    return {stem: (path, others[stem]) for stem, path in pictures.items()}
+
+
 def read_rgb(path: Path) -> Image:
     """A picture file as uint8 RGB (H, W, 3); ValueError names one that cannot be decoded."""
     bgr = _decoded(path, cv2.IMREAD_COLOR)

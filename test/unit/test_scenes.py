@@ -79,3 +79,10 @@ def test_camvid_dusk(data_root: Path) -> None:
         [s.image.mean() for s in signs.source_held_out]
     )
     assert sum(len(s.label) for s in scene.tasks[Task.OBJECTS].test if isinstance(s.label, Boxes))
+
+
+def test_dawn_fog(data_root: Path) -> None:
+    scene = load_scene("dawn-fog", data_root)
+    check(scene)
+    assert scene.tasks[Task.OBJECTS].classes == ("bus", "car", "motorcycle", "truck")
+    assert counts(scene, Task.OBJECTS) == [304, 76, 112, 106]

@@ -1,0 +1,94 @@
+"""Boxes in the XML of PASCAL VOC, and folders of pictures that are labelled with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+from xml.etree import ElementTree
+
+from patchline_ros.datasets.pictures import paired_by_stem, read_rgb
+from patchline_ros.tasks import Boxes, Image, Sample
+
+ANNOTATION_SUFFIXES = (".xml",)
+"""File endings of the annotations."""
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class VocFolder(Sequence[Sample]):
+    """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`, in natural order.
+
+    Pictures are read when they are asked for.
+    Raises ValueError where a folder is missing or the files do not pair.
+    """
+
+    def __init__(self, directory: Path, classes: tuple[str, ...]) -> None:
+        """List and pair the files by name, without reading them."""
+        self._files = paired_by_stem(
+            directory / "images", directory / "annotations", ANNOTATION_SUFFIXES, "annotation"
+        )
+        self.classes = classes
+        self.names: tuple[str, ...] = tuple(self._files)
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """Read one picture, or those of a slice; its label is Boxes over the classes.
+
+        Raises ValueError naming a picture or an annotation that cannot be read.
+        """
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        picture, annotation = self._files[self.names[index]]
+        image = read_rgb(picture)
+        return Sample(image, read_voc_boxes(annotation, image, self.classes))
+
+
+def read_voc_boxes(path: Path, image: Image, classes: tuple[str, ...]) -> Boxes:
+    """The objects of an annotation, difficult and truncated ones included.
+
+    Corners are taken as they stand (some tools count pixels from 0, VOC from 1) and cut off at the
+    picture's edge.
+    Raises ValueError naming the file where it is missing, no such XML, or holds a class that is
+    not one of `classes` or a box without an area in the picture.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no annotation {path}; add it or take its picture out")
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise ValueError(f"the annotation {path} is no XML: {error}") from error
+    boxes: list[list[float]] = []
+    labels: list[int] = []
+    rows, columns = image.shape[:2]
+    for thing in root.findall("object"):
+        name = thing.findtext("name", default="").strip()
+        if name not in classes:
+            raise ValueError(
+                f"the annotation {path} holds the class {name!r}; it knows {', '.join(classes)}"
+            )
+        try:
+            x1, y1, x2, y2 = (float(thing.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
+        except ValueError as error:
+            raise ValueError(
+                f"the annotation {path} has a {name} without the four corners of its box"
+            ) from error
+        box = [max(x1, 0.0), max(y1, 0.0), min(x2, float(columns)), min(y2, float(rows))]
+        # Written so that a number that is none fails too.
+        if not (box[2] > box[0] and box[3] > box[1]):
+            raise ValueError(
+                f"the annotation {path} has a {name} at {x1:g}, {y1:g}, {x2:g}, {y2:g}, "
+                f"which is no area of the {columns}x{rows} picture"
+            )
+        boxes.append(box)
+        labels.append(classes.index(name))
+    return Boxes.truth(boxes, labels)
