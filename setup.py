@@ -51,6 +51,7 @@ setup(
         "pillow>=10",
         "pycocotools>=2.0.8",
         "pydantic>=2.10",
+        "pyyaml>=6",
         "rich>=13",
         "rosbags>=0.11",
         "safetensors>=0.4",
@@ -62,6 +63,8 @@ setup(
         "typing_extensions>=4.10",
     ],
     extras_require={
+        # To spread a benchmark's runs over a cluster: patchline bench run --ray-address.
+        "bench": ["ray>=2.9"],
         # U-Net and DeepLabv3+ of the twelve models; a car does not need them.
         "models": ["segmentation-models-pytorch>=0.6"],
         # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.

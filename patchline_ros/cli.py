@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from patchline_ros import __version__
+from patchline_ros.bench.commands import app as bench
 
 USER_ERROR = 2
 FAILURE = 1
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bench, name="bench")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,7 +15,11 @@ from patchline_ros.bundle import MANIFEST, Bundle
 from patchline_ros.offline.make import Recipe, make_bundle
 from patchline_ros.offline.sources import camvid_source, sim_source
 from patchline_ros.vision.metrics import METRIC_NAMES
-from patchline_ros.vision.torchvision_backbones import imagenet_weights, read_weights
+from patchline_ros.vision.torchvision_backbones import (
+    BackboneName,
+    imagenet_weights,
+    read_weights,
+)
 
 Weights = dict[str, torch.Tensor]
 
@@ -40,13 +44,16 @@ class OfflineError(ValueError):
     """The options can't be carried out; the message says what to do."""
 
 
-def choose_weights(choice: str, data: Path | None) -> tuple[Weights | None, str]:
+def choose_weights(
+    choice: str, data: Path | None, backbone: BackboneName = "mobilenet_v2"
+) -> tuple[Weights | None, str]:
     """Weights to start from, and where they come from in words.
 
     Args:
         choice: `auto` (a file in `data`/weights, else torchvision's, else none), `imagenet`
             (torchvision's), `none`, or a file.
         data: the data folder, None for the simulated road, which starts at random.
+        backbone: whose weights.
 
     Raises:
         OfflineError: torchvision's weights were asked for by name and can't be fetched.
@@ -55,13 +62,13 @@ def choose_weights(choice: str, data: Path | None) -> tuple[Weights | None, str]
     if choice == "none" or (choice == "auto" and data is None):
         return None, "random weights"
     if choice == "auto" and data is not None:
-        files = sorted((data / "weights").glob("mobilenet_v2*.npz"))
+        files = sorted((data / "weights").glob(f"{backbone}*.npz"))
         if files:
             return read_weights(files[0]), files[0].name
     if choice not in {"auto", "imagenet"}:
         return read_weights(Path(choice)), Path(choice).name
     try:
-        return imagenet_weights("mobilenet_v2"), "torchvision's ImageNet weights"
+        return imagenet_weights(backbone), "torchvision's ImageNet weights"
     except (URLError, OSError) as error:
         if choice == "imagenet":
             raise OfflineError(

@@ -1,0 +1,138 @@
+"""What the commands do: choose rows and seeds, make source models, run what is due."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from patchline_ros.bench.experiment import Experiment, ExperimentError, find_experiment
+from patchline_ros.bench.inputs import Inputs
+from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
+from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of the commands, as they were given."""
+
+    experiment: str
+    data: Path | None
+    bundle: Path | None
+    weights: str
+    out: Path
+    seeds: str | None
+    rows: str | None
+    workers: int | None
+    ray_address: str | None
+    device: str
+    redo: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options, checked."""
+
+    experiment: Experiment
+    inputs: Inputs
+    rows: tuple[str, ...]
+    carrier: Carrier
+    console: Console
+
+
+def _chosen(given: str | None) -> list[str]:
+    return [part.strip() for part in given.split(",") if part.strip()] if given else []
+
+
+def _seeds(given: str | None) -> tuple[int, ...]:
+    """Raises ExperimentError where a seed is no whole number."""
+    parts = _chosen(given)
+    wrong = [part for part in parts if not part.isdigit()]
+    if wrong:
+        raise ExperimentError(f"--seeds: {wrong[0]!r} is no whole number; write 0,1,2")
+    return tuple(int(part) for part in parts)
+
+
+def _carrier(options: Options, workers: int) -> Carrier:
+    if options.ray_address is None:
+        return Processes(workers)
+    if importlib.util.find_spec("ray") is None:
+        raise ExperimentError("--ray-address needs Ray: pip install 'patchline_ros[bench]'")
+    from patchline_ros.bench.ray_cluster import RayCluster
+
+    return RayCluster(options.ray_address)
+
+
+def planned(options: Options) -> Plan:
+    """Checks the options, and that the scene's data are there, before anything is begun.
+
+    Raises:
+        ExperimentError: an option or the declaration is wrong.
+        ValueError: data are missing.
+    """
+    experiment = find_experiment(options.experiment)
+    if options.device not in {"cpu", "cuda"}:
+        raise ExperimentError(f"--device {options.device!r} is not known; write cpu or cuda")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ExperimentError("--device cuda: PyTorch sees no GPU here; write --device cpu")
+    workers = options.workers or all_cores()
+    inputs = Inputs(
+        data=options.data,
+        out=options.out,
+        weights=options.weights,
+        bundle=options.bundle,
+        device=options.device,
+        workers=workers,
+    )
+    rows = tuple(_chosen(options.rows)) or tuple(experiment.rows)
+    for row in rows:
+        experiment.row(row)
+    console = Console(highlight=False)
+    with console.status(f"reading {experiment.scene}"):
+        scene_of(experiment, inputs, experiment.seeds[0])
+    return Plan(experiment, inputs, rows, _carrier(options, workers), console)
+
+
+def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:
+    """Makes what is not kept yet of source models and affinity tables; a line for each failure."""
+    titles = ("source models", "more of them", "affinity")
+    for title, jobs in zip(titles, source_waves(plan.experiment, plan.inputs, seeds), strict=True):
+        failures = carry_out(title, jobs, plan.carrier, plan.console)
+        if failures:
+            return failures
+    return []
+
+
+def do(plan: Plan, title: str, seeds: Sequence[int], jobs: Sequence[Job]) -> list[str]:
+    """Makes the source models and does the jobs that need them; a line for each failure."""
+    if not jobs:
+        return []
+    with closing(plan.carrier):
+        return make_sources(plan, seeds) or carry_out(title, jobs, plan.carrier, plan.console)
+
+
+def run_experiment(options: Options) -> list[str]:
+    """Does the runs that have no result yet.
+
+    Returns:
+        A line for each one that failed.
+
+    Raises:
+        ExperimentError: an option is wrong, or a result does not fit its declaration.
+        ValueError: data are missing, a result is broken.
+    """
+    plan = planned(options)
+    experiment, inputs = plan.experiment, plan.inputs
+    seeds = _seeds(options.seeds) or experiment.seeds
+    jobs = due_runs(experiment, inputs, plan.rows, seeds, {}, options.redo)
+    done = len(plan.rows) * len(seeds) - len(jobs)
+    if done:
+        plan.console.print(f"{done} of {len(plan.rows) * len(seeds)} runs are finished already")
+    failures = do(plan, "runs", seeds, jobs)
+    plan.console.print(f"results are in {inputs.out / experiment.name}")
+    return failures

@@ -1,0 +1,294 @@
+"""An experiment: which methods are compared on which data, how often. Declared in a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from patchline_ros.adaptation.similarity import MEASURES
+from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.graph import PACKAGE
+from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.patched_model import PatchSettings
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import HeadName, ModelSpec
+from patchline_ros.vision.torchvision_backbones import BackboneName
+
+EntropyFilter = Literal["none", "paper", "half"]
+Order = Literal["affinity", "reversed", "random"]
+WarmStart = Literal["none", "most_similar", "average"]
+
+
+class ExperimentError(ValueError):
+    """An experiment can't be carried out as it is declared; the message says why."""
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceRecipe(_Declared):
+    """How the source models are trained, where they do not come from a bundle."""
+
+    start: Literal["imagenet", "random"] = "imagenet"
+    road_epochs: int = Field(default=8, ge=1)
+    """For objects and lanes."""
+    sign_epochs: int = Field(default=10, ge=1)
+    """For signs, whose pictures are small."""
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    seed: int | None = None
+    """Of the one set of source models that all runs share; None: each seed has a set of its own."""
+
+
+class Row(_Declared):
+    """One method with everything that its loop does; baselines and ours are declared alike."""
+
+    title: str = ""
+    """How tables call the row; its name when empty."""
+    method: MethodSettings | None = None
+    """What is trained; None: nothing."""
+    training: TrainingSettings = TrainingSettings()
+    """What differs from the experiment's own training settings; the rest is ignored."""
+    entropy_filter: EntropyFilter = "none"
+    """`paper`: frames with H >= I_source only. `half`: at least the more uncertain half."""
+    order: Order | tuple[Task, ...] = "affinity"
+    """In which the tasks are trained; `random` draws by the run's seed."""
+    affinity: str = "perceptual_hash"
+    """The measure behind order and warm start."""
+    warm_start: WarmStart = "none"
+    """Whose trained patches a task's training begins from."""
+    rates_of: str = ""
+    """Another row whose tuned learning rates this one takes over; empty: its own."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Row:
+        if self.affinity not in MEASURES:
+            raise ValueError(
+                f"there is no similarity {self.affinity!r}; known are {', '.join(MEASURES)}"
+            )
+        if self.warm_start != "none" and not isinstance(self.method, PatchSettings):
+            raise ValueError("warm_start is for patches; leave it out for other methods")
+        return self
+
+
+class Tuning(_Declared):
+    """The search for learning rates: the same for every row, judged on judge frames only."""
+
+    rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
+    """Factors on every peak learning rate."""
+    seeds: tuple[int, ...] = Field(default=(100,), min_length=1)
+    """Seeds that no run has."""
+
+
+class Experiment(_Declared):
+    """What is compared on which data, and how often."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    about: str = ""
+    scene: str
+    """One of `patchline_ros.bench.scenes.SCENES`."""
+    backbone: BackboneName = "mobilenet_v2"
+    heads: dict[Task, HeadName] = Field(default_factory=dict)
+    """Of each task; where none is named, the light one of the car."""
+    width: float = Field(default=1.0, gt=0, le=2)
+    tasks: tuple[Task, ...] = Field(default=tuple(Task), min_length=1)
+    source: SourceRecipe = SourceRecipe()
+    training: TrainingSettings = TrainingSettings()
+    """Of every row, unless the row says otherwise."""
+    rows: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_+.-]*$")], Row] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
+    tuning: Tuning = Tuning()
+    reference: str = ""
+    """Row that the others are compared with; empty: the first."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Experiment:
+        for name, row in self.rows.items():
+            if row.rates_of and row.rates_of not in self.rows:
+                raise ValueError(f"row {name}: rates_of names {row.rates_of!r}, which is no row")
+            if isinstance(row.order, tuple) and set(row.order) != set(self.tasks):
+                raise ValueError(f"row {name}: its order does not name each task once")
+        if self.reference and self.reference not in self.rows:
+            raise ValueError(f"reference names {self.reference!r}, which is no row")
+        both = set(self.seeds) & set(self.tuning.seeds)
+        if both:
+            raise ValueError(f"seed {min(both)} is tuned on and run; tuning needs other seeds")
+        return self
+
+    def row(self, name: str) -> Row:
+        """A row by name.
+
+        Raises:
+            ExperimentError: there is none; the message lists those that are.
+        """
+        if name not in self.rows:
+            raise ExperimentError(
+                f"experiment {self.name} has no row {name!r}; it has {', '.join(self.rows)}"
+            )
+        return self.rows[name]
+
+    def training_of(self, name: str) -> TrainingSettings:
+        """The experiment's training settings with what a row says otherwise."""
+        own = self.row(name).training
+        changes = {field: getattr(own, field) for field in own.model_fields_set}
+        return self.training.model_copy(update=changes)
+
+    def source_seed(self, seed: int) -> int:
+        """Seed of the source models that a run with this seed starts from."""
+        return seed if self.source.seed is None else self.source.seed
+
+    def spec(self, task: Task, classes: tuple[str, ...], input_size: tuple[int, int]) -> ModelSpec:
+        """The model of a task.
+
+        Raises:
+            ExperimentError: the head does not go with the task, or the size is too small.
+        """
+        head = {"head": self.heads[task]} if task in self.heads else {}
+        try:
+            return ModelSpec(
+                task=task,
+                classes=classes,
+                input_size=input_size,
+                backbone=self.backbone,
+                width=self.width,
+                **head,
+            )
+        except ValidationError as error:
+            raise ExperimentError(f"experiment {self.name}, {task}: {_first(error)}") from error
+
+
+class Declaration(_Declared):
+    """All that decides what a run gives; it is kept in the run's result."""
+
+    experiment: str
+    scene: str
+    backbone: BackboneName
+    heads: dict[Task, HeadName]
+    width: float
+    tasks: tuple[Task, ...]
+    source: SourceRecipe
+    origin: str
+    """Where the source models started: which weights, or which bundle."""
+    row: str
+    settings: Row
+    """Of the row; its training settings are replaced by the whole ones."""
+    seed: int
+    rates: dict[Task, float]
+    """Tuned factor on the learning rates."""
+
+
+def declared(
+    experiment: Experiment, row: str, seed: int, rates: Mapping[Task, float], origin: str
+) -> Declaration:
+    """What a run will do."""
+    return Declaration(
+        experiment=experiment.name,
+        scene=experiment.scene,
+        backbone=experiment.backbone,
+        heads=experiment.heads,
+        width=experiment.width,
+        tasks=experiment.tasks,
+        source=experiment.source,
+        origin=origin,
+        row=row,
+        settings=experiment.row(row).model_copy(
+            update={"training": experiment.training_of(row), "title": "", "rates_of": ""}
+        ),
+        seed=seed,
+        rates={task: rates.get(task, 1.0) for task in experiment.tasks},
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose mappings may not name a key twice: the first of two rows would be lost."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def experiments_folder() -> Path:
+    """The folder of the experiments that come with the package.
+
+    Raises:
+        ExperimentError: it is not there.
+    """
+    for parent in Path(__file__).resolve().parents:
+        for share in (parent, parent / "share" / PACKAGE):
+            if (share / "config" / "bench").is_dir():
+                return share / "config" / "bench"
+    raise ExperimentError("the package's folder config/bench is not there; name a file instead")
+
+
+def known_experiments() -> list[str]:
+    """Names of the experiments that come with the package."""
+    return sorted(path.stem for path in experiments_folder().glob("*.yaml"))
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    """The declaration as it is written, upon that of the file beside it that it is `like`."""
+    try:
+        plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ExperimentError(f"experiment {path} is not YAML: {reason}") from error
+    if not isinstance(plain, dict):
+        raise ExperimentError(f"experiment {path} is no mapping of names to values")
+    if "like" not in plain:
+        return plain
+    other = path.with_name(f"{plain.pop('like')}.yaml")
+    if not other.is_file() or other == path:
+        raise ExperimentError(f"experiment {path} is like {other.stem!r}, but there is no {other}")
+    return {**_plain(other), **plain}
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Reads and checks a declaration.
+
+    With `like: NAME` it begins from NAME.yaml beside it, and each key that it names itself takes
+    the place of the other's.
+
+    Raises:
+        ExperimentError: with one sentence that says what is wrong.
+    """
+    try:
+        return Experiment.model_validate(_plain(path))
+    except ValidationError as error:
+        raise ExperimentError(f"experiment {path}: {_first(error)}") from error
+
+
+def find_experiment(name: str) -> Experiment:
+    """An experiment that comes with the package, by name, or any by its file.
+
+    Raises:
+        ExperimentError: there is none, or it is declared wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise ExperimentError(f"experiment file {name} does not exist")
+        return read_experiment(Path(name))
+    path = experiments_folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise ExperimentError(
+            f"there is no experiment {name!r}; known are {', '.join(known_experiments())}; a file "
+            "of your own must end with .yaml"
+        )
+    return read_experiment(path)

@@ -1,0 +1,168 @@
+"""What a benchmark has to do, as jobs: source models first, then runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
+from patchline_ros.bench.inputs import Inputs, origin_of
+from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
+from patchline_ros.bench.run import run_row
+from patchline_ros.bench.scene import Scene
+from patchline_ros.bench.scenes import load_scene
+from patchline_ros.bench.schedule import Job, Report
+from patchline_ros.bench.sources import SourceStore, training_order
+from patchline_ros.tasks import Task
+
+Rates = Mapping[str, Mapping[Task, float]]
+"""Tuned factors on the learning rates: [row][task]."""
+
+
+@lru_cache(maxsize=1)
+def _scene(name: str, data: Path | None, seed: int) -> Scene:
+    """Kept for the next job of this process."""
+    return load_scene(name, data, seed)
+
+
+def scene_of(experiment: Experiment, inputs: Inputs, seed: int) -> Scene:
+    """The frames of a run.
+
+    Raises:
+        ValueError: there is no such scene, or its data are missing.
+    """
+    return _scene(experiment.scene, inputs.data, seed)
+
+
+def store_of(experiment: Experiment, inputs: Inputs, seed: int) -> SourceStore:
+    """The source models of a run."""
+    return SourceStore(experiment, inputs, scene_of(experiment, inputs, seed), seed)
+
+
+@dataclass(frozen=True)
+class SourceJob:
+    """Makes one source model."""
+
+    experiment: Experiment
+    inputs: Inputs
+    seed: int
+    task: Task
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"source model for {self.task}, seed {self.seed}"
+
+    def __call__(self, report: Report) -> None:
+        """Leaves it in OUT/sources."""
+        store_of(self.experiment, self.inputs, self.seed).make(self.task, report)
+
+
+@dataclass(frozen=True)
+class AffinityJob:
+    """Compares the source models of a seed."""
+
+    experiment: Experiment
+    inputs: Inputs
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"affinity, seed {self.seed}"
+
+    def __call__(self, report: Report) -> None:
+        """Leaves a table for each measure that a row needs in OUT/sources."""
+        store = store_of(self.experiment, self.inputs, self.seed)
+        measures = sorted({row.affinity for row in self.experiment.rows.values()})
+        for done, measure in enumerate(measures, start=1):
+            store.affinity(measure)
+            report(done / len(measures))
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """Runs a row with a seed."""
+
+    experiment: Experiment
+    inputs: Inputs
+    declaration: Declaration
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.declaration.row}, seed {self.declaration.seed}"
+
+    def __call__(self, report: Report) -> None:
+        """Leaves a result file."""
+        seed = self.declaration.seed
+        store = store_of(self.experiment, self.inputs, seed)
+        result = run_row(
+            self.declaration,
+            scene_of(self.experiment, self.inputs, seed),
+            store.sources(),
+            store.affinity(self.declaration.settings.affinity),
+            device=self.inputs.device,
+            workers=self.inputs.workers,
+            report=report,
+        )
+        write_result(path_of(self.declaration, self.inputs), result)
+
+
+def path_of(declaration: Declaration, inputs: Inputs) -> Path:
+    """Where the run's result lies."""
+    return result_path(inputs.out, declaration.experiment, declaration.row, declaration.seed)
+
+
+def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -> list[list[Job]]:
+    """All that runs with these seeds start from; a wave needs the ones before it.
+
+    The models that others may start from come first. Seeds that share their models are one.
+    """
+    by_source = {experiment.source_seed(seed): seed for seed in reversed(seeds)}
+    first, *others = training_order(experiment.tasks)
+    return [
+        [SourceJob(experiment, inputs, seed, first) for seed in by_source.values()],
+        [SourceJob(experiment, inputs, seed, t) for seed in by_source.values() for t in others],
+        [AffinityJob(experiment, inputs, seed) for seed in by_source.values()],
+    ]
+
+
+def _same(kept: RunResult, declaration: Declaration) -> bool:
+    return kept.declaration.model_dump() == declaration.model_dump()
+
+
+def due_runs(
+    experiment: Experiment,
+    inputs: Inputs,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    rates: Rates,
+    redo: bool,
+) -> list[Job]:
+    """The runs that have no result yet, seed by seed.
+
+    Raises:
+        ExperimentError: a row is not known, or a result is of another declaration of its row and
+            is not to be done again.
+        ResultError: a result file is broken.
+    """
+    origin = origin_of(experiment, inputs)
+    jobs: list[Job] = []
+    for seed in seeds:
+        for row in rows:
+            tuned = rates.get(experiment.row(row).rates_of or row, {})
+            declaration = declared(experiment, row, seed, tuned, origin)
+            path = path_of(declaration, inputs)
+            if path.is_file() and not _same(read_result(path), declaration):
+                if not redo:
+                    raise ExperimentError(
+                        f"{path} was made by another declaration of row {row} (settings, rates or "
+                        "source models differ); --redo makes such results again"
+                    )
+            elif path.is_file():
+                continue
+            jobs.append(RunJob(experiment, inputs, declaration))
+    return jobs

@@ -1,0 +1,109 @@
+"""What a run is measured with: peak memory of a piece of work, and the machine it ran on."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import platform
+import re
+import resource
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from patchline_ros.adaptation.episode import library_versions
+from patchline_ros.bench.result import Machine
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+def _status_bytes(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    if found is None:
+        raise OSError(f"{_STATUS} has no {field}")
+    return 1024 * int(found[1])
+
+
+def _give_back_freed_memory() -> None:
+    """So that what earlier work has freed is not taken again without being counted."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+class PeakMemory:
+    """Most memory that the work inside `with` needed.
+
+    `bytes` on a CPU: how far the resident set of the process grew, at most, above where it began.
+    On CUDA: the most that was allocated on the GPU, weights included. Linux can set a process's
+    peak back; elsewhere it is the growth of the highest peak ever, 0 where that was higher before.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device.startswith("cuda")
+        self.bytes = 0
+        self._before = 0
+
+    def __enter__(self) -> PeakMemory:
+        """Sets the peak back."""
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+        elif sys.platform == "linux":
+            _give_back_freed_memory()
+            _CLEAR.write_text(_RESET_PEAK)
+            self._before = _status_bytes("VmRSS")
+        else:
+            self._before = _highest_ever()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Reads the peak."""
+        if self._cuda:
+            self.bytes = torch.cuda.max_memory_allocated()
+        else:
+            linux = sys.platform == "linux"
+            peak = _status_bytes("VmHWM") if linux else _highest_ever()
+            self.bytes = max(0, peak - self._before)
+
+
+def _highest_ever() -> int:
+    """Of the process; macOS gives bytes, others KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine(device: str, workers: int) -> Machine:
+    """What this process runs on."""
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu_name(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        workers=workers,
+        device=torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of everything that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "torchvision": metadata.version("torchvision"),
+        "torchmetrics": metadata.version("torchmetrics"),
+        **library_versions(),
+    }

@@ -1,0 +1,55 @@
+"""Carries out jobs on a Ray cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ray
+
+from patchline_ros.bench.schedule import Ended, Event, Job, attempt
+
+
+def _silent(_share: float) -> None:
+    """Ray's workers do not tell how far they are."""
+
+
+class RayCluster:
+    """Does each job on one core of a Ray cluster.
+
+    Jobs read data and write results in the same places as here: all machines must see them.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Connects.
+
+        Args:
+            address: of the cluster; `auto` is the one of this machine.
+
+        Raises:
+            ValueError: there is no cluster at this address.
+        """
+        try:
+            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+        except ConnectionError as error:
+            raise ValueError(f"there is no Ray cluster at {address}: {error}") from error
+        self._attempt = ray.remote(num_cpus=1, max_retries=0)(attempt)
+        self._running: dict[Any, int] = {}
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Does the jobs; each ends once, in whatever order."""
+        for number, job in enumerate(jobs):
+            self._running[self._attempt.remote(job, _silent)] = number
+        while self._running:
+            (finished,), _ = ray.wait(list(self._running), num_returns=1)
+            try:
+                error = ray.get(finished)
+            except ray.exceptions.RayError as failure:
+                error = str(failure).strip().splitlines()[-1]
+            yield Ended(self._running.pop(finished), error)
+
+    def close(self) -> None:
+        """Cancels what is still running; the cluster stays."""
+        for left in self._running:
+            ray.cancel(left, force=True)
+        self._running.clear()

@@ -1,0 +1,218 @@
+"""The result of one run: a small JSON file that tables and figures are made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from patchline_ros.bench.experiment import Declaration
+from patchline_ros.files import write_file
+from patchline_ros.patching.adapted_model import Part
+from patchline_ros.patching.cost import MethodCost
+from patchline_ros.tasks import Task
+
+SCHEMA: Final = 1
+CONVERGED_WITHIN = 0.01
+"""A training has converged when the judge metric is this near to its best: one point."""
+
+
+class ResultError(ValueError):
+    """A result file can't be used; the message names it and says why."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(_Strict):
+    """What a run was measured on."""
+
+    system: str
+    cpu: str
+    cores: int
+    threads: int
+    """Of PyTorch in this run."""
+    workers: int
+    """Runs at a time on the machine, which share its memory bandwidth."""
+    device: str
+    """cpu, or the name of the GPU."""
+
+
+class PartStep(_Strict):
+    """FLOPs of one part of a model for one image and one training step."""
+
+    frozen_forward: int
+    trained_forward: int
+    backward: int
+
+
+class StepCost(_Strict):
+    """What a training step costs; FLOPs for one image, as `patchline_ros.patching.cost` counts."""
+
+    parameters: int
+    trained_parameters: int
+    source_forward: int
+    parts: dict[Part, PartStep]
+    head_input_gradient: int
+    paper: int
+    """The paper's accounting."""
+    uncached: int
+    """The actual accounting, every epoch beginning at the picture."""
+    cached: int
+    """The actual accounting of an epoch that takes the frozen part from a cache."""
+    saved_bytes: int
+    """Kept for the backward pass in a real step with a real loss, for one batch."""
+    batch: int
+
+    @classmethod
+    def of(cls, cost: MethodCost, saved_bytes: int, batch: int) -> StepCost:
+        """The figures of a counted step."""
+        return cls(
+            parameters=cost.parameters,
+            trained_parameters=cost.trained_parameters,
+            source_forward=cost.source_forward,
+            parts={
+                name: PartStep(
+                    frozen_forward=part.frozen_forward,
+                    trained_forward=part.trained_forward,
+                    backward=part.backward,
+                )
+                for name, part in cost.parts.items()
+            },
+            head_input_gradient=cost.head_input_gradient,
+            paper=cost.paper,
+            uncached=cost.uncached,
+            cached=cost.cached,
+            saved_bytes=saved_bytes,
+            batch=batch,
+        )
+
+
+class Scores(_Strict):
+    """The task's metric, 0..1, on frames that nothing was chosen on."""
+
+    source: float
+    norm: float
+    """With re-estimated norm statistics and nothing trained."""
+    final: float
+
+
+class TaskResult(_Strict):
+    """What became of one task in a run."""
+
+    fingerprint: str
+    """Of the source model."""
+    source_held_out: float
+    """Metric of the source model on held-out source data."""
+    test: Scores
+    judge_source: float
+    """Metric of the source model on the judge frames."""
+    judge: list[float]
+    """On the judge frames: before any training, then after each epoch."""
+    losses: list[float]
+    best_epoch: int
+    """Whose state was kept; 0: the one before any training."""
+    collected: int
+    """Labelled frames that may be trained on; the judge frames are not among them."""
+    kept: int
+    """Of these, what the entropy filter left."""
+    judged: int
+    tested: int
+    images: int
+    """Processed in training steps, mirrored views included."""
+    gflops: dict[str, float]
+    """All that was computed online, by stage: selection, norm, frozen, training, judging."""
+    step: StepCost | None
+    """None where nothing is trained."""
+    peak_bytes: int
+    """Growth of the process's memory during the training; on a GPU all that was allocated."""
+    seconds: float
+    """Of selection and training."""
+    warm_start: list[Task] = Field(default_factory=list)
+    """Whose patches the training began from."""
+    untrained: str = ""
+    """Why the source model was kept as it is; empty where training went well."""
+
+    @property
+    def total_gflops(self) -> float:
+        """All that was computed online."""
+        return sum(self.gflops.values())
+
+    @property
+    def paper_gflops(self) -> float:
+        """In the paper's accounting: a step for each image processed, whatever was cached."""
+        return self.images * self.step.paper / 1e9 if self.step else 0.0
+
+    @property
+    def converged(self) -> int:
+        """The first epoch within one point (0.01) of the best judge metric."""
+        best = max(self.judge)
+        return next(i for i, value in enumerate(self.judge) if value >= best - CONVERGED_WITHIN)
+
+    def gflops_to_converge(self, cached: bool) -> float:
+        """What was computed up to that epoch; a cache is filled whole, whenever training ends."""
+        epochs = len(self.losses)
+        share = self.converged / epochs if epochs else 0.0
+        whole = {"selection", "norm", "frozen"} if cached else {"selection", "norm"}
+        return sum(
+            value * (1.0 if stage in whole else share) for stage, value in self.gflops.items()
+        )
+
+
+class RunResult(_Strict):
+    """One row of an experiment, run once."""
+
+    schema_version: Literal[1] = SCHEMA
+    declaration: Declaration
+    order: list[Task]
+    """In which the tasks were trained."""
+    tasks: dict[Task, TaskResult]
+    versions: dict[str, str]
+    machine: Machine
+
+
+def result_path(out: Path, experiment: str, row: str, seed: int) -> Path:
+    """Where a run's result lies."""
+    return out / experiment / row / f"seed-{seed}.json"
+
+
+def write_result(path: Path, result: BaseModel) -> None:
+    """Writes a result as a whole or not at all; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, f"{result.model_dump_json(indent=1)}\n".encode())
+
+
+def read_result(path: Path) -> RunResult:
+    """Reads and checks a result.
+
+    Raises:
+        ResultError: it is broken, of another schema, or no result at all.
+    """
+    try:
+        return RunResult.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise ResultError(f"result file {path}: {where}: {first['msg']}") from error
+
+
+def read_results(folder: Path) -> list[RunResult]:
+    """All results of one experiment, `folder`/ROW/seed-N.json, in the order of rows and seeds.
+
+    Raises:
+        ResultError: there are none, or one of them is broken.
+    """
+    paths = sorted(folder.glob("*/seed-*.json"))
+    if not paths:
+        raise ResultError(f"there are no results ROW/seed-N.json in {folder}; run the experiment")
+    results = [read_result(path) for path in paths]
+    for path, result in zip(paths, results, strict=True):
+        here = (path.parent.name, path.stem)
+        if here != (result.declaration.row, f"seed-{result.declaration.seed}"):
+            raise ResultError(
+                f"result file {path} is of row {result.declaration.row}, seed "
+                f"{result.declaration.seed}: it was moved or renamed"
+            )
+    return sorted(results, key=lambda result: (result.declaration.row, result.declaration.seed))
