@@ -85,4 +85,4 @@ def test_dawn_fog(data_root: Path) -> None:
     scene = load_scene("dawn-fog", data_root)
     check(scene)
     assert scene.tasks[Task.OBJECTS].classes == ("bus", "car", "motorcycle", "truck")
-    assert counts(scene, Task.OBJECTS) == [304, 76, 112, 106]
+    assert counts(scene, Task.OBJECTS) == [304, 76, 112, 96]
