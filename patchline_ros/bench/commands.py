@@ -96,7 +96,7 @@ def list_() -> None:
 
     with _sentences():
         for name in known_experiments():
-            typer.echo(f"{name:20} {find_experiment(name).about}")
+            typer.echo(f"{name:24} {find_experiment(name).about}")
 
 
 def _carry_out(command: Callable[[Options], list[str]], options: Options) -> None:

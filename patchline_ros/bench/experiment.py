@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -231,8 +231,12 @@ def experiments_folder() -> Path:
 
 
 def known_experiments() -> list[str]:
-    """Names of the experiments that come with the package."""
-    return sorted(path.stem for path in experiments_folder().glob("*.yaml"))
+    """Names of the experiments that come with the package, each with its variants behind it."""
+    names: list[str] = []
+    for path in sorted(experiments_folder().glob("*.yaml")):
+        names.append(path.stem)
+        names.extend(f"{path.stem}:{variant}" for variant in _plain(path).get("variants", {}))
+    return names
 
 
 def _first(error: ValidationError) -> str:
@@ -244,7 +248,7 @@ def _first(error: ValidationError) -> str:
 
 
 def _plain(path: Path) -> dict[str, Any]:
-    """The declaration as it is written, upon that of the file beside it that it is `like`."""
+    """The declaration as it is written."""
     try:
         plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
@@ -252,25 +256,51 @@ def _plain(path: Path) -> dict[str, Any]:
         raise ExperimentError(f"experiment {path} is not YAML: {reason}") from error
     if not isinstance(plain, dict):
         raise ExperimentError(f"experiment {path} is no mapping of names to values")
+    variants = plain.get("variants", {})
+    if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
+        raise ExperimentError(f"experiment {path}: variants is no mapping of names to mappings")
     if "like" not in plain:
         return plain
     other = path.with_name(f"{plain.pop('like')}.yaml")
-    if not other.is_file() or other == path:
+    if other == path or not other.is_file():
         raise ExperimentError(f"experiment {path} is like {other.stem!r}, but there is no {other}")
-    return {**_plain(other), **plain}
+    theirs = {key: value for key, value in _plain(other).items() if key != "variants"}
+    return _merged(theirs, plain)
 
 
-def read_experiment(path: Path) -> Experiment:
+def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The first with what the second says otherwise, in mappings key by key."""
+    merged = dict(plain)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _varied(path: Path, plain: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The declaration with what its variants, one after the other, say otherwise."""
+    variants = plain.get("variants", {})
+    plain = {key: value for key, value in plain.items() if key != "variants"}
+    for name in names:
+        if name not in variants:
+            known = ", ".join(variants) or "none"
+            raise ExperimentError(f"experiment {path} has no variant {name!r}; it has {known}")
+        plain = {**_merged(plain, variants[name]), "name": f"{plain.get('name')}-{name}"}
+    return plain
+
+
+def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
     """Reads and checks a declaration.
 
-    With `like: NAME` it begins from NAME.yaml beside it, and each key that it names itself takes
-    the place of the other's.
+    With `like: NAME` a file begins from NAME.yaml beside it. Under `variants` it may name variants
+    of itself, which are asked for by name; theirs is added to the experiment's. Both times what is
+    said anew takes the place of what was there, in mappings key by key.
 
     Raises:
         ExperimentError: with one sentence that says what is wrong.
     """
     try:
-        return Experiment.model_validate(_plain(path))
+        return Experiment.model_validate(_varied(path, _plain(path), variants))
     except ValidationError as error:
         raise ExperimentError(f"experiment {path}: {_first(error)}") from error
 
@@ -278,17 +308,22 @@ def read_experiment(path: Path) -> Experiment:
 def find_experiment(name: str) -> Experiment:
     """An experiment that comes with the package, by name, or any by its file.
 
+    Args:
+        name: NAME or FILE.yaml, either followed by variants: core50:ni:swin_t.
+
     Raises:
         ExperimentError: there is none, or it is declared wrong.
     """
-    if name.endswith((".yaml", ".yml")):
-        if not Path(name).is_file():
-            raise ExperimentError(f"experiment file {name} does not exist")
-        return read_experiment(Path(name))
-    path = experiments_folder() / f"{name}.yaml"
+    first, *variants = name.split(":")
+    if first.endswith((".yaml", ".yml")):
+        if not Path(first).is_file():
+            raise ExperimentError(f"experiment file {first} does not exist")
+        return read_experiment(Path(first), variants)
+    path = experiments_folder() / f"{first}.yaml"
     if not path.is_file():
+        known = sorted(each.stem for each in experiments_folder().glob("*.yaml"))
         raise ExperimentError(
-            f"there is no experiment {name!r}; known are {', '.join(known_experiments())}; a file "
-            "of your own must end with .yaml"
+            f"there is no experiment {first!r}; known are {', '.join(known)}; a file of your own "
+            "must end with .yaml"
         )
-    return read_experiment(path)
+    return read_experiment(path, variants)

@@ -21,9 +21,9 @@ Rates = Mapping[str, Mapping[Task, float]]
 """Tuned factors on the learning rates: [row][task]."""
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _scene(name: str, data: Path | None, seed: int) -> Scene:
-    """Kept for the next job of this process."""
+    """Kept for the next jobs of this process."""
     return load_scene(name, data, seed)
 
 

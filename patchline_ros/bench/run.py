@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 
@@ -66,6 +67,10 @@ class Trained:
     peak_bytes: int = 0
     warm_start: list[Task] = field(default_factory=list)
     untrained: str = ""
+
+
+_counted = cache(method_cost)
+"""Counting takes seconds, and other seeds ask for the same."""
 
 
 class NothingLeftError(ValueError):
@@ -269,7 +274,7 @@ class Run:
             return None
         size = self._row.training.batch_size
         samples = [train[i % len(train)] for i in range(size)]
-        cost = method_cost(source.spec, method, size)
+        cost = _counted(source.spec, method, size)
         return StepCost.of(cost, _saved_bytes(source, method, samples), size)
 
 
