@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.inputs import flipped, image_batches, make_batch, resized
 from patchline_ros.vision.metrics import score
-from patchline_ros.vision.training import one_cycle
+from patchline_ros.vision.training import augmented, one_cycle
 
 CachePolicy = Literal["float32", "float16", "none"]
 Stage = Literal["norm", "frozen", "training", "judging"]
@@ -55,6 +56,9 @@ class TrainingSettings(BaseModel):
     """Take the frozen norm statistics over the frames first, without labels; the paper does not."""
     mirror: bool = True
     """Also train on the mirrored frames (never on mirrored signs)."""
+    augmented_views: int = Field(default=0, ge=0)
+    """Also train on so many views of each frame that are zoomed (signs: moved), mirrored at random
+    and differently exposed; drawn once, so that their frozen part can be kept."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better score on the held-out frames; None: never."""
     rate: float = Field(default=1.0, gt=0)
@@ -134,10 +138,16 @@ class _Views:
         return self._pass(kept[0]) if self._policy == "none" else kept, stacked
 
 
-def _views(task: Task, samples: Sequence[Sample], mirror: bool) -> list[Sample]:
-    if not mirror or task is Task.SIGNS:
-        return list(samples)
-    return [*samples, *(flipped(sample) for sample in samples)]
+def _views(
+    task: Task, samples: Sequence[Sample], settings: TrainingSettings, seed: int
+) -> list[Sample]:
+    views = list(samples)
+    if settings.mirror and task is not Task.SIGNS:
+        views += [flipped(sample) for sample in samples]
+    rng = np.random.default_rng(seed)
+    for _ in range(settings.augmented_views):
+        views += [augmented(task, sample, rng) for sample in samples]
+    return views
 
 
 def _batches(order: list[int], size: int) -> list[list[int]]:
@@ -347,7 +357,7 @@ def train_adapted(
     started = time.monotonic()
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
-    views = _views(model.spec.task, small, settings.mirror)
+    views = _views(model.spec.task, small, settings, seed)
     _check(model, samples, len(views))
     judges = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:

@@ -78,5 +78,12 @@ class AdaptedModel(nn.Module):
         return {name: value for name, value in self.state_dict().items() if name in names}
 
 
+def weightless(model: TaskModel) -> TaskModel:
+    """A copy on the meta device: it has shapes and gradients, and computes nothing."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
+    memo.update((id(buffer), buffer.to("meta")) for buffer in model.buffers())
+    return copy.deepcopy(model, memo)
+
+
 def _below(prefix: str, named: Iterator[tuple[str, Tensor]]) -> list[str]:
     return [f"{prefix}.{name}" for name, _ in named]

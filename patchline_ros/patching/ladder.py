@@ -27,14 +27,13 @@ since there is no such ladder for convolutional or windowed vision models:
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.adapted_model import AdaptedModel, weightless
 from patchline_ros.patching.pruning import Channels, chosen_channels, thinned
 from patchline_ros.vision.backbone import GroupedBackbone
 from patchline_ros.vision.heads.base import Head
@@ -69,13 +68,6 @@ def _activations(backbone: GroupedBackbone, images: Tensor, rungs: Rungs) -> lis
         for step in _steps(group, rungs):
             activations.append(step(activations[-1]))
     return activations
-
-
-def _without_weights(model: TaskModel) -> TaskModel:
-    """A copy on the meta device: it has shapes and gradients, and computes nothing."""
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
-    memo.update((id(buffer), buffer.to("meta")) for buffer in model.buffers())
-    return copy.deepcopy(model, memo)
 
 
 def _taps_read(head: Head, taps: list[Tensor]) -> list[int]:
@@ -184,7 +176,7 @@ class LadderModel(AdaptedModel):
         """
         super().__init__(source)
         self.settings = settings
-        shapes = _without_weights(source).eval()
+        shapes = weightless(source).eval()
         picture = next(shapes.parameters()).new_zeros(1, 3, *self.spec.input_size)
         with torch.no_grad():
             widths = [h.shape[1] for h in _activations(shapes.backbone, picture, settings.rungs)]

@@ -12,6 +12,10 @@ Detached and side wiring lead a gradient only along the patches. Where the last 
 classifier behind it would leave them without any: an *exit*, one more patch, leads from the last
 patched tap to the deepest one. Over a skipped group the next patch spans the gap for the same
 reason. Inline wiring needs neither.
+
+A *side head* goes on where side wiring stops: the head's body is frozen too and sees no patch, head
+patches stand beside it, and only its last layers are trained. Nothing of the decoder is computed
+after the first epoch then.
 """
 
 from __future__ import annotations
@@ -24,12 +28,16 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.adapted_model import AdaptedModel, weightless
+from patchline_ros.patching.head_patch import HeadPatch
 from patchline_ros.patching.patch import Patch, PatchDesign
 from patchline_ros.vision.backbone import spanned
 from patchline_ros.vision.model import TaskModel
 
 Wiring = Literal["inline", "detached", "side"]
+HEAD_PATCH_CHANNELS = 64
+FINEST_READ = 4
+"""Least total stride of the taps that head patches read; finer ones cost more than they tell."""
 
 
 class PatchSettings(BaseModel):
@@ -44,7 +52,16 @@ class PatchSettings(BaseModel):
     skip: frozenset[int] = frozenset()
     """Of these groups, those that get none after all (paper, section 6.3.1)."""
     design: PatchDesign = PatchDesign()
-    head: Literal["trained", "frozen"] = "trained"
+    head: Literal["trained", "frozen", "side"] = "trained"
+
+    @model_validator(mode="after")
+    def _side_head_beside_side_patches(self) -> PatchSettings:
+        if self.head == "side" and self.wiring != "side":
+            raise ValueError(
+                f"a side head stands beside a head that sees no patch; {self.wiring} wiring "
+                "changes what it sees, so use side wiring"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_is_patched(self) -> PatchSettings:
@@ -61,6 +78,14 @@ class _Edge(NamedTuple):
 
     start: int
     end: int
+
+
+def body_widths(source: TaskModel) -> list[int]:
+    """Channels of each output of the head's body."""
+    shapes = weightless(source).eval()
+    picture = next(shapes.parameters()).new_zeros(1, 3, *source.spec.input_size)
+    with torch.no_grad():
+        return [feature.shape[1] for feature in shapes.head.body(shapes.backbone(picture))]
 
 
 def _edges(settings: PatchSettings, groups: int) -> list[_Edge]:
@@ -92,8 +117,22 @@ class PatchedModel(AdaptedModel):
         self.patches = nn.ModuleList(
             Patch(spanned(specs[edge.start : edge.end]), settings.design) for edge in self._edges
         )
+        self.head_patches = nn.ModuleList()
         if settings.head == "trained":
             self.head.requires_grad_(True)
+        elif settings.head == "side":
+            self._add_head_patches(source)
+
+    def _add_head_patches(self, source: TaskModel) -> None:
+        """One for each output of the head's body; the last layers are trained with them."""
+        backbone = self.backbone
+        strides = sorted({stride for stride in backbone.reductions if stride >= FINEST_READ})
+        self._read = [backbone.last_tap_at(stride) for stride in strides]
+        channels = [backbone.channels[tap] for tap in self._read]
+        for width in body_widths(source):
+            self.head_patches.append(HeadPatch(channels, width, HEAD_PATCH_CHANNELS))
+        for layer in self.head.last_layers():
+            layer.requires_grad_(True)
 
     @property
     def _frozen_depth(self) -> int:
@@ -103,16 +142,24 @@ class PatchedModel(AdaptedModel):
         return self._edges[0].end
 
     def trained_modules(self) -> list[nn.Module]:
-        """The patches, and the head when it is trained."""
-        return [self.patches, self.head] if self.settings.head == "trained" else [self.patches]
+        """The patches, and the head or what of it is trained."""
+        trained: list[nn.Module] = [self.patches]
+        if self.settings.head == "trained":
+            trained.append(self.head)
+        elif self.settings.head == "side":
+            trained += [self.head_patches, *self.head.last_layers()]
+        return trained
 
     def frozen_part(self, images: Tensor) -> list[Tensor]:
-        """Taps up to the first that a patch adds to; all of them in side wiring."""
+        """Taps up to the first that a patch adds to; all of them in side wiring.
+
+        With a side head also what the head's body gives for them.
+        """
         with torch.no_grad():
             taps: list[Tensor] = [self.backbone.stem(images)]
             for group in self.backbone.groups[: self._frozen_depth]:
                 taps.append(group(taps[-1]))
-        return taps
+            return [*taps, *self.head.body(taps)] if self.settings.head == "side" else taps
 
     def patched_taps(self, frozen: list[Tensor]) -> list[Tensor]:
         """The taps that the head reads."""
@@ -142,7 +189,16 @@ class PatchedModel(AdaptedModel):
 
     def trained_part(self, frozen: list[Tensor]) -> Any:
         """Raw outputs of the head."""
-        return self.head(self.patched_taps(frozen))
+        if self.settings.head != "side":
+            return self.head(self.patched_taps(frozen))
+        count = len(self.backbone.specs) + 1
+        taps = self.patched_taps(frozen[:count])
+        read = [taps[i] for i in self._read]
+        features = [
+            feature + patch(read, feature)
+            for feature, patch in zip(frozen[count:], self.head_patches, strict=True)
+        ]
+        return self.head.tail(features)
 
     def warm_start(self, other: PatchedModel) -> None:
         """Takes over the trained patches of a model with the same backbone architecture.

@@ -28,6 +28,7 @@ SIDE = 64
 CLASSES = ("a", "b", "c")
 METHODS = {
     "patchline_side": PatchSettings(k=2),
+    "patchline_side_head": PatchSettings(k=3, head="side"),
     "patchline_inline": PatchSettings(k=2, wiring="inline", head="frozen"),
     "patchline_detached": PatchSettings(k=4, wiring="detached"),
     "ft_full": FineTuneSettings(method="ft_full"),

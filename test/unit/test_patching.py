@@ -317,3 +317,24 @@ def test_a_bad_patch_set_is_refused_with_a_sentence(damage, message: str) -> Non
     assert read_metadata(good).method.k == 3
     with pytest.raises(PatchSetError, match=message):
         apply(source, fingerprint(source), damage(source, good))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_fresh_side_head_changes_nothing_and_computes_no_decoder(task: Task) -> None:
+    source = model_of(task)
+    model = patched(source, 2, head="side")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        before, frozen = source(images), model.eval().frozen_part(images)
+    ran: list[bool] = []
+    last = {id(m) for layer in model.head.last_layers() for m in layer.modules()}
+    for module in model.head.modules():
+        if id(module) not in last and next(module.parameters(recurse=False), None) is not None:
+            module.register_forward_hook(lambda *_: ran.append(True))
+    after = model.trained_part(frozen)
+    if task is Task.OBJECTS:
+        before, after = before.maps["cls_logits"], after.maps["cls_logits"]
+    assert torch.equal(before, after)
+    assert ran == []
+    with pytest.raises(ValueError, match="use side wiring"):
+        PatchSettings(k=1, wiring="inline", head="side")
