@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from patchline_ros.bench import sim_scenes
+from patchline_ros.bench import paper_scenes, sim_scenes
 from patchline_ros.bench.camvid_scene import camvid_dusk
 from patchline_ros.bench.dawn_scene import dawn_fog
 from patchline_ros.bench.scene import Scene, TaskScene
@@ -19,6 +19,13 @@ SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "sim-rain": sim_scenes.sim_rain,
     "sim-snow": sim_scenes.sim_snow,
     "sim-night": sim_scenes.sim_night,
+    "core50-nc": paper_scenes.core50_nc,
+    "core50-ni": paper_scenes.core50_ni,
+    "core50-nic": paper_scenes.core50_nic,
+    "sbd-plus": paper_scenes.sbd_plus,
+    "acdc-rain": paper_scenes.acdc_rain,
+    "acdc-snow": paper_scenes.acdc_snow,
+    "acdc-night": paper_scenes.acdc_night,
     "smoke": sim_scenes.smoke,
 }
 """Loaders by the scene's name; nothing is read before one is called."""
@@ -30,7 +37,7 @@ def load_scene(name: str, data: Path | None, seed: int = 0) -> Scene:
     Args:
         name: one of SCENES.
         data: the folder that holds the data sets; None for scenes of the simulated road.
-        seed: draws the frames of the drift; the source is the same for every seed.
+        seed: draws what is drawn of the drift; the source is the same for every seed.
 
     Raises:
         ValueError: there is no such scene, or its data are missing or broken; says what to do.

@@ -2,16 +2,145 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
+import PIL.Image
 import pytest
+from scipy.io import savemat
 
+from patchline_ros.bench.paper_scenes import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene
-from patchline_ros.tasks import Boxes, Task
+from patchline_ros.datasets.voc import VocFolder
+from patchline_ros.datasets.yolo import YoloFolder
+from patchline_ros.tasks import IGNORE, Boxes, Task
 from patchline_ros.vision.inputs import check_label
 
 PARTS = ("source_train", "source_held_out", "adapt", "test")
+
+
+# Small copies of the layouts. Every picture is other noise, so that none counts as a copy.
+
+
+def write_picture(path: Path, size: tuple[int, int] = (24, 32)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(list(path.name.encode()) + list(path.parent.name.encode()))
+    assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+
+def write_map(path: Path, *ids: int, size: tuple[int, int] = (24, 32)) -> None:
+    """Stripes of these class ids."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stripes = np.resize(np.array(ids, dtype=np.uint8), size)
+    assert cv2.imwrite(str(path), stripes)
+
+
+def write_voc(path: Path, *things: tuple[str, int, int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    keys = ("xmin", "ymin", "xmax", "ymax")
+    objects = "".join(
+        f"<object><name>{name}</name><bndbox>"
+        + "".join(f"<{key}>{value}</{key}>" for key, value in zip(keys, corners, strict=True))
+        + "</bndbox></object>"
+        for name, *corners in things
+    )
+    path.write_text(f"<annotation>{objects}</annotation>")
+
+
+def make_camvid_and_gtsrb(data: Path) -> None:
+    for drive, frames in (("day", 50), ("dusk", 20)):
+        for i in range(frames):
+            folder = data / "camvid" / drive
+            write_picture(folder / "images" / f"{drive}_{i:03d}.png")
+            write_map(folder / "labels" / f"{drive}_{i:03d}.png", 0, 3, 8)
+    for label, tracks in (("00", 3), ("07", 8)):
+        for track in range(tracks):
+            for view in range(5):
+                write_picture(data / "gtsrb" / label / f"{track:05d}_{view:05d}.png")
+
+
+def make_vehicles_and_dawn(data: Path) -> None:
+    for i in range(12):
+        for copy in ("a", "b"):
+            stem = f"{i:02d}_jpg.rf.{copy}"
+            write_picture(data / "vehicles" / "images" / f"{stem}.png")
+            label = data / "vehicles" / "labels" / f"{stem}.txt"
+            label.parent.mkdir(exist_ok=True)
+            # Pictures 0 and 1 show an ambulance alone.
+            vehicle = "" if i < 2 else f"{1 + i % 4} 0.5 0.5 0.25 1.0\n"
+            label.write_text(f"0 0.25 0.5 0.5 0.5\n{vehicle}")
+    for i in range(20):
+        write_picture(data / "dawn_fog" / "images" / f"fog-{i}.png")
+        write_voc(
+            data / "dawn_fog" / "annotations" / f"fog-{i}.xml",
+            ("person", 1, 2, 5, 9),
+            ("truck", 4, 6, 20, 40),
+        )
+    # A copy in the part to test on of a picture in the part to adapt on.
+    picture = (data / "dawn_fog" / "images" / "fog-0.png").read_bytes()
+    (data / "dawn_fog" / "images" / "fog-9.png").write_bytes(picture)
+
+
+def make_core50(data: Path) -> None:
+    root = data / "core50"
+    for session in range(1, 12):
+        for thing in range(1, 31):
+            place = f"s{session}/o{thing}"
+            for frame in range(3):
+                name = f"C_{session:02d}_{thing:02d}_{frame:03d}.png"
+                write_picture(root / "core50_350x350" / place / name, (16, 16))
+                write_map(root / "masks" / place / name, 0, 255, size=(16, 16))
+            boxes = root / "bbox" / f"s{session}" / f"CropC_o{thing}.txt"
+            boxes.parent.mkdir(parents=True, exist_ok=True)
+            boxes.write_text("".join(f"Color{frame:03d}: 2 3 12 14\n" for frame in range(3)))
+
+
+def make_acdc(data: Path) -> None:
+    root = data / "acdc"
+    for condition in ("fog", "rain", "snow", "night"):
+        for split, frames in (("train", 4), ("val", 2)):
+            stems = [f"GOPR01_frame_{i:06d}" for i in range(frames)]
+            for stem in stems:
+                place = f"{condition}/{split}/GOPR01"
+                write_picture(root / "rgb_anon" / place / f"{stem}_rgb_anon.png")
+                write_map(root / "gt" / place / f"{stem}_gt_labelTrainIds.png", 0, 10, 13, IGNORE)
+            names = [f"{condition}/{split}/GOPR01/{stem}_rgb_anon.png" for stem in stems]
+            things = [{"image_id": 7, "category_id": 26, "bbox": [2, 3, 10, 8], "iscrowd": 0}]
+            things += [{"image_id": 7, "category_id": 24, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
+            boxes = root / "gt_detection" / condition
+            boxes.mkdir(parents=True, exist_ok=True)
+            (boxes / f"instancesonly_{condition}_{split}_gt_detection.json").write_text(
+                json.dumps(
+                    {
+                        "images": [{"id": 7 + i, "file_name": n} for i, n in enumerate(names)],
+                        "annotations": things,
+                    }
+                )
+            )
+
+
+def make_sbd(data: Path) -> None:
+    voc = data / "VOCdevkit" / "VOC2012"
+    (data / "sbd" / "cls").mkdir(parents=True)
+    (voc / "SegmentationClass").mkdir(parents=True)
+    for i in range(30):
+        name = f"2008_{i:06d}"
+        write_picture(voc / "JPEGImages" / f"{name}.jpg")
+        write_voc(voc / "Annotations" / f"{name}.xml", ("dog", 1, 1, 4, 4), ("cat", 5, 5, 30, 20))
+        ids = np.resize(np.array([0, 8, 12], dtype=np.uint8), (24, 32))
+        if i % 3:
+            content = {"GTcls": {"Segmentation": ids}}
+            savemat(str(data / "sbd" / "cls" / f"{name}.mat"), content)
+        else:
+            ids[:2] = IGNORE
+            picture = PIL.Image.fromarray(ids, mode="P")
+            picture.putpalette([value for i in range(256) for value in (i, 255 - i, 7)])
+            picture.save(voc / "SegmentationClass" / f"{name}.png")
 
 
 def counts(scene: Scene, task: Task) -> list[int]:
@@ -60,6 +189,167 @@ def test_smoke() -> None:
     assert [other.names[p] for p in PARTS if p != "adapt"] == [
         lanes.names[p] for p in PARTS if p != "adapt"
     ]
+
+
+def test_small_camvid_dusk(tmp_path: Path) -> None:
+    make_camvid_and_gtsrb(tmp_path)
+    scene = load_scene("camvid-dusk", tmp_path)
+    check(scene)
+    assert counts(scene, Task.LANES) == [40, 10, 12, 8]
+    lanes = scene.tasks[Task.LANES]
+    assert lanes.names["adapt"][:9] == tuple(f"dusk_{i:03d}" for i in [*range(8), 16])
+    assert lanes.adapt[0].image is scene.tasks[Task.OBJECTS].adapt[0].image
+    # Three tracks of one class give one to test on and two that the source knows; of the other
+    # class two of eight are held out.
+    signs = scene.tasks[Task.SIGNS]
+    assert counts(scene, Task.SIGNS) == [2 * 5 + 6 * 5, 5 + 2 * 5, 2 * 2, 5 + 5]
+    assert sum(name in signs.names["source_train"] for name in signs.names["adapt"]) == 2
+    assert {name.split("_")[1] for name in signs.names["adapt"]} == {"00000", "00004"}
+
+
+def test_small_dawn_fog(tmp_path: Path) -> None:
+    make_vehicles_and_dawn(tmp_path)
+    scene = load_scene("dawn-fog", tmp_path)
+    check(scene)
+    objects = scene.tasks[Task.OBJECTS]
+    assert counts(scene, Task.OBJECTS) == [8, 2, 12, 7]
+    assert "fog-9" not in objects.names["test"]
+    label = objects.adapt[0].label
+    assert isinstance(label, Boxes)
+    # 24x32 pixels become 192x256, and what is below the picture is cut off.
+    assert label.boxes.tolist() == [[32, 48, 160, 192]]
+    assert objects.classes[label.labels[0]] == "truck"
+
+
+@pytest.mark.parametrize("name", ["core50-nc", "core50-ni", "core50-nic"])
+def test_small_core50(name: str, core50: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        scene = load_scene(name, core50)
+    check(scene)
+    assert set(scene.tasks) == set(Task)
+    known = 8 * 18 * 2
+    drift = {"core50-nc": [144, 36], "core50-ni": [3 * 18 * 2, 30], "core50-nic": [72, 36]}[name]
+    assert counts(scene, Task.SIGNS) == [known, 120, *drift]
+    assert f"{name} has {known} + 120 + {drift[0]} + {drift[1]} pictures" in caplog.text
+    signs = scene.tasks[Task.SIGNS]
+    assert signs.classes == CORE50_CATEGORIES
+
+    def seen(place: int, part: str) -> set[int]:
+        return {int(shot.split("_")[place]) for shot in signs.names[part]}
+
+    for part in ("adapt", "test"):
+        new_places = not seen(1, part) & set(KNOWN_SESSIONS)
+        new_things = not seen(2, part) & seen(2, "source_train")
+        assert (new_places, new_things) == (name != "core50-nc", name != "core50-ni")
+    label = scene.tasks[Task.OBJECTS].test[0].label
+    assert isinstance(label, Boxes)
+    assert label.boxes.tolist() == [[44, 66, 264, 308]]
+    assert set(np.unique(scene.tasks[Task.LANES].test[0].label)) == {0, 1 + label.labels[0]}
+
+
+@pytest.fixture(scope="module")
+def core50(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("data")
+    make_core50(data)
+    return data
+
+
+@pytest.mark.parametrize("condition", ["rain", "snow", "night"])
+def test_small_acdc(condition: str, tmp_path: Path) -> None:
+    make_acdc(tmp_path)
+    scene = load_scene(f"acdc-{condition}", tmp_path)
+    # The names of the miniature are the same in every condition.
+    assert counts(scene, Task.LANES) == counts(scene, Task.OBJECTS) == [4, 2, 4, 2]
+    first, second = (sample.label for sample in scene.tasks[Task.OBJECTS].adapt[:2])
+    assert isinstance(first, Boxes)
+    assert isinstance(second, Boxes)
+    assert first.boxes.tolist() == [[22, 44, 132, pytest.approx(161.3333)]]
+    assert scene.tasks[Task.OBJECTS].classes[first.labels[0]] == "car"
+    assert len(second) == 0
+    assert set(np.unique(scene.tasks[Task.LANES].adapt[0].label)) == {0, 10, 13, IGNORE}
+
+
+def test_small_sbd_plus(tmp_path: Path) -> None:
+    make_sbd(tmp_path)
+    scene = load_scene("sbd-plus", tmp_path)
+    check(scene)
+    assert counts(scene, Task.SIGNS) == [9, 2, 14, 3]
+    assert {sample.label for sample in scene.tasks[Task.SIGNS].test} == {7}
+    lanes = scene.tasks[Task.LANES]
+    assert set(np.unique([sample.label for sample in lanes.source_train])) == {0, 8, 12, IGNORE}
+    other = load_scene("sbd-plus", tmp_path, seed=1).tasks[Task.LANES]
+    assert other.names["source_train"] == lanes.names["source_train"]
+    assert other.names["test"] != lanes.names["test"]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("2 0.5 0.5 0.1", "line 2 of .*a.txt is no box: it has 4 numbers instead of 5"),
+        ("5 0.5 0.5 0.1 0.1", "line 2 of .*a.txt holds the class id 5; the ids are 0 to 1"),
+        ("1 0.5 nan 0.1 0.1", "line 2 of .*a.txt is no box: .* no area inside the picture"),
+        ("car 0.5 0.5 0.1 0.1", "line 2 of .*a.txt is no box"),
+    ],
+)
+def test_broken_yolo_label(tmp_path: Path, line: str, complaint: str) -> None:
+    write_picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text(f"1 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(ValueError, match=complaint):
+        YoloFolder(tmp_path, ("bus", "car"))[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("<annotation>", "a.xml is no XML"),
+        ("<a><object><name>cow</name></object></a>", "holds the class 'cow'; it knows car"),
+        ("<a><object><name>car</name></object></a>", "has a car without the four corners"),
+    ],
+)
+def test_broken_voc_annotation(tmp_path: Path, text: str, complaint: str) -> None:
+    write_picture(tmp_path / "images" / "a.png")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "a.xml").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        VocFolder(tmp_path, ("car",))[0]
+    write_voc(tmp_path / "annotations" / "a.xml", ("car", 40, 2, 50, 9))
+    with pytest.raises(ValueError, match=r"has a car at 40, 2, 50, 9, which is no area of the"):
+        VocFolder(tmp_path, ("car",))[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "scene", "broken"),
+    [
+        (make_vehicles_and_dawn, "dawn-fog", "vehicles/images/*.png"),
+        (make_acdc, "acdc-rain", "acdc/gt/rain/val/*/*_gt_labelTrainIds.png"),
+        (make_acdc, "acdc-rain", "acdc/gt_detection/fog/*_train_gt_detection.json"),
+        (make_sbd, "sbd-plus", "sbd/cls/*.mat"),
+        (make_sbd, "sbd-plus", "VOCdevkit/VOC2012/SegmentationClass/*.png"),
+        (make_sbd, "sbd-plus", "VOCdevkit/VOC2012/JPEGImages/*.jpg"),
+    ],
+)
+def test_broken_file_is_named(
+    make: Callable[[Path], None], scene: str, broken: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    paths = list(tmp_path.glob(broken))
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ValueError, match="|".join(re.escape(str(path)) for path in paths)):
+        load_scene(scene, tmp_path)
+
+
+def test_core50_without_boxes_or_masks(tmp_path: Path) -> None:
+    make_core50(tmp_path)
+    (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
+    assert set(load_scene("core50-ni", tmp_path).tasks) == {Task.SIGNS, Task.OBJECTS}
+    (tmp_path / "core50" / "bbox" / "s1" / "CropC_o1.txt").write_text("Color000: 1 2 3 4\n")
+    with pytest.raises(ValueError, match=r"CropC_o1.txt has no line for the frame"):
+        load_scene("core50-ni", tmp_path)
+
+
+# The real data.
 
 
 def test_camvid_dusk(data_root: Path) -> None:
