@@ -90,7 +90,7 @@ def scenes_of_frames(
         "test": test,
     }
     small = {
-        part: [_at_size(frame, {task: input_sizes[task] for task in classes}) for frame in frames]
+        part: [at_size(frame, {task: input_sizes[task] for task in classes}) for frame in frames]
         for part, frames in parts.items()
     }
     scenes = {}
@@ -103,7 +103,8 @@ def scenes_of_frames(
     return scenes
 
 
-def _at_size(frame: Frame, sizes: dict[Task, tuple[int, int]]) -> Frame:
+def at_size(frame: Frame, sizes: dict[Task, tuple[int, int]]) -> Frame:
+    """The frame with the samples of these tasks at these sizes."""
     shared: dict[tuple[int, tuple[int, int]], Image] = {}
     samples: dict[Task, Sample] = {}
     for task, size in sizes.items():
