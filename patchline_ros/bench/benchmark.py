@@ -15,6 +15,7 @@ from patchline_ros.bench.experiment import Experiment, ExperimentError, find_exp
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
+from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,35 @@ def run_experiment(options: Options) -> list[str]:
     plan = planned(options)
     experiment, inputs = plan.experiment, plan.inputs
     seeds = _seeds(options.seeds) or experiment.seeds
-    jobs = due_runs(experiment, inputs, plan.rows, seeds, {}, options.redo)
+    rates = read_rates(inputs.out, experiment.name).rates
+    jobs = due_runs(experiment, inputs, plan.rows, seeds, rates, options.redo)
     done = len(plan.rows) * len(seeds) - len(jobs)
     if done:
         plan.console.print(f"{done} of {len(plan.rows) * len(seeds)} runs are finished already")
     failures = do(plan, "runs", seeds, jobs)
     plan.console.print(f"results are in {inputs.out / experiment.name}")
     return failures
+
+
+def tune_experiment(options: Options) -> list[str]:
+    """Searches for the learning rates of the rows, and keeps them for the runs.
+
+    Returns:
+        A line for each training that failed; then nothing is chosen.
+
+    Raises:
+        ExperimentError: an option is wrong, or a trial does not fit its declaration.
+        ValueError: data are missing, a trial is broken.
+    """
+    plan = planned(options)
+    experiment, inputs = plan.experiment, plan.inputs
+    rows = tuned_rows(experiment, plan.rows)
+    jobs = due_trials(experiment, inputs, rows, options.redo)
+    failures = do(plan, "trials", experiment.tuning.seeds, jobs)
+    if failures:
+        return failures
+    chosen = choose_rates(experiment, inputs, rows)
+    for row in rows:
+        factors = ", ".join(f"{task} {rate:.3g}" for task, rate in chosen.rates[row].items())
+        plan.console.print(f"{row}: {factors}")
+    return []

@@ -61,6 +61,9 @@ RayAddress = Annotated[
         show_default="on this machine, without Ray",
     ),
 ]
+Redo = Annotated[
+    bool, typer.Option("--redo", help="Make results again whose row was declared otherwise.")
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 
 
@@ -76,9 +79,7 @@ def run(
     workers: Workers = None,
     ray_address: RayAddress = None,
     device: Device = "cpu",
-    redo: Annotated[
-        bool, typer.Option("--redo", help="Make results again whose row was declared otherwise.")
-    ] = False,
+    redo: Redo = False,
 ) -> None:
     """Run an experiment; what is finished is not done again."""
     from patchline_ros.bench.benchmark import Options, run_experiment
@@ -87,6 +88,28 @@ def run(
         name, data, bundle, weights, out, seeds, rows, workers, ray_address, device, redo
     )
     _carry_out(run_experiment, options)
+
+
+@app.command()
+def tune(
+    name: Name,
+    data: Data = None,
+    bundle: Bundle = None,
+    weights: Weights = "auto",
+    out: Out = Path("runs") / "bench",
+    rows: Rows = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    device: Device = "cpu",
+    redo: Redo = False,
+) -> None:
+    """Search for each row's learning rates, which its runs then use; call it before `run`."""
+    from patchline_ros.bench.benchmark import Options, tune_experiment
+
+    options = Options(
+        name, data, bundle, weights, out, None, rows, workers, ray_address, device, redo
+    )
+    _carry_out(tune_experiment, options)
 
 
 @app.command(name="list")

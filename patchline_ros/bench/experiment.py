@@ -159,7 +159,9 @@ class Experiment(_Declared):
                 **head,
             )
         except ValidationError as error:
-            raise ExperimentError(f"experiment {self.name}, {task}: {_first(error)}") from error
+            raise ExperimentError(
+                f"experiment {self.name}, {task}: {first_error(error)}"
+            ) from error
 
 
 class Declaration(_Declared):
@@ -239,12 +241,12 @@ def known_experiments() -> list[str]:
     return names
 
 
-def _first(error: ValidationError) -> str:
-    """The first thing that is wrong, and where."""
+def first_error(error: ValidationError) -> str:
+    """The first thing that is wrong in a declaration or a result, and where."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return f"{where or 'the whole file'}: {message}"
 
 
 def _plain(path: Path) -> dict[str, Any]:
@@ -302,7 +304,7 @@ def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment.model_validate(_varied(path, _plain(path), variants))
     except ValidationError as error:
-        raise ExperimentError(f"experiment {path}: {_first(error)}") from error
+        raise ExperimentError(f"experiment {path}: {first_error(error)}") from error
 
 
 def find_experiment(name: str) -> Experiment:

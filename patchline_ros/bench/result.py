@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.bench.experiment import Declaration
+from patchline_ros.bench.experiment import Declaration, first_error
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
 from patchline_ros.patching.cost import MethodCost
@@ -193,9 +193,7 @@ def read_result(path: Path) -> RunResult:
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise ResultError(f"result file {path}: {where}: {first['msg']}") from error
+        raise ResultError(f"result file {path}: {first_error(error)}") from error
 
 
 def read_results(folder: Path) -> list[RunResult]:

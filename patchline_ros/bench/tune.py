@@ -1,0 +1,203 @@
+"""The search for learning rates: the same few factors for every row, judged on judge frames only.
+
+OUT/EXPERIMENT/tuning/ROW/rate-FACTOR/seed-N.json     one training of all tasks
+OUT/EXPERIMENT/rates.json                             what was chosen, and why
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from patchline_ros.bench.experiment import (
+    Declaration,
+    Experiment,
+    ExperimentError,
+    declared,
+    first_error,
+)
+from patchline_ros.bench.inputs import Inputs, origin_of
+from patchline_ros.bench.jobs import scene_of, store_of
+from patchline_ros.bench.result import ResultError, write_result
+from patchline_ros.bench.run import Run
+from patchline_ros.bench.schedule import Job, Report
+from patchline_ros.tasks import Task
+
+SCHEMA: Final = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trial(_Strict):
+    """One row trained at one factor with one seed."""
+
+    schema_version: Literal[1] = SCHEMA
+    declaration: Declaration
+    judge: dict[Task, float]
+    """Best metric of each task on its judge frames; no test frame was looked at."""
+
+
+class ChosenRates(_Strict):
+    """What a search came to."""
+
+    schema_version: Literal[1] = SCHEMA
+    experiment: str
+    rates: dict[str, dict[Task, float]] = Field(default_factory=dict)
+    """[row][task]: the factor on the learning rates."""
+    judge: dict[str, dict[Task, dict[str, float]]] = Field(default_factory=dict)
+    """[row][task][factor]: judge metric, mean over the tuning seeds."""
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """Trains a row at one factor."""
+
+    experiment: Experiment
+    inputs: Inputs
+    declaration: Declaration
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.declaration.row} at {self.path.parent.name}, seed {self.declaration.seed}"
+
+    def __call__(self, report: Report) -> None:
+        """Leaves a trial."""
+        seed = self.declaration.seed
+        store = store_of(self.experiment, self.inputs, seed)
+        scene = scene_of(self.experiment, self.inputs, seed)
+        table = store.affinity(self.declaration.settings.affinity)
+        run = Run(self.declaration, scene, store.sources(), table, self.inputs.device)
+        judge: dict[Task, float] = {}
+        for done, task in enumerate(run.order, start=1):
+            judge[task] = max(run.adapt(task).record.metrics)
+            report(done / len(run.order))
+        write_result(self.path, Trial(declaration=self.declaration, judge=judge))
+
+
+def tuned_rows(experiment: Experiment, rows: Sequence[str]) -> list[str]:
+    """The rows that are searched for: those that train, and take no other's rates."""
+    return [
+        row
+        for row in rows
+        if experiment.row(row).method is not None and not experiment.row(row).rates_of
+    ]
+
+
+def _trials(experiment: Experiment, inputs: Inputs, row: str) -> dict[tuple[float, int], TrialJob]:
+    """All trials of a row, by factor and seed."""
+    origin = origin_of(experiment, inputs)
+    folder = inputs.out / experiment.name / "tuning" / row
+    return {
+        (rate, seed): TrialJob(
+            experiment,
+            inputs,
+            declared(experiment, row, seed, dict.fromkeys(experiment.tasks, rate), origin),
+            folder / f"rate-{rate:.4g}" / f"seed-{seed}.json",
+        )
+        for rate in experiment.tuning.rates
+        for seed in experiment.tuning.seeds
+    }
+
+
+def _read_trial(path: Path) -> Trial:
+    try:
+        return Trial.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ResultError(f"trial {path}: {first_error(error)}") from error
+
+
+def _fits(job: TrialJob) -> bool:
+    kept = _read_trial(job.path).declaration
+    return kept.model_dump() == job.declaration.model_dump()
+
+
+def due_trials(
+    experiment: Experiment, inputs: Inputs, rows: Sequence[str], redo: bool
+) -> list[Job]:
+    """The trials that are not done yet.
+
+    Raises:
+        ExperimentError: one was made by another declaration of its row, and is not to be redone.
+        ResultError: a trial's file is broken.
+    """
+    due: list[Job] = []
+    for row in rows:
+        for job in _trials(experiment, inputs, row).values():
+            if not job.path.is_file():
+                due.append(job)
+            elif not _fits(job):
+                if not redo:
+                    raise ExperimentError(
+                        f"{job.path} was made by another declaration of row {row}; --redo makes "
+                        "such trials again"
+                    )
+                due.append(job)
+    return due
+
+
+def best_rate(judge: Mapping[float, float]) -> float:
+    """The factor with the best judge metric; of equal ones that which is nearest to 1."""
+    return min(judge, key=lambda rate: (-judge[rate], abs(math.log(rate)), rate))
+
+
+def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) -> ChosenRates:
+    """Reads the trials of these rows, all of them done, and writes rates.json.
+
+    Other rows that are in the file already stay as they are.
+    """
+    chosen = read_rates(inputs.out, experiment.name)
+    rates, table = dict(chosen.rates), dict(chosen.judge)
+    for row in rows:
+        trials = {
+            key: _read_trial(job.path) for key, job in _trials(experiment, inputs, row).items()
+        }
+        means = {
+            task: {
+                rate: float(
+                    np.mean([trials[rate, seed].judge[task] for seed in experiment.tuning.seeds])
+                )
+                for rate in experiment.tuning.rates
+            }
+            for task in experiment.tasks
+        }
+        rates[row] = {task: best_rate(judge) for task, judge in means.items()}
+        table[row] = {
+            task: {f"{rate:.4g}": value for rate, value in judge.items()}
+            for task, judge in means.items()
+        }
+    whole = ChosenRates(experiment=experiment.name, rates=rates, judge=table)
+    write_result(rates_path(inputs.out, experiment.name), whole)
+    return whole
+
+
+def rates_path(out: Path, experiment: str) -> Path:
+    """Where the chosen rates lie."""
+    return out / experiment / "rates.json"
+
+
+def read_rates(out: Path, experiment: str) -> ChosenRates:
+    """What a search came to; nothing where there was none.
+
+    Raises:
+        ResultError: the file is broken or of another experiment.
+    """
+    path = rates_path(out, experiment)
+    if not path.is_file():
+        return ChosenRates(experiment=experiment)
+    try:
+        chosen = ChosenRates.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ResultError(f"rates {path}: {first_error(error)}") from error
+    if chosen.experiment != experiment:
+        raise ResultError(f"rates {path} are those of {chosen.experiment}, not of {experiment}")
+    return chosen
