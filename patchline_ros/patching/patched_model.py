@@ -39,6 +39,8 @@ HEAD_PATCH_CHANNELS = 64
 FINEST_READ = 4
 """Least total stride of the taps that head patches read; finer ones cost more than they tell."""
 
+Size = tuple[int, ...]
+
 
 class PatchSettings(BaseModel):
     """How a model is patched; the defaults are the product's."""
@@ -80,12 +82,14 @@ class _Edge(NamedTuple):
     end: int
 
 
-def body_widths(source: TaskModel) -> list[int]:
-    """Channels of each output of the head's body."""
-    shapes = weightless(source).eval()
-    picture = next(shapes.parameters()).new_zeros(1, 3, *source.spec.input_size)
+def _shapes(source: TaskModel) -> tuple[list[Size], list[Size]]:
+    """(C, H, W) of the taps, and (C, H, W) or (C,) of each output of the head's body."""
+    model = weightless(source).eval()
+    picture = next(model.parameters()).new_zeros(1, 3, *source.spec.input_size)
     with torch.no_grad():
-        return [feature.shape[1] for feature in shapes.head.body(shapes.backbone(picture))]
+        taps = model.backbone(picture)
+        features = model.head.body(taps)
+    return [tuple(tap.shape[1:]) for tap in taps], [tuple(f.shape[1:]) for f in features]
 
 
 def _edges(settings: PatchSettings, groups: int) -> list[_Edge]:
@@ -118,6 +122,7 @@ class PatchedModel(AdaptedModel):
             Patch(spanned(specs[edge.start : edge.end]), settings.design) for edge in self._edges
         )
         self.head_patches = nn.ModuleList()
+        self._read: list[list[int]] = []
         if settings.head == "trained":
             self.head.requires_grad_(True)
         elif settings.head == "side":
@@ -125,12 +130,16 @@ class PatchedModel(AdaptedModel):
 
     def _add_head_patches(self, source: TaskModel) -> None:
         """One for each output of the head's body; the last layers are trained with them."""
-        backbone = self.backbone
-        strides = sorted({stride for stride in backbone.reductions if stride >= FINEST_READ})
-        self._read = [backbone.last_tap_at(stride) for stride in strides]
-        channels = [backbone.channels[tap] for tap in self._read]
-        for width in body_widths(source):
-            self.head_patches.append(HeadPatch(channels, width, HEAD_PATCH_CHANNELS))
+        channels = self.backbone.channels
+        taps, features = _shapes(source)
+        strides = sorted({stride for stride in self.backbone.reductions if stride >= FINEST_READ})
+        readable = [self.backbone.last_tap_at(stride) for stride in strides]
+        for feature in features:
+            # A vector reads every tap; a map those that are no finer than itself.
+            read = [tap for tap in readable if feature[1:] == () or taps[tap][1] <= feature[1]]
+            self._read.append(read or readable[-1:])
+            widths = [channels[tap] for tap in self._read[-1]]
+            self.head_patches.append(HeadPatch(widths, feature[0], HEAD_PATCH_CHANNELS))
         for layer in self.head.last_layers():
             layer.requires_grad_(True)
 
@@ -193,10 +202,11 @@ class PatchedModel(AdaptedModel):
             return self.head(self.patched_taps(frozen))
         count = len(self.backbone.specs) + 1
         taps = self.patched_taps(frozen[:count])
-        read = [taps[i] for i in self._read]
         features = [
-            feature + patch(read, feature)
-            for feature, patch in zip(frozen[count:], self.head_patches, strict=True)
+            feature + patch([taps[i] for i in read], feature)
+            for feature, patch, read in zip(
+                frozen[count:], self.head_patches, self._read, strict=True
+            )
         ]
         return self.head.tail(features)
 
