@@ -55,7 +55,7 @@ setup(
         "rich>=13",
         "rosbags>=0.11",
         "safetensors>=0.4",
-        "scipy>=1.12",
+        "scipy>=1.15",
         "torch>=2.6",
         "torchmetrics>=1.5",
         "torchvision>=0.21",

@@ -14,6 +14,7 @@ from rich.console import Console
 from patchline_ros.bench.experiment import Experiment, ExperimentError, find_experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
+from patchline_ros.bench.result import Kept, kept_path, write_result
 from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
 
@@ -130,6 +131,10 @@ def run_experiment(options: Options) -> list[str]:
     plan = planned(options)
     experiment, inputs = plan.experiment, plan.inputs
     seeds = _seeds(options.seeds) or experiment.seeds
+    write_result(
+        kept_path(inputs.out, experiment.name),
+        Kept(called=options.experiment, experiment=experiment),
+    )
     rates = read_rates(inputs.out, experiment.name).rates
     jobs = due_runs(experiment, inputs, plan.rows, seeds, rates, options.redo)
     done = len(plan.rows) * len(seeds) - len(jobs)

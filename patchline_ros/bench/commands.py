@@ -112,6 +112,30 @@ def tune(
     _carry_out(tune_experiment, options)
 
 
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(help="Where results lie: the --out of the runs.")
+    ] = Path("runs") / "bench",
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Markdown file to write.", show_default="results.md in the folder"),
+    ] = None,
+) -> None:
+    """Write the page of tables and figures, from result files alone."""
+    from patchline_ros.bench.report import write_report
+
+    with _sentences():
+        typer.echo(f"written to {write_report(folder, page)}")
+
+
+@app.command()
+def smoke(out: Out = Path("runs") / "smoke", workers: Workers = None) -> None:
+    """Run the smallest experiment and its report: that everything works, in a minute or two."""
+    run("smoke", out=out, workers=workers)
+    report(out)
+
+
 @app.command(name="list")
 def list_() -> None:
     """List the experiments that come with the package."""

@@ -104,7 +104,8 @@ class Experiment(_Declared):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     tuning: Tuning = Tuning()
     reference: str = ""
-    """Row that the others are compared with; empty: the first."""
+    """Row that the others are compared with; empty: for each task the better one of those that
+    fine-tune everything."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:

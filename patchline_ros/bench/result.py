@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.bench.experiment import Declaration, first_error
+from patchline_ros.bench.experiment import Declaration, Experiment, first_error
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
 from patchline_ros.patching.cost import MethodCost
@@ -173,6 +173,19 @@ class RunResult(_Strict):
     machine: Machine
 
 
+class Kept(_Strict):
+    """What lies beside the results of an experiment: how it was declared and called last."""
+
+    called: str
+    """Name on the command line, with variants."""
+    experiment: Experiment
+
+
+def kept_path(out: Path, experiment: str) -> Path:
+    """Where the declaration of an experiment lies."""
+    return out / experiment / "experiment.json"
+
+
 def result_path(out: Path, experiment: str, row: str, seed: int) -> Path:
     """Where a run's result lies."""
     return out / experiment / row / f"seed-{seed}.json"
@@ -196,21 +209,37 @@ def read_result(path: Path) -> RunResult:
         raise ResultError(f"result file {path}: {first_error(error)}") from error
 
 
-def read_results(folder: Path) -> list[RunResult]:
-    """All results of one experiment, `folder`/ROW/seed-N.json, in the order of rows and seeds.
+def read_kept(path: Path) -> Kept:
+    """Reads and checks how an experiment was declared.
 
     Raises:
-        ResultError: there are none, or one of them is broken.
+        ResultError: the file is broken or not there.
+    """
+    try:
+        return Kept.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ResultError(f"there is no {path}: this is no folder of an experiment") from error
+    except ValidationError as error:
+        raise ResultError(f"experiment {path}: {first_error(error)}") from error
+
+
+def read_results(folder: Path) -> list[RunResult]:
+    """All results of one experiment, `folder`/ROW/seed-N.json.
+
+    Raises:
+        ResultError: there are none, or one of them is broken or not where it belongs.
     """
     paths = sorted(folder.glob("*/seed-*.json"))
     if not paths:
         raise ResultError(f"there are no results ROW/seed-N.json in {folder}; run the experiment")
     results = [read_result(path) for path in paths]
     for path, result in zip(paths, results, strict=True):
-        here = (path.parent.name, path.stem)
-        if here != (result.declaration.row, f"seed-{result.declaration.seed}"):
+        declaration = result.declaration
+        if path != result_path(
+            path.parent.parent.parent, folder.name, declaration.row, declaration.seed
+        ):
             raise ResultError(
-                f"result file {path} is of row {result.declaration.row}, seed "
-                f"{result.declaration.seed}: it was moved or renamed"
+                f"result file {path} is of row {declaration.row}, seed {declaration.seed}: it was "
+                "moved or renamed"
             )
-    return sorted(results, key=lambda result: (result.declaration.row, result.declaration.seed))
+    return results

@@ -1,0 +1,107 @@
+"""The results of one experiment, as tables and figures ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from patchline_ros.bench.experiment import Experiment
+from patchline_ros.bench.result import (
+    RunResult,
+    TaskResult,
+    kept_path,
+    read_kept,
+    read_results,
+)
+from patchline_ros.bench.statistics import Summary, summary
+from patchline_ros.patching.fine_tuned import FineTuneSettings
+from patchline_ros.patching.ladder import LadderSettings
+from patchline_ros.tasks import Task
+
+
+class Collected:
+    """All results of an experiment that its declaration still has a row for."""
+
+    def __init__(self, experiment: Experiment, called: str, results: list[RunResult]) -> None:
+        self.experiment = experiment
+        self.called = called
+        self._runs: dict[str, dict[int, RunResult]] = {}
+        for result in results:
+            seeds = self._runs.setdefault(result.declaration.row, {})
+            seeds[result.declaration.seed] = result
+        self.rows = [row for row in experiment.rows if row in self._runs]
+
+    @classmethod
+    def read(cls, folder: Path) -> Collected:
+        """Reads the folder of an experiment, as `patchline bench run` leaves it.
+
+        Raises:
+            ResultError: it is none, it has no result, or a file is broken.
+        """
+        kept = read_kept(kept_path(folder.parent, folder.name))
+        return cls(kept.experiment, kept.called, read_results(folder))
+
+    def title(self, row: str) -> str:
+        """How tables call a row."""
+        return self.experiment.rows[row].title or row
+
+    def runs(self, row: str) -> dict[int, RunResult]:
+        """The results of a row by seed."""
+        return self._runs[row]
+
+    def seeds(self) -> list[int]:
+        """All seeds that occur."""
+        return sorted({seed for row in self.rows for seed in self._runs[row]})
+
+    def of_task(
+        self, row: str, task: Task, figure: Callable[[TaskResult], float]
+    ) -> dict[int, float]:
+        """A figure of one task by seed."""
+        return {seed: figure(run.tasks[task]) for seed, run in self._runs[row].items()}
+
+    def over_tasks(
+        self,
+        row: str,
+        figure: Callable[[TaskResult], float],
+        join: Callable[[list[float]], float] = sum,
+    ) -> Summary:
+        """A figure of all tasks, joined, over seeds."""
+        return summary(
+            [
+                join([figure(result) for result in run.tasks.values()])
+                for run in self._runs[row].values()
+            ]
+        )
+
+    def score(self, row: str, task: Task) -> Summary:
+        """The metric on test frames over seeds."""
+        return summary(list(self.of_task(row, task, lambda result: result.test.final).values()))
+
+    def reference(self, task: Task) -> str | None:
+        """The row that the others are compared with: the declared one, or the better FT-full.
+
+        None where it has no result.
+        """
+        declared = self.experiment.reference
+        if declared:
+            return declared if declared in self.rows else None
+        full = [row for row in self.rows if self._is_full(row)]
+        return max(full, key=lambda row: self.score(row, task).mean, default=None)
+
+    def full(self) -> str | None:
+        """The first row that fine-tunes everything: what cost is compared with."""
+        return next((row for row in self.rows if self._is_full(row)), None)
+
+    def ladder(self) -> str | None:
+        """The first row with a ladder: the other one that cost is compared with."""
+        rows = self.experiment.rows
+        ladders = (r for r in self.rows if isinstance(rows[r].method, LadderSettings))
+        return next(ladders, None)
+
+    def _is_full(self, row: str) -> bool:
+        method = self.experiment.rows[row].method
+        return isinstance(method, FineTuneSettings) and method.method == "ft_full"
+
+    def cached(self, row: str) -> bool:
+        """Whether the row keeps the frozen part."""
+        return self.experiment.training_of(row).cache != "none"

@@ -1,0 +1,266 @@
+"""Markdown tables of an experiment's results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from patchline_ros.bench.collected import Collected
+from patchline_ros.bench.result import TaskResult
+from patchline_ros.bench.statistics import Difference, Summary, difference
+from patchline_ros.tasks import Task
+from patchline_ros.vision.metrics import METRIC_NAMES
+
+MIB = 2**20
+_NONE = "-"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are flushed right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _percent(value: Summary) -> str:
+    spread = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
+    return f"{100 * value.mean:.1f}{spread}"
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return _NONE if interval is None else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return _NONE
+    interval = "" if found.interval is None else f" ({_interval(found.interval)})"
+    return f"{100 * found.mean:+.1f}{interval}"
+
+
+def _to_reference(results: Collected, row: str, task: Task) -> Difference | None:
+    reference = results.reference(task)
+    if reference is None or reference == row:
+        return None
+    return difference(
+        results.of_task(row, task, lambda result: result.test.final),
+        results.of_task(reference, task, lambda result: result.test.final),
+    )
+
+
+def accuracy(results: Collected) -> str:
+    """The metric on test frames, and its difference to the reference row of each task."""
+    tasks = results.experiment.tasks
+    head = [""]
+    for task in tasks:
+        reference = results.reference(task)
+        against = _NONE if reference is None else f"less {results.title(reference)}"
+        head += [f"{task}, {METRIC_NAMES[task]}", against]
+    rows = []
+    for row in results.rows:
+        cells = [results.title(row)]
+        for task in tasks:
+            cells += [
+                _percent(results.score(row, task)),
+                _difference(_to_reference(results, row, task)),
+            ]
+        rows.append(cells)
+    return table(head, rows)
+
+
+def differences(results: Collected) -> str:
+    """Every difference with its test and both intervals."""
+    rows = []
+    for task in results.experiment.tasks:
+        for row in results.rows:
+            found = _to_reference(results, row, task)
+            if found is not None:
+                rows.append(
+                    [
+                        f"{task}: {results.title(row)}",
+                        f"{100 * found.mean:+.2f}",
+                        _interval(found.interval),
+                        _NONE if found.p is None else f"{found.p:.3f}",
+                        _interval(found.bootstrap),
+                        str(found.seeds),
+                    ]
+                )
+    head = ["less the reference", "points", "95%, t", "p, paired t", "95%, bootstrap", "seeds"]
+    return table(head, rows)
+
+
+def _number(value: float) -> str:
+    """Three digits that count, and no more than are there."""
+    if value == 0:
+        return "0"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _with_shares(results: Collected, row: str, figure: Callable[[str], float]) -> list[str]:
+    """A figure of a row, and what part of FT-full's and of LST's it is."""
+    value = figure(row)
+    cells = [_number(value)]
+    for other in (results.full(), results.ladder()):
+        base = figure(other) if other else 0.0
+        cells.append(f"{100 * value / base:.1f}%" if base else _NONE)
+    return cells
+
+
+def _gflops(results: Collected, row: str) -> float:
+    return results.over_tasks(row, lambda result: result.total_gflops).mean
+
+
+def _paper(results: Collected, row: str) -> float:
+    return results.over_tasks(row, lambda result: result.paper_gflops).mean
+
+
+def _to_converge(results: Collected, row: str) -> float:
+    cached = results.cached(row)
+    return results.over_tasks(row, lambda result: result.gflops_to_converge(cached)).mean
+
+
+def compute(results: Collected) -> str:
+    """GFLOPs of all tasks: actual, up to convergence, and in the paper's accounting."""
+    head = ["GFLOPs of all tasks"]
+    for name in ("actual", "to converge", "paper's"):
+        head += [name, "of FT-full", "of LST"]
+    rows = [
+        [
+            results.title(row),
+            *_with_shares(results, row, lambda each: _gflops(results, each)),
+            *_with_shares(results, row, lambda each: _to_converge(results, each)),
+            *_with_shares(results, row, lambda each: _paper(results, each)),
+        ]
+        for row in results.rows
+    ]
+    return table(head, rows)
+
+
+def compute_by_task(results: Collected) -> str:
+    """The actual GFLOPs of each task."""
+    tasks = results.experiment.tasks
+    head = ["GFLOPs, actual"]
+    for task in tasks:
+        head += [str(task), "of FT-full", "of LST"]
+
+    def spent(row: str, task: Task) -> float:
+        figures = results.of_task(row, task, lambda result: result.total_gflops)
+        return sum(figures.values()) / len(figures)
+
+    rows = []
+    for row in results.rows:
+        cells = [results.title(row)]
+        for task in tasks:
+            cells += _with_shares(results, row, partial(spent, task=task))
+        rows.append(cells)
+    return table(head, rows)
+
+
+def _saved(result: TaskResult) -> float:
+    return result.step.saved_bytes / MIB if result.step else 0.0
+
+
+def memory_and_time(results: Collected) -> str:
+    """Saved bytes and peak of the largest task, seconds of all tasks."""
+    head = [""]
+    for name in ("saved for backward, MiB", "peak memory, MiB", "seconds"):
+        head += [name, "of FT-full", "of LST"]
+
+    def saved(row: str) -> float:
+        return results.over_tasks(row, _saved, max).mean
+
+    def peak(row: str) -> float:
+        return results.over_tasks(row, lambda result: result.peak_bytes / MIB, max).mean
+
+    def seconds(row: str) -> float:
+        return results.over_tasks(row, lambda result: result.seconds).mean
+
+    rows = [
+        [
+            results.title(row),
+            *_with_shares(results, row, saved),
+            *_with_shares(results, row, peak),
+            *_with_shares(results, row, seconds),
+        ]
+        for row in results.rows
+    ]
+    return table(head, rows)
+
+
+STAGES = ("selection", "norm", "frozen", "training", "judging")
+
+
+def stages(results: Collected) -> str:
+    """What the actual GFLOPs were spent on."""
+
+    def spent(row: str, stage: str) -> float:
+        return results.over_tasks(row, lambda result: result.gflops.get(stage, 0.0)).mean
+
+    rows = [
+        [results.title(row), *(_number(spent(row, stage)) for stage in STAGES)]
+        for row in results.rows
+    ]
+    return table(["GFLOPs of all tasks", *STAGES], rows)
+
+
+def steps(results: Collected) -> str:
+    """A training step of each task: FLOPs for one image in both accountings, by part, and bytes."""
+    head = ["MFLOPs an image", "backbone", "adapter", "head", "not cached", "cached", "paper's"]
+    head += ["saved, MiB a batch", "trained parameters"]
+    rows = []
+    for task in results.experiment.tasks:
+        for row in results.rows:
+            step = next(iter(results.runs(row).values())).tasks[task].step
+            if step is None:
+                continue
+            parts = [
+                sum((part.frozen_forward, part.trained_forward, part.backward))
+                for part in (step.parts[name] for name in ("backbone", "adapter", "head"))
+            ]
+            flops = [*parts, step.uncached, step.cached, step.paper]
+            rows.append(
+                [
+                    f"{task}: {results.title(row)}",
+                    *(_number(value / 1e6) for value in flops),
+                    _number(step.saved_bytes / MIB),
+                    str(step.trained_parameters),
+                ]
+            )
+    return table(head, rows)
+
+
+def epochs(results: Collected) -> str:
+    """How long each row trained, on how much."""
+    tasks = results.experiment.tasks
+    head = [""]
+    for task in tasks:
+        head += [f"{task}: epochs to converge", "best epoch", "frames kept", "images processed"]
+    figures: list[Callable[[TaskResult], float]] = [
+        lambda result: result.converged,
+        lambda result: result.best_epoch,
+        lambda result: result.kept,
+        lambda result: result.images,
+    ]
+    rows = []
+    for row in results.rows:
+        cells = [results.title(row)]
+        for task in tasks:
+            for figure in figures:
+                values = list(results.of_task(row, task, figure).values())
+                cells.append(f"{sum(values) / len(values):.4g}")
+        rows.append(cells)
+    return table(head, rows)
+
+
+def untrained(results: Collected) -> list[str]:
+    """A sentence for each row and task of which some run kept the source model."""
+    sentences = []
+    for row in results.rows:
+        for task in results.experiment.tasks:
+            runs = results.runs(row).values()
+            reasons = [run.tasks[task].untrained for run in runs if run.tasks[task].untrained]
+            if reasons:
+                sentences.append(
+                    f"{results.title(row)} kept the source model for {task} in {len(reasons)} of "
+                    f"{len(runs)} runs: {reasons[0]}."
+                )
+    return sentences
