@@ -163,7 +163,8 @@ def _check(model: AdaptedModel, samples: Sequence[Sample], views: int) -> None:
     if not samples:
         raise TrainingError(f"no labelled frames are left to train {task} on")
     if task is Task.SIGNS:
-        classes = {sample.label for sample in samples if isinstance(sample.label, int)}
+        labels = [sample.label for sample in samples]
+        classes = {int(label) for label in labels if isinstance(label, int | np.integer)}
         if len(classes) == 1:
             only = model.spec.classes[classes.pop()]
             raise TrainingError(
