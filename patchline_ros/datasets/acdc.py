@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import read_class_map, read_rgb
 from patchline_ros.tasks import IGNORE, Boxes, Frame, Image, Sample, Task
 
@@ -43,7 +43,7 @@ _OBJECT_OF_CATEGORY = dict(zip((24, 25, 26, 27, 28, 31, 32, 33), range(8), stric
 """Place in OBJECT_CLASSES of Cityscapes' ids, which the boxes are labelled with."""
 
 
-class Acdc(Sequence[Frame]):
+class Acdc(Listed[Frame]):
     """One condition and split of ACDC, sorted by sequence and frame number.
 
     Layout, as the archives rgb_anon, gt and gt_detection unpack it:
@@ -79,20 +79,8 @@ class Acdc(Sequence[Frame]):
         )
         self.names: tuple[str, ...] = tuple(self._paths)
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        """Read one frame, or those of a slice; ValueError names a file that cannot be read."""
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Frame:
+        """Read one frame; ValueError names a file that cannot be read."""
         name = self.names[index]
         path = self._paths[name]
         image = read_rgb(path)

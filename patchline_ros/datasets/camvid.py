@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import (
     LABEL_SUFFIXES,
     paired_by_stem,
@@ -74,7 +73,7 @@ def objects_of(camvid_ids: ClassMap, min_area: int = 100) -> Boxes:
     return Boxes.truth(boxes, labels)
 
 
-class CamVid(Sequence[Frame]):
+class CamVid(Listed[Frame]):
     """A folder `images/*.jpg|png` with `labels/<same stem>.png`, in order of time.
 
     The order is by sequence, then frame number, which CamVid's file names hold. Pictures are read
@@ -90,24 +89,12 @@ class CamVid(Sequence[Frame]):
         self._min_area = min_area
         self.names: tuple[str, ...] = tuple(self._files)
 
-    def __len__(self) -> int:
-        """Number of frames."""
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        """Read one frame, or those of a slice.
+    def read(self, index: int) -> Frame:
+        """Read one frame.
 
         Raises ValueError naming the file where a picture or label map cannot be decoded, their
         sizes differ, or the label map holds an id that CamVid does not have.
         """
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
         name = self.names[index]
         picture, label_map = self._files[name]
         image = read_rgb(picture)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import pictures_by_stem, read_rgb
 from patchline_ros.tasks import Sample
 
@@ -63,7 +62,7 @@ SIGN_CLASSES = (
 _STEM = re.compile(r"([0-9]+)_[0-9]+")
 
 
-class Gtsrb(Sequence[Sample]):
+class Gtsrb(Listed[Sample]):
     """Folders named by class id ("00" to "42") of pictures named `TRACK_FRAME.jpg`.
 
     A track is one real sign seen from an approaching car: its pictures are near copies, so sets
@@ -97,20 +96,8 @@ class Gtsrb(Sequence[Sample]):
         self.labels: NDArray[np.int64] = np.array(labels, dtype=np.int64)
         self.tracks: NDArray[np.int64] = np.array(tracks, dtype=np.int64)
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self._paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """Read one picture, or those of a slice; ValueError names one that cannot be decoded."""
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Sample:
+        """Read one picture; ValueError names one that cannot be decoded."""
         return Sample(read_rgb(self._paths[index]), int(self.labels[index]))
 
     def split_by_track(

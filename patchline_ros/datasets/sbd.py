@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import PIL.Image
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import pictures_by_stem, read_rgb
 from patchline_ros.datasets.voc import read_voc_boxes
 from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Frame, Sample, Task
@@ -43,7 +42,7 @@ CLASSES = (
 LANE_CLASSES = ("background", *CLASSES)
 
 
-class Sbd(Sequence[Frame]):
+class Sbd(Listed[Frame]):
     """All pictures that SBD or VOC 2012 have a class map for, sorted by name.
 
     Layout, as the archives unpack it:
@@ -71,20 +70,8 @@ class Sbd(Sequence[Frame]):
                 raise ValueError(f"there is no folder {folder}; unpack VOC 2012's archive there")
         self.names: tuple[str, ...] = tuple(sorted({*self._sbd_maps, *self._voc_maps}))
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Frame: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Frame]: ...
-
-    def __getitem__(self, index: int | slice) -> Frame | list[Frame]:
-        """Read one frame, or those of a slice; ValueError names a file that cannot be read."""
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+    def read(self, index: int) -> Frame:
+        """Read one frame; ValueError names a file that cannot be read."""
         name = self.names[index]
         path = self._voc / "JPEGImages" / f"{name}.jpg"
         if not path.is_file():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 from xml.etree import ElementTree
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -16,7 +15,7 @@ ANNOTATION_SUFFIXES = (".xml",)
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class VocFolder(Sequence[Sample]):
+class VocFolder(Listed[Sample]):
     """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`, in natural order.
 
     Pictures are read when they are asked for.
@@ -31,23 +30,11 @@ class VocFolder(Sequence[Sample]):
         self.classes = classes
         self.names: tuple[str, ...] = tuple(self._files)
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """Read one picture, or those of a slice; its label is Boxes over the classes.
+    def read(self, index: int) -> Sample:
+        """Read one picture; its label is Boxes over the classes.
 
         Raises ValueError naming a picture or an annotation that cannot be read.
         """
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
         picture, annotation = self._files[self.names[index]]
         image = read_rgb(picture)
         return Sample(image, read_voc_boxes(annotation, image, self.classes))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -15,7 +14,7 @@ LABEL_SUFFIXES = (".txt",)
 """File endings of the label files."""
 
 
-class YoloFolder(Sequence[Sample]):
+class YoloFolder(Listed[Sample]):
     """A folder `images/*.jpg|png` with `labels/<same stem>.txt`, in natural order of the names.
 
     A label file has a line for each object: the class id, then centre x, centre y, width and height
@@ -32,23 +31,11 @@ class YoloFolder(Sequence[Sample]):
         self.classes = classes
         self.names: tuple[str, ...] = tuple(self._files)
 
-    def __len__(self) -> int:
-        """Number of pictures."""
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        """Read one picture, or those of a slice; its label is Boxes over the classes.
+    def read(self, index: int) -> Sample:
+        """Read one picture; its label is Boxes over the classes.
 
         Raises ValueError naming a picture that cannot be decoded, or a line that is no label.
         """
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
         picture, label = self._files[self.names[index]]
         image = read_rgb(picture)
         return Sample(image, _read_boxes(label, image, self.classes))
