@@ -67,7 +67,7 @@ def _carrier(options: Options, workers: int) -> Carrier:
         raise ExperimentError("--ray-address needs Ray: pip install 'patchline_ros[bench]'")
     from patchline_ros.bench.ray_cluster import RayCluster
 
-    return RayCluster(options.ray_address)
+    return RayCluster(options.ray_address, gpus=int(options.device == "cuda"))
 
 
 def planned(options: Options) -> Plan:
@@ -133,7 +133,7 @@ def run_experiment(options: Options) -> list[str]:
     seeds = _seeds(options.seeds) or experiment.seeds
     write_result(
         kept_path(inputs.out, experiment.name),
-        Kept(called=options.experiment, experiment=experiment),
+        Kept(called=Path(options.experiment).name, experiment=experiment),
     )
     rates = read_rates(inputs.out, experiment.name).rates
     jobs = due_runs(experiment, inputs, plan.rows, seeds, rates, options.redo)

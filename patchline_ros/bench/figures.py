@@ -58,11 +58,14 @@ def accuracy_against_compute(results: Collected) -> Figure:
     """The metric on test frames over the GFLOPs of that task; bars are standard deviations."""
     figure, panels = _panels(results)
     for task, axis in panels:
+        smallest = 1.0
         for number, row in enumerate(results.rows):
-            spent = list(results.of_task(row, task, lambda each: each.total_gflops).values())
+            figures = results.of_task(row, task, lambda each: each.total_gflops)
+            spent = float(np.mean(list(figures.values())))
+            smallest = min(smallest, spent or smallest)
             score = results.score(row, task)
             axis.errorbar(
-                float(np.mean(spent)),
+                spent,
                 100 * score.mean,
                 yerr=100 * (score.deviation or 0.0),
                 linestyle="none",
@@ -71,7 +74,7 @@ def accuracy_against_compute(results: Collected) -> Figure:
                 **_look(number),
             )
         # Rows in which nothing is computed lie at zero.
-        axis.set_xscale("symlog", linthresh=1.0)
+        axis.set_xscale("symlog", linthresh=smallest)
         axis.set_xlabel("GFLOPs, all that was computed")
     _legend(figure, panels[0][1])
     return figure

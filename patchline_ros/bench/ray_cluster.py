@@ -20,11 +20,12 @@ class RayCluster:
     Jobs read data and write results in the same places as here: all machines must see them.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, gpus: int = 0) -> None:
         """Connects.
 
         Args:
             address: of the cluster; `auto` is the one of this machine.
+            gpus: that each job takes.
 
         Raises:
             ValueError: there is no cluster at this address.
@@ -33,7 +34,7 @@ class RayCluster:
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
         except ConnectionError as error:
             raise ValueError(f"there is no Ray cluster at {address}: {error}") from error
-        self._attempt = ray.remote(num_cpus=1, max_retries=0)(attempt)
+        self._attempt = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(attempt)
         self._running: dict[Any, int] = {}
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:

@@ -262,9 +262,10 @@ class Run:
         )
 
     def _views(self, task: Task, train: Sequence[Sample]) -> int:
-        """Images an epoch: frames, and their mirror images where those are trained on too."""
-        mirrored = self._row.training.mirror and task is not Task.SIGNS
-        return len(train) * (2 if mirrored else 1)
+        """Images an epoch: each frame with its other views."""
+        settings = self._row.training
+        mirrored = settings.mirror and task is not Task.SIGNS
+        return len(train) * (1 + mirrored + settings.augmented_views)
 
     def _step_cost(
         self, source: TaskModel, train: Sequence[Sample], trained: Trained

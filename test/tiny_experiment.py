@@ -1,0 +1,113 @@
+"""A scene of tiny random pictures, an experiment on it, and its source models: made in a second."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from patchline_ros.adaptation.affinity import affinity_table
+from patchline_ros.bench.experiment import Declaration, Experiment, declared
+from patchline_ros.bench.scene import Scene, TaskScene
+from patchline_ros.bench.sources import Source, SourceRecord
+from patchline_ros.tasks import Label, Sample, Task
+from patchline_ros.vision.model import TaskModel, fingerprint
+
+SIDE = 32
+CLASSES = {Task.SIGNS: ("stop", "go", "turn"), Task.LANES: ("sky", "road")}
+EXPERIMENT = {
+    "name": "tiny",
+    "scene": "none",
+    "width": 0.25,
+    "tasks": ["signs", "lanes"],
+    "source": {"start": "random", "road_epochs": 1, "sign_epochs": 1, "batch_size": 4},
+    "training": {"epochs": 2, "batch_size": 4},
+    "seeds": [0, 1],
+    "rows": {
+        "source": {"training": {"reestimate_norm": False}},
+        "norm": {},
+        "full": {"method": {"method": "ft_full"}},
+        "ours": {"method": {"method": "patchline", "k": 7}, "warm_start": "most_similar"},
+        "uncached": {
+            "method": {"method": "patchline", "k": 7},
+            "warm_start": "most_similar",
+            "training": {"cache": "none"},
+        },
+        "average": {
+            "method": {"method": "patchline", "k": 7},
+            "warm_start": "average",
+            "entropy_filter": "half",
+            "order": ["lanes", "signs"],
+        },
+        "reversed": {"method": {"method": "patchline", "k": 7}, "order": "reversed"},
+        "paper": {"method": {"method": "patchline", "k": 7}, "entropy_filter": "paper"},
+        "wild": {"method": {"method": "patchline", "k": 7}, "training": {"rate": 1e30}},
+    },
+}
+
+
+def _label(task: Task, number: int, rng: np.random.Generator) -> Label:
+    if task is Task.SIGNS:
+        return number % len(CLASSES[task])
+    return rng.integers(0, len(CLASSES[task]), (SIDE, SIDE), dtype=np.uint8)
+
+
+def samples(task: Task, count: int, seed: int) -> list[Sample]:
+    """Random pictures with random labels."""
+    rng = np.random.default_rng(seed)
+    return [
+        Sample(rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8), _label(task, i, rng))
+        for i in range(count)
+    ]
+
+
+def tiny_scene() -> Scene:
+    """Ten frames to adapt on, of which each fifth judges; four to test on."""
+    tasks = {
+        task: TaskScene(
+            classes=CLASSES[task],
+            source_train=samples(task, 8, 1),
+            source_held_out=samples(task, 4, 2),
+            adapt=samples(task, 10, 3),
+            test=samples(task, 4, 4),
+            input_size=(SIDE, SIDE),
+        )
+        for task in CLASSES
+    }
+    return Scene("tiny", tasks)
+
+
+def experiment() -> Experiment:
+    """Every kind of row."""
+    return Experiment.model_validate(EXPERIMENT)
+
+
+def sources(scene: Scene, entropy: float = 0.0) -> dict[Task, Source]:
+    """Untrained models."""
+    torch.manual_seed(0)
+    found: dict[Task, Source] = {}
+    for task, there in scene.tasks.items():
+        model = TaskModel(experiment().spec(task, there.classes, there.input_size)).eval()
+        found[task] = Source(
+            model,
+            SourceRecord(
+                spec=model.spec,
+                origin="random",
+                seed=0,
+                fingerprint=fingerprint(model),
+                held_out_metric=0.5,
+                entropy=entropy,
+                seconds=0.0,
+            ),
+        )
+    return found
+
+
+def affinity(found: dict[Task, Source]) -> dict[str, list[float]]:
+    """How alike the models are."""
+    pictures = [sample.image for sample in samples(Task.LANES, 4, 5)]
+    return affinity_table({task: source.model for task, source in found.items()}, pictures)
+
+
+def declaration(row: str, seed: int = 0) -> Declaration:
+    """Of a run of the tiny experiment."""
+    return declared(experiment(), row, seed, {}, "random")

@@ -1,0 +1,101 @@
+"""`patchline bench`: the smallest experiment from end to end, and what is said of wrong options."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from patchline_ros.bench.result import read_results
+from patchline_ros.cli import app
+from patchline_ros.tasks import Task
+
+MOST_SECONDS = 180
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *arguments])
+
+
+def test_smoke(tmp_path: Path) -> None:
+    started = time.monotonic()
+    result = call("smoke", "--out", str(tmp_path), "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert time.monotonic() - started < MOST_SECONDS
+    results = read_results(tmp_path / "smoke")
+    assert [(r.declaration.row, r.declaration.seed) for r in results] == [
+        (row, seed) for row in ("ft_full", "ours", "source") for seed in (0, 1)
+    ]
+    for one in results:
+        assert all(0 <= task.test.final <= 1 for task in one.tasks.values())
+        assert all(task.untrained == "" for task in one.tasks.values())
+    page = (tmp_path / "results.md").read_text()
+    assert "## smoke" in page
+    assert (tmp_path / "smoke" / "figures" / "epochs.png").is_file()
+    again = call("run", "smoke", "--out", str(tmp_path), "--workers", "1")
+    assert again.exit_code == 0
+    assert "6 of 6 runs are finished already" in again.output
+
+
+def test_the_experiments_are_listed() -> None:
+    result = call("list")
+    assert result.exit_code == 0
+    assert "camvid-dusk " in result.output
+    assert "sim-weather:rain" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("run", "nothing"), "there is no experiment 'nothing'; known are"),
+        (("run", "smoke", "--rows", "theirs"), "smoke has no row 'theirs'; it has source"),
+        (("run", "smoke", "--seeds", "0,one"), "--seeds: 'one' is no whole number"),
+        (("run", "smoke", "--device", "tpu"), "--device 'tpu' is not known; write cpu or cuda"),
+        (("run", "camvid-dusk"), "no data folder was given: name one that has camvid"),
+        (("run", "camvid-dusk", "--data", "/nowhere"), "there is no folder /nowhere/camvid"),
+        (("report", "/nowhere"), "there are no results in /nowhere"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    out = () if arguments[0] == "report" else ("--out", str(tmp_path))
+    result = call(*arguments, *out)
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+
+
+def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "{name: one, scene: smoke, width: 0.25, tasks: [signs], seeds: [0], "
+        "source: {start: random, sign_epochs: 1, batch_size: 4}, training: {epochs: 1}, "
+        "tuning: {rates: [3], seeds: [9]}, rows: {full: {method: {method: ft_full}}}}"
+    )
+    options = (str(path), "--out", str(tmp_path), "--workers", "1")
+    tuned = call("tune", *options)
+    assert tuned.exit_code == 0
+    assert "full: signs 3" in tuned.output
+    assert call("run", *options).exit_code == 0
+    (result,) = read_results(tmp_path / "one")
+    assert result.declaration.rates == {Task.SIGNS: 3.0}
+    report = call("report", str(tmp_path))
+    assert report.exit_code == 0
+    assert "    patchline bench tune one.yaml" in (tmp_path / "results.md").read_text()
+
+
+def test_a_failed_run_is_named_and_the_others_are_done(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "{name: one, scene: smoke, width: 0.25, tasks: [signs], seeds: [0], "
+        "source: {start: random, sign_epochs: 1, batch_size: 4}, "
+        "rows: {bad: {method: {method: patchline, k: 9}}, good: {}}}"
+    )
+    result = call("run", str(path), "--out", str(tmp_path), "--workers", "1")
+    assert result.exit_code == 1
+    assert "failed: bad, seed 0: 9 patches asked for" in result.output
+    assert "1 failed; the same command does what is left" in result.output
+    assert [one.declaration.row for one in read_results(tmp_path / "one")] == ["good"]

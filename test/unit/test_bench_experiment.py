@@ -1,0 +1,127 @@
+"""Declarations of experiments: what they may say, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.bench.experiment import (
+    Experiment,
+    ExperimentError,
+    declared,
+    find_experiment,
+    known_experiments,
+    read_experiment,
+)
+from patchline_ros.bench.scenes import SCENES
+from patchline_ros.tasks import Task
+
+SMALL = """
+name: small
+scene: smoke
+training: {epochs: 7}
+rows:
+  full: {method: {method: ft_full}, training: {batch_size: 4}}
+  ours: {method: {method: patchline, k: 2}, warm_start: most_similar}
+"""
+
+
+def read(tmp_path: Path, text: str, *variants: str) -> Experiment:
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return read_experiment(path, variants)
+
+
+@pytest.mark.parametrize("name", known_experiments())
+def test_every_shipped_experiment_is_valid(name: str) -> None:
+    experiment = find_experiment(name)
+    assert experiment.scene in SCENES
+    assert experiment.name == name.replace(":", "-")
+    for task in experiment.tasks:
+        experiment.spec(task, ("a", "b"), (64, 64))
+
+
+def test_the_rows_of_the_headline_are_there() -> None:
+    rows = find_experiment("camvid-dusk").rows
+    assert {"source", "norm", "ft_full", "ft_full+norm", "patchline_paper", "ours"} <= rows.keys()
+    cached, uncached = rows["lst_stage_r4+cache"], rows["lst_stage_r4"]
+    assert (cached.method, uncached.training.cache) == (uncached.method, "none")
+
+
+def test_a_row_changes_only_what_it_names(tmp_path: Path) -> None:
+    experiment = read(tmp_path, SMALL)
+    assert experiment.training_of("full") == TrainingSettings(epochs=7, batch_size=4)
+    assert experiment.training_of("ours") == TrainingSettings(epochs=7)
+    assert experiment.source_seed(3) == 3
+
+
+def test_likeness_and_variants(tmp_path: Path) -> None:
+    read(tmp_path, SMALL)
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        "like: small\nname: other\nrows: {ours: {method: {k: 5}}}\n"
+        "variants: {short: {training: {epochs: 1}}, fog: {scene: sim-fog}}"
+    )
+    experiment = read_experiment(other, ["short", "fog"])
+    assert (experiment.name, experiment.scene) == ("other-short-fog", "sim-fog")
+    assert experiment.training.epochs == 1
+    assert experiment.rows["ours"].method.k == 5
+    assert experiment.rows["ours"].warm_start == "most_similar"
+    with pytest.raises(ExperimentError, match=r"no variant 'rain'; it has short, fog"):
+        read_experiment(other, ["rain"])
+    other.write_text("like: nothing")
+    with pytest.raises(ExperimentError, match=r"is like 'nothing', but there is no"):
+        read_experiment(other)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("scene:", "scenery:"), r"small\.yaml: scene: Field required"),
+        (("k: 2", "k: 0"), r"rows\.ours\.method\.patchline\.k: .*greater than or equal to 1"),
+        (("epochs: 7", "epoch: 7"), r"training\.epoch: Extra inputs are not permitted"),
+        (("ft_full", "ft_half"), r"rows\.full\.method: .*'ft_half'"),
+        (("full:", "ours:"), r"small\.yaml is not YAML: the key 'ours' is there twice"),
+        (("most_similar", "most_similar, rates_of: me"), "row ours: rates_of names 'me'"),
+        (("most_similar", "most_similar, order: [signs]"), "its order does not name each task"),
+        (("most_similar", "most_similar, affinity: hash"), "no similarity 'hash'; known are perce"),
+        (("batch_size: 4}", "batch_size: 4}, warm_start: average"), "warm_start is for patches"),
+        (("scene: smoke", "scene: smoke\nseeds: [1]\ntuning: {seeds: [1]}"), "seed 1 is tuned on"),
+        (("scene: smoke", "scene: ["), "is not YAML"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(
+    tmp_path: Path, change: tuple[str, str], sentence: str
+) -> None:
+    with pytest.raises(ExperimentError, match=sentence) as error:
+        read(tmp_path, SMALL.replace(*change, 1))
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"no experiment 'nothing'; known are .*camvid"):
+        find_experiment("nothing")
+    with pytest.raises(ExperimentError, match=r"file nothing\.yaml does not exist"):
+        find_experiment("nothing.yaml")
+    with pytest.raises(ExperimentError, match="no row 'theirs'; it has full, ours"):
+        read(tmp_path, SMALL).row("theirs")
+
+
+def test_a_declaration_holds_what_decides_a_run(tmp_path: Path) -> None:
+    experiment = read(tmp_path, SMALL)
+    plain = declared(experiment, "ours", 0, {}, "random")
+    assert plain.rates == dict.fromkeys(Task, 1.0)
+    assert plain.settings.training == experiment.training_of("ours")
+    # How a row is called decides nothing.
+    titled = read(tmp_path, SMALL.replace("ours: {", "ours: {title: Ours, "))
+    assert declared(titled, "ours", 0, {}, "random") == plain
+    longer = read(tmp_path, SMALL.replace("epochs: 7", "epochs: 8"))
+    for other in (
+        declared(longer, "ours", 0, {}, "random"),
+        declared(experiment, "ours", 1, {}, "random"),
+        declared(experiment, "ours", 0, {Task.LANES: 3.0}, "random"),
+        declared(experiment, "ours", 0, {}, "bundle b 1"),
+    ):
+        assert other != plain

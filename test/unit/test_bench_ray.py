@@ -1,0 +1,77 @@
+"""Runs on a Ray cluster of two nodes give what they give without Ray."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from patchline_ros.bench.experiment import Experiment
+from patchline_ros.bench.inputs import Inputs
+from patchline_ros.bench.jobs import due_runs, source_waves
+from patchline_ros.bench.result import RunResult, read_results
+from patchline_ros.bench.schedule import Carrier, Processes, carry_out
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'patchline_ros[bench]'")
+
+EXPERIMENT = Experiment.model_validate(
+    {
+        "name": "small",
+        "scene": "smoke",
+        "width": 0.25,
+        "tasks": ["signs"],
+        "source": {"start": "random", "sign_epochs": 1, "batch_size": 4},
+        "training": {"epochs": 1, "batch_size": 4},
+        "seeds": [0, 1],
+        "rows": {
+            "ours": {"method": {"method": "patchline", "k": 7}},
+            "bad": {"method": {"method": "patchline", "k": 9}},
+        },
+    }
+)
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """A cluster of two nodes with one core each, on this machine."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def carried_out(carrier: Carrier, out: Path) -> tuple[list[RunResult], list[str]]:
+    inputs = Inputs(data=None, out=out)
+    console = Console(file=io.StringIO())
+    with closing(carrier):
+        for wave in source_waves(EXPERIMENT, inputs, EXPERIMENT.seeds):
+            assert carry_out("sources", wave, carrier, console) == []
+        jobs = due_runs(EXPERIMENT, inputs, list(EXPERIMENT.rows), EXPERIMENT.seeds, {}, False)
+        failures = carry_out("runs", jobs, carrier, console)
+    return read_results(out / "small"), sorted(failures)
+
+
+def comparable(results: list[RunResult]) -> list[dict[str, object]]:
+    plain = [result.model_dump() for result in results]
+    for result in plain:
+        for task in result["tasks"].values():
+            del task["seconds"], task["peak_bytes"]
+    return plain
+
+
+def test_a_cluster_gives_the_same_results(tmp_path: Path, address: str) -> None:
+    from patchline_ros.bench.ray_cluster import RayCluster
+
+    here, failed_here = carried_out(Processes(1), tmp_path / "here")
+    there, failed_there = carried_out(RayCluster(address), tmp_path / "there")
+    assert len(here) == 2
+    assert comparable(there) == comparable(here)
+    assert failed_there == failed_here
+    assert failed_here[0].startswith("bad, seed 0: 9 patches asked for")

@@ -1,0 +1,143 @@
+"""The page of results, from result files alone: every figure that it shows is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_experiment as tiny
+
+from patchline_ros.bench.collected import Collected
+from patchline_ros.bench.experiment import Experiment
+from patchline_ros.bench.report import write_report
+from patchline_ros.bench.result import (
+    Kept,
+    Machine,
+    PartStep,
+    ResultError,
+    RunResult,
+    Scores,
+    StepCost,
+    TaskResult,
+    kept_path,
+    result_path,
+    write_result,
+)
+from patchline_ros.bench.tables import accuracy, compute, differences
+from patchline_ros.tasks import Task
+
+NOTHING = PartStep(frozen_forward=0, trained_forward=0, backward=0)
+STEP = StepCost(
+    parameters=10,
+    trained_parameters=5,
+    source_forward=1,
+    parts={"adapter": NOTHING, "backbone": NOTHING, "head": NOTHING},
+    head_input_gradient=0,
+    paper=1_000_000_000,
+    uncached=1,
+    cached=1,
+    saved_bytes=3 << 20,
+    batch=4,
+)
+
+
+def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = "") -> RunResult:
+    task = TaskResult(
+        fingerprint="f",
+        source_held_out=0.9,
+        test=Scores(source=0.4, norm=0.5, final=lanes),
+        judge_source=0.4,
+        judge=[0.4, 0.6],
+        losses=[1.0],
+        best_epoch=1,
+        collected=8,
+        kept=6,
+        judged=2,
+        tested=4,
+        images=12,
+        gflops={"training": gflops},
+        step=STEP,
+        peak_bytes=7 << 20,
+        seconds=2.0,
+        untrained=untrained,
+    )
+    return RunResult(
+        declaration=tiny.declaration(row, seed),
+        order=[Task.SIGNS, Task.LANES],
+        tasks={Task.SIGNS: task.model_copy(update={"untrained": ""}), Task.LANES: task},
+        versions={"torch": "2"},
+        machine=Machine(system="Linux", cpu="a CPU", cores=2, threads=1, workers=2, device="cpu"),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two rows, two seeds, as `patchline bench run` leaves them."""
+    plain = tiny.EXPERIMENT
+    rows = {**plain["rows"], "ours": {**plain["rows"]["ours"], "title": "our patches"}}
+    declared = Experiment.model_validate({**plain, "about": "About it.", "rows": rows})
+    write_result(kept_path(tmp_path, "tiny"), Kept(called="tiny", experiment=declared))
+    for one in (
+        result("full", 0, 0.70, 40.0),
+        result("full", 1, 0.72, 40.0),
+        result("ours", 0, 0.73, 8.0),
+        result("ours", 1, 0.77, 12.0, untrained="no frames were left"),
+    ):
+        seed = one.declaration.seed
+        write_result(result_path(tmp_path, "tiny", one.declaration.row, seed), one)
+    return tmp_path
+
+
+def cells(table: str, row: str) -> list[str]:
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {row} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
+    results = Collected.read(folder / "tiny")
+    assert results.rows == ["full", "ours"]
+    head = accuracy(results).splitlines()[0]
+    assert "| lanes, mean IoU | less full |" in head
+    assert cells(accuracy(results), "full")[3:] == ["71.0 ± 1.4", "-"]
+    # Differences of 3 and 5 points: 4 by 12.706 standard errors of one.
+    assert cells(accuracy(results), "our patches")[3:] == ["75.0 ± 2.8", "+4.0 (-8.7 to +16.7)"]
+    detail = cells(differences(results), "lanes: our patches")
+    assert detail == ["lanes: our patches", "+4.00", "-8.7 to +16.7", "0.156", "+3.0 to +5.0", "2"]
+
+
+def test_cost_is_a_share_of_fine_tuning_everything(folder: Path) -> None:
+    table = compute(Collected.read(folder / "tiny"))
+    # Two tasks of 8 or 12 GFLOPs; 12 images of a GFLOP in each in the paper's accounting.
+    assert cells(table, "our patches")[1:4] == ["20.0", "25.0%", "-"]
+    assert cells(table, "our patches")[7:9] == ["24.0", "100.0%"]
+
+
+def test_the_page_names_command_machine_and_what_was_not_trained(folder: Path) -> None:
+    page = write_report(folder, folder.parent / "page.md").read_text()
+    assert "    patchline bench run tiny\n" in page
+    assert "Seeds 0, 1. Source models: random." in page
+    assert "a CPU, 2 cores, cpu, 1 thread a run, 2 at a time" in page
+    assert "our patches kept the source model for lanes in 1 of 2 runs: no frames were" in page
+    for name in ("accuracy-compute", "epochs"):
+        shown = f"{folder.name}/tiny/figures/{name}"
+        assert f"]({shown}.png)" in page
+        assert (folder.parent / f"{shown}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (folder.parent / f"{shown}.svg").read_text()
+    drawn = (folder / "tiny" / "figures" / "epochs.svg").read_bytes()
+    assert write_report(folder).read_text().startswith("# Results")
+    assert (folder / "tiny" / "figures" / "epochs.svg").read_bytes() == drawn
+
+
+def test_one_seed_is_shown_without_an_interval(folder: Path) -> None:
+    for row in ("full", "ours"):
+        result_path(folder, "tiny", row, 1).unlink()
+    table = accuracy(Collected.read(folder / "tiny"))
+    assert cells(table, "our patches")[3:] == ["73.0", "+3.0"]
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ResultError, match=r"there are no results in .*no NAME/exp"):
+        write_report(tmp_path / "nothing")
+    kept_path(folder, "tiny").write_text("{}")
+    with pytest.raises(ResultError, match=r"experiment\.json: called: Field required"):
+        write_report(folder)

@@ -1,0 +1,149 @@
+"""One run of a row: what is trained on what, what is counted, and that it repeats."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import tiny_experiment as tiny
+
+from patchline_ros.bench.measure import PeakMemory
+from patchline_ros.bench.result import RunResult
+from patchline_ros.bench.run import run_row
+from patchline_ros.bench.scene import Scene
+from patchline_ros.bench.sources import Source
+from patchline_ros.patching.cost import method_cost
+from patchline_ros.patching.patched_model import PatchSettings
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import fingerprint
+
+SIGNS, LANES = Task.SIGNS, Task.LANES
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return tiny.tiny_scene()
+
+
+@pytest.fixture(scope="module")
+def sources(scene: Scene) -> dict[Task, Source]:
+    return tiny.sources(scene)
+
+
+@pytest.fixture(scope="module")
+def table(sources: dict[Task, Source]) -> dict[str, list[float]]:
+    return tiny.affinity(sources)
+
+
+@pytest.fixture(scope="module")
+def ours(scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]) -> RunResult:
+    return run_row(tiny.declaration("ours"), scene, sources, table)
+
+
+def comparable(result: RunResult) -> dict[str, object]:
+    """All but what depends on the machine's state."""
+    plain = copy.deepcopy(result.model_dump())
+    for task in plain["tasks"].values():
+        task.pop("seconds")
+        task.pop("peak_bytes")
+    return plain
+
+
+def test_a_run_repeats_and_leaves_the_source_models(
+    scene: Scene,
+    sources: dict[Task, Source],
+    table: dict[str, list[float]],
+    ours: RunResult,
+) -> None:
+    before = {task: fingerprint(source.model) for task, source in sources.items()}
+    again = run_row(tiny.declaration("ours"), scene, sources, table)
+    assert comparable(again) == comparable(ours)
+    assert {task: fingerprint(source.model) for task, source in sources.items()} == before
+    other = run_row(tiny.declaration("ours", seed=1), scene, sources, table)
+    assert comparable(other)["tasks"] != comparable(ours)["tasks"]
+
+
+def test_what_is_counted(scene: Scene, ours: RunResult) -> None:
+    lanes, signs = ours.tasks[LANES], ours.tasks[SIGNS]
+    # Of ten frames the fifth and the tenth judge; lanes are also seen in a mirror.
+    assert (lanes.collected, lanes.kept, lanes.judged, lanes.tested) == (8, 8, 2, 4)
+    assert (lanes.images, signs.images) == (2 * 16, 2 * 8)
+    assert len(lanes.losses) == 2
+    assert len(lanes.judge) == 3
+    assert lanes.step is not None
+    spec = tiny.experiment().spec(LANES, tiny.CLASSES[LANES], (tiny.SIDE, tiny.SIDE))
+    cost = method_cost(spec, PatchSettings(k=7), 4)
+    assert lanes.step.paper == cost.paper
+    assert lanes.step.trained_parameters == cost.trained_parameters
+    # Steps as they are counted beforehand; the frozen part once for 16 views and 2 judges.
+    assert lanes.gflops["training"] * 1e9 == pytest.approx(32 * cost.cached, rel=1e-6)
+    frozen = cost.uncached - cost.cached
+    assert lanes.gflops["frozen"] * 1e9 == pytest.approx(18 * frozen, rel=1e-6)
+    assert lanes.total_gflops == pytest.approx(sum(lanes.gflops.values()))
+    assert lanes.paper_gflops == pytest.approx(32 * cost.paper / 1e9)
+    # The real loss keeps more than the counted one, which is a sum, but of the same order.
+    assert cost.saved_bytes <= lanes.step.saved_bytes < 3 * cost.saved_bytes
+    assert ours.order.index(ours.tasks[ours.order[1]].warm_start[0]) == 0
+    assert ours.machine.threads == 1
+
+
+def test_without_a_cache_the_same_is_trained_for_more(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
+) -> None:
+    uncached = run_row(tiny.declaration("uncached"), scene, sources, table)
+    for task in (SIGNS, LANES):
+        assert uncached.tasks[task].test == ours.tasks[task].test
+        assert uncached.tasks[task].judge == ours.tasks[task].judge
+        assert uncached.tasks[task].gflops["training"] == ours.tasks[task].gflops["training"]
+        assert uncached.tasks[task].gflops["frozen"] > 1.9 * ours.tasks[task].gflops["frozen"]
+
+
+def test_rows_that_train_nothing(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
+) -> None:
+    source = run_row(tiny.declaration("source"), scene, sources, table).tasks[LANES]
+    norm = run_row(tiny.declaration("norm"), scene, sources, table).tasks[LANES]
+    assert source.test.final == source.test.source
+    assert norm.test.final == norm.test.norm == source.test.norm == ours.tasks[LANES].test.norm
+    assert norm.judge == ours.tasks[LANES].judge[:1]
+    assert (source.gflops, source.step, source.images) == ({}, None, 0)
+    assert norm.gflops.keys() == {"norm"}
+    assert (norm.converged, norm.gflops_to_converge(cached=True)) == (0, norm.total_gflops)
+
+
+def test_order_warm_start_and_filter(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
+) -> None:
+    average = run_row(tiny.declaration("average"), scene, sources, table)
+    assert average.order == [LANES, SIGNS]
+    assert average.tasks[SIGNS].warm_start == [LANES]
+    assert average.tasks[LANES].gflops["selection"] > 0
+    assert 4 <= average.tasks[LANES].kept <= average.tasks[LANES].collected == 8
+    reversed_ = run_row(tiny.declaration("reversed"), scene, sources, table)
+    assert reversed_.order == ours.order[::-1]
+    assert reversed_.tasks[SIGNS].warm_start == []
+
+
+def test_where_nothing_can_be_trained_the_source_model_stays(
+    scene: Scene, table: dict[str, list[float]]
+) -> None:
+    sure = tiny.sources(scene, entropy=100.0)
+    paper = run_row(tiny.declaration("paper"), scene, sure, table).tasks[LANES]
+    assert paper.untrained.startswith("the entropy filter leaves none of 8 samples")
+    assert (paper.kept, paper.images, paper.step) == (0, 0, None)
+    assert paper.test.final == paper.test.source
+    wild = run_row(tiny.declaration("wild"), scene, sure, table).tasks[LANES]
+    assert "the loss of lanes became" in wild.untrained
+    assert wild.test.final == wild.test.source
+
+
+def test_peak_memory_is_that_of_the_work_inside() -> None:
+    def touch(mib: int) -> None:
+        bytes(bytearray(b"x") * (mib << 20))
+
+    with PeakMemory("cpu") as large:
+        touch(64)
+    with PeakMemory("cpu") as small:
+        touch(8)
+    assert 64 << 20 <= large.bytes < 160 << 20
+    assert 8 << 20 <= small.bytes < 32 << 20

@@ -1,0 +1,76 @@
+"""Jobs in worker processes: all are done, what fails is named, and nothing outlives the parent."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from patchline_ros.bench.schedule import Advanced, Ended, Processes, carry_out
+
+
+@dataclass(frozen=True)
+class Touch:
+    """Writes its process's number into a file, then does as it is told."""
+
+    path: Path
+    then: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def __call__(self, report: Callable[[float], None]) -> None:
+        report(0.5)
+        self.path.write_text(str(os.getpid()))
+        if self.then == "fail":
+            raise ValueError("these frames can't be used")
+        if self.then == "die":
+            os._exit(3)
+        if self.then == "sleep":
+            time.sleep(60)
+
+
+@pytest.fixture
+def two() -> Iterator[Processes]:
+    with closing(Processes(2)) as processes:
+        yield processes
+
+
+def test_jobs_that_fail_stop_no_other(tmp_path: Path, two: Processes) -> None:
+    jobs = [
+        Touch(tmp_path / f"{i}", then) for i, then in enumerate(["", "fail", "", "die", "", ""])
+    ]
+    output = io.StringIO()
+    failures = carry_out("jobs", jobs, two, Console(file=output, width=200))
+    assert sorted(failures) == [
+        "1: these frames can't be used",
+        "3: its process ended with exit code 3",
+    ]
+    written = [(tmp_path / f"{i}").read_text() for i in range(6)]
+    assert "6 of 6" in output.getvalue()
+    assert "failed: 1: these frames" in output.getvalue()
+    # Workers stay from job to job, and from call to call; one was replaced.
+    assert 2 <= len(set(written)) <= 3
+    assert carry_out("more", [Touch(tmp_path / "7")], two, Console(file=output)) == []
+    assert (tmp_path / "7").read_text() in written
+    assert carry_out("none", [], two, Console(file=output)) == []
+
+
+def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: Processes) -> None:
+    events = two([Touch(tmp_path / "long", "sleep"), Touch(tmp_path / "short")])
+    seen = [next(events) for _ in range(3)]
+    assert sorted(event.job for event in seen) == [0, 1, 1]
+    assert Ended(1) in seen and Advanced(0, 0.5) in seen
+    while not (tmp_path / "long").exists() or not (tmp_path / "long").read_text():
+        time.sleep(0.01)
+    two.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "long").read_text()), 0)
