@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.bench.experiment import (
@@ -16,7 +17,9 @@ from patchline_ros.bench.experiment import (
     read_experiment,
 )
 from patchline_ros.bench.scenes import SCENES
+from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
+from patchline_ros.vision.model import TaskModel
 
 SMALL = """
 name: small
@@ -125,3 +128,17 @@ def test_a_declaration_holds_what_decides_a_run(tmp_path: Path) -> None:
         declared(experiment, "ours", 0, {}, "bundle b 1"),
     ):
         assert other != plain
+
+
+@pytest.mark.parametrize("name", known_experiments())
+def test_the_patches_of_every_shipped_experiment_fit_its_backbone(name: str) -> None:
+    experiment = find_experiment(name)
+    with torch.device("meta"):
+        spec = experiment.spec(experiment.tasks[0], ("a", "b"), (64, 64))
+        groups = len(TaskModel(spec).backbone.specs)
+    for row in experiment.rows.values():
+        if isinstance(row.method, PatchSettings):
+            assert row.method.k <= groups
+    ours = experiment.rows["ours"].method
+    assert isinstance(ours, PatchSettings)
+    assert ours.k == groups
