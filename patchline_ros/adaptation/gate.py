@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchline_ros.tasks import Label, Sample
 from patchline_ros.vision.heads.base import Head
-from patchline_ros.vision.inputs import make_batch, to_picture
+from patchline_ros.vision.inputs import device_of, make_batch, to_picture
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.model import ModelSpec
 
@@ -31,7 +31,8 @@ def predictions(model: Model, samples: Sequence[Sample], batch_size: int = 16) -
     with torch.inference_mode():
         for start in range(0, len(samples), batch_size):
             chosen = samples[start : start + batch_size]
-            decoded = model.head.decode(model(make_batch(model.spec, chosen).images))
+            batch = make_batch(model.spec, chosen, device_of(model.head))
+            decoded = model.head.decode(model(batch.images))
             results.extend(
                 to_picture(label, sample.image.shape[:2], model.spec.input_size)
                 for label, sample in zip(decoded, chosen, strict=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from patchline_ros.tasks import Sample
-from patchline_ros.vision.inputs import make_batch
+from patchline_ros.vision.inputs import device_of, make_batch
 from patchline_ros.vision.model import TaskModel
 
 
@@ -23,7 +23,8 @@ def entropies(model: TaskModel, samples: Sequence[Sample], batch_size: int = 16)
     values: list[float] = []
     with torch.inference_mode():
         for start in range(0, len(samples), batch_size):
-            images = make_batch(model.spec, samples[start : start + batch_size]).images
+            chosen = samples[start : start + batch_size]
+            images = make_batch(model.spec, chosen, device_of(model)).images
             values.extend(model.head.entropy(model(images)).tolist())
     return values
 

@@ -33,7 +33,7 @@ from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
-from patchline_ros.vision.inputs import flipped, image_batches, make_batch, resized
+from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_batch, resized
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import augmented, one_cycle
 
@@ -116,7 +116,8 @@ class _Views:
         self.targets: list[Any] = []
         parts: list[list[Tensor]] = []
         for start in range(0, len(views), settings.batch_size):
-            batch = make_batch(model.spec, views[start : start + settings.batch_size])
+            chosen = views[start : start + settings.batch_size]
+            batch = make_batch(model.spec, chosen, device_of(model))
             self.targets.extend(batch.targets)
             parts.append([batch.images] if self._policy == "none" else self._pass(batch.images))
         self.kept = [torch.cat(level) for level in zip(*parts, strict=True)]
@@ -363,7 +364,8 @@ def train_adapted(
     judges = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
         with FlopCounter() as flops:
-            reestimate_norm(model.backbone, image_batches(model.spec, scene))
+            pictures = image_batches(model.spec, scene, device=device_of(model))
+            reestimate_norm(model.backbone, pictures)
         record.spend("norm", flops.total / 1e9)
     train = _Views(model, views, settings, record)
     judge_views = _Views(model, judges, settings, record) if judges else None

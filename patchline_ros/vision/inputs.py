@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from patchline_ros.tasks import IGNORE, Boxes, Image, Label, Sample, Task
 from patchline_ros.vision.model import ModelSpec
 
+CPU = torch.device("cpu")
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32) * 255
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32) * 255
 
@@ -93,19 +94,32 @@ def _target(label: Label) -> Any:
     return torch.tensor(int(label))
 
 
-def make_batch(spec: ModelSpec, samples: Sequence[Sample]) -> Batch:
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are."""
+    return next(module.parameters()).device
+
+
+def _on(device: torch.device, target: Any) -> Any:
+    if isinstance(target, dict):
+        return {name: value.to(device) for name, value in target.items()}
+    return target.to(device)
+
+
+def make_batch(spec: ModelSpec, samples: Sequence[Sample], device: torch.device = CPU) -> Batch:
     """Images and targets of some samples, at the model's input size."""
     fitting = [resized(sample, spec.input_size) for sample in samples]
-    images = torch.stack([image_tensor(sample.image) for sample in fitting])
-    targets = [_target(sample.label) for sample in fitting]
+    images = torch.stack([image_tensor(sample.image) for sample in fitting]).to(device)
+    targets = [_on(device, _target(sample.label)) for sample in fitting]
     return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
 
 
-def image_batches(spec: ModelSpec, images: Sequence[Image], batch_size: int = 16) -> list[Tensor]:
+def image_batches(
+    spec: ModelSpec, images: Sequence[Image], batch_size: int = 16, device: torch.device = CPU
+) -> list[Tensor]:
     """Pictures of any size as batches at the model's input size."""
     tensors = [image_tensor(resize_image(image, spec.input_size)) for image in images]
     return [
-        torch.stack(tensors[start : start + batch_size])
+        torch.stack(tensors[start : start + batch_size]).to(device)
         for start in range(0, len(tensors), batch_size)
     ]
 
