@@ -20,7 +20,7 @@ from patchline_ros.adaptation.events import to_line
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Asks Linux for a SIGKILL when the parent ends, so that no training outlives its adapter."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -32,7 +32,7 @@ def _emit(event: Event) -> None:
 
 def main() -> int:
     """Runs the job named on the command line; 0 when the episode finished."""
-    _die_with_parent()
+    die_with_parent()
     os.nice(10)
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job.threads)

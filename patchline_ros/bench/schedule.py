@@ -22,6 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from patchline_ros.adaptation.worker import die_with_parent
+
 Report = Callable[[float], None]
 
 
@@ -70,6 +72,7 @@ def attempt(job: Job, report: Report) -> str:
 
 def _serve(connection: Connection) -> None:
     """A worker: does each job that comes, until nobody is there to send one."""
+    die_with_parent()
     # Ctrl-C in a terminal reaches all processes; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError):
