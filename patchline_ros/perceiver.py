@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
@@ -16,6 +14,7 @@ from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata
 from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.backbone import pooled
+from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
 
 
@@ -46,17 +45,6 @@ class Candidate:
 
     model: AdaptedModel
     version: int
-
-
-def _tensors(raw: Any) -> list[Tensor]:
-    """All tensors of a head's raw outputs."""
-    if isinstance(raw, Tensor):
-        return [raw]
-    if isinstance(raw, dict):
-        return [tensor for value in raw.values() for tensor in _tensors(value)]
-    if isinstance(raw, tuple | list):
-        return [tensor for value in raw for tensor in _tensors(value)]
-    return []
 
 
 class Perceiver:
@@ -124,7 +112,7 @@ class Perceiver:
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn((1, 3, *self.spec.input_size), generator=generator)
         with torch.inference_mode():
-            outputs = _tensors(model(probe))
+            outputs = tensors_in(model(probe))
         if not all(torch.isfinite(output).all() for output in outputs):
             raise PatchSetError("the patched model gives outputs that are not finite")
         return Candidate(model, read_metadata(data).version)

@@ -33,6 +33,7 @@ from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_batch, resized
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import augmented, one_cycle
@@ -113,6 +114,7 @@ class _Views:
         record: TrainingRecord,
     ) -> None:
         self._model, self._policy, self._record = model, settings.cache, record
+        self._gflops_per_view: float | None = None
         self.targets: list[Any] = []
         parts: list[list[Tensor]] = []
         for start in range(0, len(views), settings.batch_size):
@@ -125,9 +127,13 @@ class _Views:
             self.kept = [level.half() for level in self.kept]
 
     def _pass(self, images: Tensor) -> list[Tensor]:
-        with FlopCounter() as flops:
+        if self._gflops_per_view is None:
+            with FlopCounter() as flops:
+                frozen = self._model.frozen_part(images)
+            self._gflops_per_view = flops.total / 1e9 / len(images)
+        else:
             frozen = self._model.frozen_part(images)
-        self._record.spend("frozen", flops.total / 1e9)
+        self._record.spend("frozen", self._gflops_per_view * len(images))
         return frozen
 
     def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
@@ -203,7 +209,9 @@ class _Run:
         batches = len(_batches(list(range(len(train.targets))), settings.batch_size))
         self.schedule = one_cycle(self.optimiser, settings.epochs * batches)
         self.generator = torch.Generator().manual_seed(seed)
+        # Counting slows every operation down: each kind of pass is counted once.
         self.gflops_per_view: float | None = None
+        self.judging_gflops: float | None = None
         self.best = self._state()
 
     def _state(self) -> dict[str, Tensor]:
@@ -216,18 +224,27 @@ class _Run:
         if self.judges is None:
             self.record.best_epoch = len(self.record.losses)
             return
-        found: list[Label] = []
         self.model.eval()
-        everyone = list(range(len(self.labels)))
-        for start in range(0, len(everyone), self.settings.batch_size):
-            part, _ = self.judges.batch(everyone[start : start + self.settings.batch_size])
-            with FlopCounter() as flops, torch.no_grad():
-                found.extend(self.model.head.decode(self.model.trained_part(part)))
-            self.record.spend("judging", flops.total / 1e9)
+        if self.judging_gflops is None:
+            with FlopCounter() as flops:
+                found = self._decoded(self.judges)
+            self.judging_gflops = flops.total / 1e9
+        else:
+            found = self._decoded(self.judges)
+        self.record.spend("judging", self.judging_gflops)
         metric = score(self.model.spec.task, len(self.model.spec.classes), found, self.labels)
         if not self.record.metrics or metric > max(self.record.metrics):
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
         self.record.metrics.append(metric)
+
+    def _decoded(self, judges: _Views) -> list[Label]:
+        found: list[Label] = []
+        everyone = range(len(self.labels))
+        with torch.no_grad():
+            for start in range(0, len(everyone), self.settings.batch_size):
+                part, _ = judges.batch(everyone[start : start + self.settings.batch_size])
+                found.extend(self.model.head.decode(self.model.trained_part(part)))
+        return found
 
     def epoch(self) -> None:
         """One pass over all views in a new order."""
@@ -316,11 +333,11 @@ def _below(prefix: str, kept: Checkpoint) -> dict[str, Tensor]:
 def _key(model: AdaptedModel, train: _Views, settings: TrainingSettings, seed: int) -> str:
     """Tells this training from any other: its first state, data, settings and seed."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
-    for value in [*model.adapted_state("reestimated").values(), *train.kept]:
+    state = model.adapted_state("reestimated")
+    for value in [*state.values(), *train.kept, *tensors_in(train.targets)]:
         digest.update(
             value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         )
-    digest.update(repr(train.targets).encode())
     return digest.hexdigest()
 
 

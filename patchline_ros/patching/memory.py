@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings, adapted
-from patchline_ros.patching.part_flops import tensors_in
+from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.model import ModelSpec, TaskModel
 
 

@@ -8,21 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.flops import FlopCounter
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dicts; a head's raw outputs are such."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from tensors_in(each)
+from patchline_ros.vision.heads.base import tensors_in
 
 
 class PartCounter:

@@ -191,6 +191,25 @@ def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
     assert costs["none"]["training"] == costs["float32"]["training"]
 
 
+def test_a_checkpoint_knows_the_labels(tmp_path: Path) -> None:
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
+    samples = [sample(Task.LANES, i) for i in range(4)]
+    scene = [s.image for s in samples]
+    file = tmp_path / "training.safetensors"
+
+    def train(labelled: list[Sample]) -> None:
+        torch.manual_seed(0)
+        model = PatchedModel(source, PatchSettings(k=1))
+        settings = TrainingSettings(epochs=1, mirror=False)
+        train_adapted(model, labelled, [], scene, settings, 0, checkpoint=file)
+
+    train(samples)
+    other = samples[0].label.copy()
+    other[len(other) // 2, other.shape[1] // 2] ^= 1
+    with pytest.raises(ValueError, match="other frames, settings or weights"):
+        train([Sample(samples[0].image, other), *samples[1:]])
+
+
 def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
     samples = [sample(Task.LANES, i) for i in range(4)]

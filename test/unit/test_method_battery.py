@@ -6,7 +6,6 @@ meets both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -22,6 +21,7 @@ from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.model import MODELS, ModelSpec, TaskModel, fingerprint
 
 SIDE = 64
@@ -63,19 +63,9 @@ def batch_of(task: Task) -> tuple[Tensor, Any]:
     return images, [box, none, box]
 
 
-def tensors_of(raw: Any) -> Iterator[Tensor]:
-    """Every tensor of a head's raw outputs."""
-    if isinstance(raw, Tensor):
-        yield raw
-    elif isinstance(raw, dict):
-        yield from (tensor for value in raw.values() for tensor in tensors_of(value))
-    elif isinstance(raw, tuple | list):
-        yield from (tensor for value in raw for tensor in tensors_of(value))
-
-
 def outputs(model: TaskModel | AdaptedModel, images: Tensor) -> list[Tensor]:
     with torch.no_grad():
-        return list(tensors_of(model(images)))
+        return list(tensors_in(model(images)))
 
 
 def train_on(model: AdaptedModel, images: Tensor, targets: Any, steps: int) -> list[float]:

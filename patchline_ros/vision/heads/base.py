@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -47,6 +48,17 @@ class Head(nn.Module):
     @abstractmethod
     def confidence(self, raw: Any) -> Tensor:
         """(B,) probability of each image's result, in 0..1."""
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and dicts; a head's raw outputs are such."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from tensors_in(each)
 
 
 def softmax_entropy(logits: Tensor) -> Tensor:
