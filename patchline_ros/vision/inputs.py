@@ -94,6 +94,14 @@ def _target(label: Label) -> Any:
     return torch.tensor(int(label))
 
 
+def _stacked(images: Sequence[Tensor]) -> Tensor:
+    """A batch (B, 3, H, W) with the channels of a pixel side by side in memory.
+
+    All that is computed from it keeps that order, in which convolutions on a CPU are faster.
+    """
+    return torch.stack(list(images)).contiguous(memory_format=torch.channels_last)
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's weights are."""
     return next(module.parameters()).device
@@ -108,7 +116,7 @@ def _on(device: torch.device, target: Any) -> Any:
 def make_batch(spec: ModelSpec, samples: Sequence[Sample], device: torch.device = CPU) -> Batch:
     """Images and targets of some samples, at the model's input size."""
     fitting = [resized(sample, spec.input_size) for sample in samples]
-    images = torch.stack([image_tensor(sample.image) for sample in fitting]).to(device)
+    images = _stacked([image_tensor(sample.image) for sample in fitting]).to(device)
     targets = [_on(device, _target(sample.label)) for sample in fitting]
     return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
 
@@ -119,7 +127,7 @@ def image_batches(
     """Pictures of any size as batches at the model's input size."""
     tensors = [image_tensor(resize_image(image, spec.input_size)) for image in images]
     return [
-        torch.stack(tensors[start : start + batch_size]).to(device)
+        _stacked(tensors[start : start + batch_size]).to(device)
         for start in range(0, len(tensors), batch_size)
     ]
 
