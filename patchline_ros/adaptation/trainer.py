@@ -28,6 +28,7 @@ from patchline_ros.adaptation.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
+from patchline_ros.adaptation.frozen_cache import CachePrecision, FrozenCache
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
@@ -38,7 +39,7 @@ from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import augmented, one_cycle
 
-CachePolicy = Literal["float32", "float16", "none"]
+CachePolicy = Literal["float32", "float16", "int8", "none"]
 Stage = Literal["norm", "frozen", "training", "judging"]
 
 
@@ -55,6 +56,8 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(default=8, ge=2)
     reestimate_norm: bool = True
     """Take the frozen norm statistics over the frames first, without labels; the paper does not."""
+    norm_prior: int = Field(default=16, ge=0)
+    """As how many frames the source's statistics count then; 0: not at all."""
     mirror: bool = True
     """Also train on the mirrored frames (never on mirrored signs)."""
     augmented_views: int = Field(default=0, ge=0)
@@ -65,8 +68,10 @@ class TrainingSettings(BaseModel):
     rate: float = Field(default=1.0, gt=0)
     """Multiplies every peak learning rate."""
     cache: CachePolicy = "float32"
-    """How the frozen part is kept: as it is, in half the memory (it is rounded), or not at all, so
-    that each epoch computes it anew."""
+    """How the frozen part is kept: as it is, rounded to half or a quarter of the memory, or not at
+    all, so that each epoch computes it anew."""
+    cache_memory_mib: float | None = Field(default=None, ge=0)
+    """A cache that is larger than this is kept in a temporary file; None: never."""
 
 
 LEARNING_RATES: dict[Task, dict[Part, float]] = {
@@ -116,15 +121,15 @@ class _Views:
         self._model, self._policy, self._record = model, settings.cache, record
         self._gflops_per_view: float | None = None
         self.targets: list[Any] = []
-        parts: list[list[Tensor]] = []
+        precision: CachePrecision = "float32" if self._policy == "none" else self._policy
+        device = device_of(model)
+        self.kept = FrozenCache(len(views), precision, settings.cache_memory_mib, device)
         for start in range(0, len(views), settings.batch_size):
             chosen = views[start : start + settings.batch_size]
-            batch = make_batch(model.spec, chosen, device_of(model))
+            batch = make_batch(model.spec, chosen, device)
             self.targets.extend(batch.targets)
-            parts.append([batch.images] if self._policy == "none" else self._pass(batch.images))
-        self.kept = [torch.cat(level) for level in zip(*parts, strict=True)]
-        if self._policy == "float16":
-            self.kept = [level.half() for level in self.kept]
+            uncached = self._policy == "none"
+            self.kept.put(start, [batch.images] if uncached else self._pass(batch.images))
 
     def _pass(self, images: Tensor) -> list[Tensor]:
         if self._gflops_per_view is None:
@@ -138,10 +143,9 @@ class _Views:
 
     def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
         """The frozen part and the targets of some views."""
-        index = torch.as_tensor(chosen, device=self.kept[0].device)
         targets = [self.targets[i] for i in chosen]
         stacked = torch.stack(targets) if isinstance(targets[0], Tensor) else targets
-        kept = [level[index].float() for level in self.kept]
+        kept = self.kept.get(torch.as_tensor(chosen, device=device_of(self._model)))
         return self._pass(kept[0]) if self._policy == "none" else kept, stacked
 
 
@@ -268,7 +272,7 @@ class _Run:
         self.record.spend("training", self.gflops_per_view * len(chosen))
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss of {self.model.spec.task} became {float(loss)} in epoch "
+                f"the loss of {self.model.spec.task} became {float(loss.detach())} in epoch "
                 f"{len(self.record.losses) + 1}; look for broken labels or weights"
             )
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -334,7 +338,7 @@ def _key(model: AdaptedModel, train: _Views, settings: TrainingSettings, seed: i
     """Tells this training from any other: its first state, data, settings and seed."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
     state = model.adapted_state("reestimated")
-    for value in [*state.values(), *train.kept, *tensors_in(train.targets)]:
+    for value in [*state.values(), *train.kept.tensors(), *tensors_in(train.targets)]:
         digest.update(
             value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         )
@@ -382,7 +386,7 @@ def train_adapted(
     if settings.reestimate_norm:
         with FlopCounter() as flops:
             pictures = image_batches(model.spec, scene, device=device_of(model))
-            reestimate_norm(model.backbone, pictures)
+            reestimate_norm(model.backbone, pictures, settings.norm_prior)
         record.spend("norm", flops.total / 1e9)
     train = _Views(model, views, settings, record)
     judge_views = _Views(model, judges, settings, record) if judges else None

@@ -85,20 +85,23 @@ def pooled(tap: Tensor) -> Tensor:
     return torch.cat([tap.mean(dim=(2, 3)), tap.std(dim=(2, 3))], dim=1)
 
 
-def reestimate_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
-    """Replaces the batch-norm statistics by those of `batches`, in place; no labels are used.
+def reestimate_norm(backbone: nn.Module, batches: list[Tensor], prior: int = 0) -> None:
+    """Moves the batch-norm statistics to those of `batches`, in place; no labels are used.
 
-    Each layer gets the average of its statistics over the batches, all layers in one pass. A
-    backbone without batch norm (VGG16, Swin-T) stays as it is.
+    Each layer gets the average of its statistics over the batches, all layers in one pass, blended
+    with those that it had: n / (n + prior) of the new for n images (Schneider et al., NeurIPS
+    2020). A backbone without batch norm (VGG16, Swin-T) stays as it is.
 
     Args:
         backbone: module whose BatchNorm layers are re-estimated; left in evaluation mode.
         batches: images, each (B, 3, H, W) with B * H * W > 1 at every layer.
+        prior: as how many images the old statistics count; 0 replaces them.
     """
     norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
+    before = [(_statistics(norm)[0].clone(), _statistics(norm)[1].clone()) for norm in norms]
     backbone.eval()
     for norm in norms:
         norm.train()
@@ -107,6 +110,16 @@ def reestimate_norm(backbone: nn.Module, batches: list[Tensor]) -> None:
     with torch.no_grad():
         for images in batches:
             backbone(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
+    images_seen = sum(len(images) for images in batches)
+    share = images_seen / (images_seen + prior)
+    for norm, momentum, old in zip(norms, momenta, before, strict=True):
         norm.momentum = momentum
+        for statistic, had in zip(_statistics(norm), old, strict=True):
+            statistic.copy_(had.lerp(statistic, share))
     backbone.eval()
+
+
+def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Running mean and variance."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.running_mean, norm.running_var

@@ -176,7 +176,7 @@ def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
     samples = [sample(Task.LANES, i) for i in range(8)]
     scene = [s.image for s in samples]
     states, costs = {}, {}
-    for cache in ("float32", "none", "float16"):
+    for cache in ("float32", "none", "float16", "int8"):
         torch.manual_seed(0)
         model = PatchedModel(source, PatchSettings(k=3))
         settings = TrainingSettings(epochs=3, mirror=False, cache=cache)
@@ -185,8 +185,9 @@ def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
         costs[cache] = record.stage_gflops
     assert all(torch.equal(states["none"][k], value) for k, value in states["float32"].items())
     assert not all(torch.equal(states["none"][k], value) for k, value in states["float16"].items())
-    for name, value in states["float16"].items():
-        assert torch.allclose(value, states["float32"][name], atol=2e-2)
+    for rounded in ("float16", "int8"):
+        for name, value in states[rounded].items():
+            assert torch.allclose(value, states["float32"][name], atol=2e-2)
     assert costs["none"]["frozen"] == pytest.approx(3 * costs["float32"]["frozen"])
     assert costs["none"]["training"] == costs["float32"]["training"]
 

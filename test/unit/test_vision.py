@@ -177,6 +177,11 @@ def test_norm_statistics_become_those_of_the_batches() -> None:
         before_norm = backbone.stem[0](images)
     assert torch.allclose(first_norm.running_mean, before_norm.mean((0, 2, 3)), atol=1e-5)
     assert not backbone.training
+    # Beside 24 more images' worth of what was there before, these 8 count a quarter.
+    first_norm.running_mean.fill_(2.0)
+    reestimate_norm(backbone, [images], prior=24)
+    blended = 0.25 * before_norm.mean((0, 2, 3)) + 0.75 * 2.0
+    assert torch.allclose(first_norm.running_mean, blended, atol=1e-5)
 
 
 def test_fingerprint_sees_one_bit() -> None:
