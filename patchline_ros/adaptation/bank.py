@@ -1,0 +1,152 @@
+"""Keeps the patch sets of earlier drifts, so that one that returns needs no training."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.mmd import mmd2
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import write_file
+from patchline_ros.tasks import Task
+
+NEAR: Final = 0.5
+"""A drift is like an earlier one when its MMD^2 to that one's frames is at most this part of its
+MMD^2 to the source."""
+_SIGNATURE = "signature.safetensors"
+_ASIDE = ".adding"
+
+
+class BankError(ValueError):
+    """An entry of the bank can't be used; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class KnownDrift:
+    """An earlier drift that the present one is like.
+
+    Attributes:
+        name: of the entry.
+        mmd2: between the frames of then and of now.
+        from_source: MMD^2 between the source and the frames of now.
+        patch_sets: files of the patch sets of then, by task. They are candidates only: verify them
+            on labelled frames of now before they are used.
+    """
+
+    name: str
+    mmd2: float
+    from_source: float
+    patch_sets: dict[Task, Path]
+
+
+class PatchBank:
+    """A folder with one entry for each drift: what its frames looked like, and its patch sets.
+
+    The signature of a drift are the pooled features of its frames, which the drift monitor has
+    anyway; two are compared by the unbiased MMD^2 with the monitor's own kernel.
+    """
+
+    def __init__(self, folder: Path, reference: DriftReference, capacity: int = 16) -> None:
+        """Makes the folder, and clears away an entry that was being added when a process died.
+
+        Args:
+            folder: of the bank.
+            reference: the source's features, scale and kernel.
+            capacity: entries that are kept; the oldest goes first.
+
+        Raises:
+            ValueError: a capacity below 1.
+        """
+        if capacity < 1:
+            raise ValueError(f"a bank keeps at least one drift; the capacity is {capacity}")
+        self._folder, self._reference, self._capacity = folder, reference, capacity
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder / _ASIDE, ignore_errors=True)
+
+    def entries(self) -> list[str]:
+        """Names, the oldest first."""
+        return sorted(path.name for path in self._folder.iterdir() if path.name.isdigit())
+
+    def add(self, raw: Features, patch_sets: Mapping[Task, bytes]) -> str:
+        """Keeps a drift, whole or not at all; the oldest entry goes where there is no room.
+
+        Args:
+            raw: (n, d) raw features of its frames, two or more.
+            patch_sets: bytes of the patch sets that passed the gate.
+
+        Returns:
+            The entry's name.
+
+        Raises:
+            ValueError: no patch set, or features that do not fit the reference.
+        """
+        if not patch_sets:
+            raise ValueError("a drift without patch sets has nothing to keep")
+        signature = self._standardised(raw)
+        names = self.entries()
+        name = f"{int(names[-1]) + 1 if names else 1:06d}"
+        aside = self._folder / _ASIDE
+        aside.mkdir()
+        write_file(aside / _SIGNATURE, save({"features": signature}))
+        for task, data in patch_sets.items():
+            write_file(aside / f"{task}.safetensors", data)
+        os.replace(aside, self._folder / name)
+        for oldest in [*names, name][: -self._capacity]:
+            shutil.rmtree(self._folder / oldest)
+        return name
+
+    def find(self, raw: Features) -> KnownDrift | None:
+        """The earlier drift that these frames are most like; None where they are like none.
+
+        Args:
+            raw: (n, d) raw features of the frames of now, two or more.
+
+        Raises:
+            ValueError: features that do not fit the reference.
+            BankError: an entry is broken.
+        """
+        now = self._standardised(raw)
+        bandwidth = self._reference.bandwidth
+        from_source = mmd2(now, self._reference.features, bandwidth)
+        if from_source <= self._reference.threshold:
+            return None
+        distances = {name: mmd2(now, self._signature(name), bandwidth) for name in self.entries()}
+        if not distances:
+            return None
+        nearest = min(distances, key=lambda name: distances[name])
+        if distances[nearest] > NEAR * from_source:
+            return None
+        return KnownDrift(nearest, distances[nearest], from_source, self._patch_sets(nearest))
+
+    def _patch_sets(self, name: str) -> dict[Task, Path]:
+        files = {task: self._folder / name / f"{task}.safetensors" for task in Task}
+        return {task: path for task, path in files.items() if path.is_file()}
+
+    def _signature(self, name: str) -> Features:
+        path = self._folder / name / _SIGNATURE
+        try:
+            features: Features = load_file(path)["features"]
+        except (SafetensorError, FileNotFoundError, KeyError) as error:
+            raise BankError(
+                f"entry {path.parent} of the bank can't be read: {error}; delete that folder"
+            ) from error
+        return features
+
+    def _standardised(self, raw: Features) -> Features:
+        if raw.ndim != 2 or len(raw) < 2 or raw.shape[1] != len(self._reference.mean):
+            raise ValueError(
+                f"a drift's signature needs two or more frames of {len(self._reference.mean)} "
+                f"features; it has the shape {raw.shape}"
+            )
+        if not np.isfinite(raw).all():
+            raise ValueError("a drift's signature has features that are not finite")
+        return self._reference.standardise(raw)
