@@ -28,6 +28,8 @@ class PatchDesign(BaseModel):
     """Batch norm between convolution and activation."""
     convolutions: int = Field(default=1, ge=1, le=4)
     """1x1 convolutions, each with its activation, one behind the other (paper, section 6.3.2)."""
+    depthwise: bool = False
+    """A 3x3 depthwise convolution with an activation behind them: what stands around counts too."""
 
 
 class Patch(nn.Module):
@@ -59,6 +61,11 @@ class Patch(nn.Module):
             if design.norm:
                 layers.append(nn.BatchNorm2d(spec.out_channels))
             layers.append(nn.ReLU())
+        if design.depthwise:
+            channels = spec.out_channels
+            around = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+            _initialise(around, design.init)
+            layers += [around, nn.ReLU()]
         self.layers = nn.Sequential(*layers)
         self.scale: nn.Parameter | None = None
         if design.init == "zero_scale":
@@ -82,5 +89,5 @@ def _initialise(convolution: nn.Conv2d, init: PatchInit) -> None:
     elif init == "xavier":
         nn.init.xavier_uniform_(convolution.weight)
     else:
-        bound = convolution.in_channels**-0.5
+        bound = convolution.weight[0].numel() ** -0.5
         nn.init.uniform_(convolution.weight, -bound, bound)

@@ -94,6 +94,9 @@ def test_a_patch_is_made_as_designed() -> None:
     kinds = [type(layer).__name__ for layer in three.layers]
     assert kinds == ["Conv2d", "BatchNorm2d", "ReLU"] * 3
     assert [layer.stride[0] for layer in three.layers if hasattr(layer, "stride")] == [2, 1, 1]
+    around = Patch(spec, PatchDesign(depthwise=True))
+    assert [layer.groups for layer in around.layers if hasattr(layer, "groups")] == [1, 64]
+    assert around(torch.randn(2, 64, 9, 9)).shape == (2, 64, 5, 5)
     spread = {
         init: Patch(spec, PatchDesign(init=init)).layers[0].weight.std().item()
         for init in ("normal", "xavier", "uniform")
