@@ -62,6 +62,8 @@ class Row(_Declared):
     """The measure behind order and warm start."""
     warm_start: WarmStart = "none"
     """Whose trained patches a task's training begins from."""
+    drift_returns: bool = False
+    """At the end the drift comes again, and the bank of earlier patch sets is asked."""
     rates_of: str = ""
     """Another row whose tuned learning rates this one takes over; empty: its own."""
 
@@ -73,11 +75,13 @@ class Row(_Declared):
             )
         if self.warm_start != "none" and not isinstance(self.method, PatchSettings):
             raise ValueError("warm_start is for patches; leave it out for other methods")
+        if self.drift_returns and self.method is None:
+            raise ValueError("drift_returns is for rows that train; this one has no method")
         return self
 
 
 class Tuning(_Declared):
-    """The search for learning rates: the same for every row, judged on judge frames only."""
+    """The search for learning rates: the same for every row, on the frames to adapt on only."""
 
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
     """Factors on every peak learning rate."""

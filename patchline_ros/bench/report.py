@@ -99,6 +99,7 @@ def section(results: Collected, figures: str) -> str:
         _compared_with(results),
         tables.compute(results),
         tables.memory_and_time(results),
+        *tables.returning(results),
         *(f"![{text}]({figures}/{name}.png)" for name, text in FIGURES.items()),
         "### In detail",
         tables.differences(results),

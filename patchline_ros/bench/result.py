@@ -99,6 +99,28 @@ class Scores(_Strict):
     final: float
 
 
+class Returned(_Strict):
+    """What the bank of earlier patch sets did when the drift came again."""
+
+    found: bool
+    """The frames were recognised as those of the drift that had been adapted to."""
+    accepted: bool
+    """The kept patch set beat the source model on the labelled frames that verified it."""
+    verified: int
+    """Labelled frames of the second visit on which that was decided."""
+    source: float
+    """Metric of the source model on the other frames of the second visit."""
+    first: float
+    """Metric there of what the first episode trained."""
+    final: float
+    """Metric there of what is active now: the kept patch set, or the source model."""
+    gflops: float
+    """Source and candidate on the verifying frames. The signature costs nothing: the features are
+    those that perception publishes anyway."""
+    seconds: float
+    """To find the entry (shared by all tasks), to read the patch set and to verify it."""
+
+
 class TaskResult(_Strict):
     """What became of one task in a run."""
 
@@ -134,6 +156,8 @@ class TaskResult(_Strict):
     """Whose patches the training began from."""
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
+    returned: Returned | None = None
+    """None where the row does not let the drift come again, or where nothing was trained."""
 
     @property
     def total_gflops(self) -> float:

@@ -22,7 +22,8 @@ from patchline_ros.adaptation.trainer import (
 )
 from patchline_ros.bench.experiment import Declaration, EntropyFilter, Row
 from patchline_ros.bench.measure import PeakMemory, machine, versions
-from patchline_ros.bench.result import RunResult, Scores, StepCost, TaskResult
+from patchline_ros.bench.result import Returned, RunResult, Scores, StepCost, TaskResult
+from patchline_ros.bench.returning import SecondVisit
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.bench.sources import Affinity, Source
 from patchline_ros.patching.adapted_model import AdaptedModel
@@ -77,14 +78,19 @@ class NothingLeftError(ValueError):
     """The entropy filter left no frame to train on."""
 
 
-def material_of(there: TaskScene, source: Source, kind: EntropyFilter) -> Material:
+def material_of(
+    there: TaskScene, source: Source, kind: EntropyFilter, hold_out: bool = True
+) -> Material:
     """Splits the frames of the drift and leaves out what the entropy filter does not want.
+
+    Without `hold_out` no frame judges, and all may be trained on.
 
     Raises:
         NothingLeftError: the paper's rule leaves no frame.
     """
-    judge = there.adapt[HOLD_OUT_EVERY - 1 :: HOLD_OUT_EVERY]
-    collected = [s for i, s in enumerate(there.adapt) if (i + 1) % HOLD_OUT_EVERY]
+    judges = range(HOLD_OUT_EVERY - 1, len(there.adapt), HOLD_OUT_EVERY) if hold_out else ()
+    judge = [there.adapt[i] for i in judges]
+    collected = [sample for i, sample in enumerate(there.adapt) if i not in judges]
     train, gflops = collected, 0.0
     if kind != "none":
         with FlopCounter() as flops:
@@ -129,11 +135,11 @@ def _warm_start(
     return mean, list(trained)
 
 
-def _with_norm_of(source: TaskModel, scene: Sequence[Image]) -> tuple[TaskModel, float]:
+def _with_norm_of(source: TaskModel, scene: Sequence[Image], prior: int) -> tuple[TaskModel, float]:
     """A copy with re-estimated statistics, and the GFLOPs that it took."""
     model = copy.deepcopy(source)
     with FlopCounter() as flops:
-        reestimate_norm(model.backbone, image_batches(model.spec, scene))
+        reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
     return model.eval(), flops.total / 1e9
 
 
@@ -144,7 +150,7 @@ def _nothing_trained(
     record = TrainingRecord(samples=len(material.train))
     model = source.model
     if settings.reestimate_norm:
-        model, gflops = _with_norm_of(source.model, material.scene)
+        model, gflops = _with_norm_of(source.model, material.scene, settings.norm_prior)
         record.spend("norm", gflops)
     seconds = time.monotonic() - started
     record.metrics.append(evaluate(model, material.judge))
@@ -161,7 +167,10 @@ class Run:
         sources: Mapping[Task, Source],
         table: Affinity,
         device: str = "cpu",
+        hold_out: bool = True,
     ) -> None:
+        """Nothing is trained yet; without `hold_out` the last epoch is kept, not the best."""
+        self._hold_out = hold_out
         self._declaration, self._scene, self._sources = declaration, scene, sources
         self._row, self._table, self._device = declaration.settings, table, device
         method = self._row.method
@@ -179,7 +188,7 @@ class Run:
         source, there = self._sources[task], self._scene.tasks[task]
         started = time.monotonic()
         try:
-            material = material_of(there, source, self._row.entropy_filter)
+            material = material_of(there, source, self._row.entropy_filter, self._hold_out)
         except NothingLeftError as error:
             return self._untrained(task, error, started)
         if self._row.method is None:
@@ -222,14 +231,18 @@ class Run:
     def _untrained(self, task: Task, reason: ValueError, started: float) -> Trained:
         source = self._sources[task]
         seconds = time.monotonic() - started
-        material = material_of(self._scene.tasks[task], source, "none")
-        record = TrainingRecord(metrics=[evaluate(source.model, material.judge)])
+        material = material_of(self._scene.tasks[task], source, "none", self._hold_out)
+        judge = [evaluate(source.model, material.judge)] if material.judge else []
+        record = TrainingRecord(metrics=judge)
         return Trained(source.model, material, record, seconds, untrained=str(reason))
 
-    def task_result(self, task: Task, trained: Trained) -> TaskResult:
+    def task_result(
+        self, task: Task, trained: Trained, returned: Returned | None = None
+    ) -> TaskResult:
         """Scores the frames that nothing was chosen on, and adds up what it took."""
         source, there = self._sources[task], self._scene.tasks[task]
-        with_norm, _ = _with_norm_of(source.model, trained.material.scene)
+        prior = self._row.training.norm_prior
+        with_norm, _ = _with_norm_of(source.model, trained.material.scene, prior)
         record, material = trained.record, trained.material
         gflops: dict[str, float] = {
             str(stage): spent for stage, spent in record.stage_gflops.items()
@@ -259,6 +272,7 @@ class Run:
             seconds=trained.seconds,
             warm_start=trained.warm_start,
             untrained=trained.untrained,
+            returned=returned,
         )
 
     def _views(self, task: Task, train: Sequence[Sample]) -> int:
@@ -290,6 +304,17 @@ def _saved_bytes(source: TaskModel, method: MethodSettings, samples: Sequence[Sa
     return saved.bytes
 
 
+def _second_visit(
+    visit: SecondVisit, row: Row, trained: Mapping[Task, Trained]
+) -> dict[Task, Returned]:
+    """What becomes of the tasks that were trained when the drift comes again."""
+    assert row.method is not None
+    models = {
+        task: each.model for task, each in trained.items() if isinstance(each.model, AdaptedModel)
+    }
+    return visit.meet(models, row.method, row.training.reestimate_norm)
+
+
 def run_row(
     declaration: Declaration,
     scene: Scene,
@@ -315,17 +340,19 @@ def run_row(
         ValueError: the method does not fit the model.
     """
     run = Run(declaration, scene, sources, table, device)
-    tasks: dict[Task, TaskResult] = {}
+    visit = SecondVisit(scene, sources) if declaration.settings.drift_returns else None
+    trained: dict[Task, Trained] = {}
     for done, task in enumerate(run.order):
 
         def within(share: float, done: int = done) -> None:
             report((done + share) / len(run.order))
 
-        tasks[task] = run.task_result(task, run.adapt(task, within))
+        trained[task] = run.adapt(task, within)
+    returned = _second_visit(visit, declaration.settings, trained) if visit else {}
     return RunResult(
         declaration=declaration,
         order=run.order,
-        tasks=tasks,
+        tasks={task: run.task_result(task, trained[task], returned.get(task)) for task in trained},
         versions=versions(),
         machine=machine(device, workers),
     )

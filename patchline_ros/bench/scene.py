@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -116,10 +116,23 @@ def at_size(frame: Frame, sizes: dict[Task, tuple[int, int]]) -> Frame:
     return Frame(frame.name, next(iter(shared.values())), samples)
 
 
-def alternating_blocks(count: int) -> tuple[list[int], list[int]]:
-    """The frames of the blocks 0, 2, 4, ... and those of the blocks 1, 3, 5, ... of BLOCK each."""
-    first = [i for i in range(count) if i // BLOCK % 2 == 0]
-    return first, [i for i in range(count) if i // BLOCK % 2]
+def alternating_blocks(count: int, block: int = BLOCK) -> tuple[list[int], list[int]]:
+    """The frames of the blocks 0, 2, 4, ... and those of 1, 3, 5, ..., of `block` frames each."""
+    first = [i for i in range(count) if i // block % 2 == 0]
+    return first, [i for i in range(count) if i // block % 2]
+
+
+def inner_folds(scene: Scene) -> list[Scene]:
+    """The frames to adapt on, in two halves of alternating blocks: each is once adapted on and
+    once tested on. What is tuned on these scenes has not seen a test frame of `scene`.
+    """
+    folds: list[dict[Task, TaskScene]] = [{}, {}]
+    for task, there in scene.tasks.items():
+        parts = alternating_blocks(len(there.adapt), max(1, min(BLOCK, len(there.adapt) // 2)))
+        halves = [[there.adapt[i] for i in part] for part in parts]
+        folds[0][task] = replace(there, adapt=halves[0], test=halves[1])
+        folds[1][task] = replace(there, adapt=halves[1], test=halves[0])
+    return [Scene(scene.name, tasks) for tasks in folds]
 
 
 def folder_of(data: Path | None, name: str, what: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from patchline_ros.bench.collected import Collected
-from patchline_ros.bench.result import TaskResult
+from patchline_ros.bench.result import Returned, TaskResult
 from patchline_ros.bench.statistics import Difference, Summary, difference
 from patchline_ros.tasks import Task
 from patchline_ros.vision.metrics import METRIC_NAMES
@@ -184,6 +184,39 @@ def memory_and_time(results: Collected) -> str:
         for row in results.rows
     ]
     return table(head, rows)
+
+
+def returning(results: Collected) -> list[str]:
+    """What the bank of earlier patch sets did; nothing where no row asked it."""
+    head = ["the drift comes again", "frames known", "patch set used", "source", "first visit"]
+    head += ["second visit", "GFLOPs", "of the first visit's", "seconds", "of the first visit's"]
+    rows = []
+    for row in results.rows:
+        for task in results.experiment.tasks:
+            pairs = [
+                (run.tasks[task], run.tasks[task].returned) for run in results.runs(row).values()
+            ]
+            both = [(first, second) for first, second in pairs if second is not None]
+            if both:
+                rows.append([f"{task}: {results.title(row)}", *_second_visit(both)])
+    return [table(head, rows)] if rows else []
+
+
+def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
+    def mean(figure: Callable[[TaskResult, Returned], float]) -> float:
+        return sum(figure(first, second) for first, second in both) / len(both)
+
+    return [
+        f"{sum(second.found for _, second in both)} of {len(both)}",
+        f"{sum(second.accepted for _, second in both)} of {len(both)}",
+        f"{100 * mean(lambda _, second: second.source):.1f}",
+        f"{100 * mean(lambda _, second: second.first):.1f}",
+        f"{100 * mean(lambda _, second: second.final):.1f}",
+        _number(mean(lambda _, second: second.gflops)),
+        f"{100 * mean(lambda first, second: second.gflops / first.total_gflops):.1f}%",
+        _number(mean(lambda _, second: second.seconds)),
+        f"{100 * mean(lambda first, second: second.seconds / first.seconds):.1f}%",
+    ]
 
 
 STAGES = ("selection", "norm", "frozen", "training", "judging")

@@ -1,4 +1,5 @@
-"""The search for learning rates: the same few factors for every row, judged on judge frames only.
+"""The search for learning rates: the same few factors for every row, by cross-validation over the
+frames to adapt on.
 
 OUT/EXPERIMENT/tuning/ROW/rate-FACTOR/seed-N.json     one training of all tasks
 OUT/EXPERIMENT/rates.json                             what was chosen, and why
@@ -15,6 +16,7 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.bench.experiment import (
     Declaration,
     Experiment,
@@ -26,6 +28,7 @@ from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.jobs import scene_of, store_of
 from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.run import Run
+from patchline_ros.bench.scene import inner_folds
 from patchline_ros.bench.schedule import Job, Report
 from patchline_ros.tasks import Task
 
@@ -42,7 +45,7 @@ class Trial(_Strict):
     schema_version: Literal[1] = SCHEMA
     declaration: Declaration
     judge: dict[Task, float]
-    """Best metric of each task on its judge frames; no test frame was looked at."""
+    """Metric of each task, mean over the two inner folds; no test frame was looked at."""
 
 
 class ChosenRates(_Strict):
@@ -53,7 +56,7 @@ class ChosenRates(_Strict):
     rates: dict[str, dict[Task, float]] = Field(default_factory=dict)
     """[row][task]: the factor on the learning rates."""
     judge: dict[str, dict[Task, dict[str, float]]] = Field(default_factory=dict)
-    """[row][task][factor]: judge metric, mean over the tuning seeds."""
+    """[row][task][factor]: metric on the inner folds, mean over the tuning seeds."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,15 @@ class TrialJob:
         store = store_of(self.experiment, self.inputs, seed)
         scene = scene_of(self.experiment, self.inputs, seed)
         table = store.affinity(self.declaration.settings.affinity)
-        run = Run(self.declaration, scene, store.sources(), table, self.inputs.device)
-        judge: dict[Task, float] = {}
-        for done, task in enumerate(run.order, start=1):
-            judge[task] = max(run.adapt(task).record.metrics)
-            report(done / len(run.order))
+        sources, device = store.sources(), self.inputs.device
+        found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}
+        folds = inner_folds(scene)
+        for done, fold in enumerate(folds, start=1):
+            run = Run(self.declaration, fold, sources, table, device, hold_out=False)
+            for task in run.order:
+                found[task].append(evaluate(run.adapt(task).model, fold.tasks[task].test))
+            report(done / len(folds))
+        judge = {task: float(np.mean(metrics)) for task, metrics in found.items()}
         write_result(self.path, Trial(declaration=self.declaration, judge=judge))
 
 
@@ -146,7 +153,7 @@ def due_trials(
 
 
 def best_rate(judge: Mapping[float, float]) -> float:
-    """The factor with the best judge metric; of equal ones that which is nearest to 1."""
+    """The factor with the best metric; of equal ones that which is nearest to 1."""
     return min(judge, key=lambda rate: (-judge[rate], abs(math.log(rate)), rate))
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import tiny_experiment as tiny
 
 from patchline_ros.bench.measure import PeakMemory
 from patchline_ros.bench.result import RunResult
+from patchline_ros.bench.returning import VERIFYING, SecondVisit
 from patchline_ros.bench.run import run_row
-from patchline_ros.bench.scene import Scene
+from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.sources import Source
 from patchline_ros.patching.cost import method_cost
+from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patched_model import PatchSettings
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import fingerprint
 
 SIGNS, LANES = Task.SIGNS, Task.LANES
@@ -147,3 +150,59 @@ def test_peak_memory_is_that_of_the_work_inside() -> None:
         touch(8)
     assert 64 << 20 <= large.bytes < 160 << 20
     assert 8 << 20 <= small.bytes < 32 << 20
+
+
+def test_a_drift_that_comes_again_needs_no_training(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
+) -> None:
+    plain = tiny.declaration("ours")
+    row = plain.settings.model_copy(update={"drift_returns": True})
+    declaration = plain.model_copy(update={"settings": row})
+    dark = {
+        task: dataclasses.replace(
+            there,
+            source_train=tiny.samples(task, 40, 5),
+            adapt=_darkened(there.adapt * 2),
+            test=_darkened(there.test * 5),
+        )
+        for task, there in scene.tasks.items()
+    }
+    result = run_row(declaration, Scene("dark", dark), sources, table)
+    for task, there in result.tasks.items():
+        returned = there.returned
+        assert returned is not None and returned.found
+        assert returned.verified == VERIFYING[task]
+        # What was kept gives what was trained back; what was turned down leaves the source.
+        assert returned.final == (returned.first if returned.accepted else returned.source)
+        assert 0 < returned.gflops < there.total_gflops
+
+
+def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
+) -> None:
+    trained = adapted(sources[LANES].model, PatchSettings(k=7))
+    clear = scene.tasks[LANES]
+    parts = {
+        "source_train": tiny.samples(LANES, 40, 5),
+        "adapt": _darkened(clear.adapt * 2),
+        "test": tiny.samples(LANES, 20, 6),
+    }
+    visit = SecondVisit(Scene("clear again", {LANES: dataclasses.replace(clear, **parts)}), sources)
+    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), True).values()
+    assert not returned.found and not returned.accepted
+    assert returned.final == returned.source
+    assert returned.gflops == 0
+
+
+def _darkened(samples: list[Sample]) -> list[Sample]:
+    return [Sample(sample.image // 6, sample.label) for sample in samples]
+
+
+def test_what_is_tuned_on_has_no_test_frame(scene: Scene) -> None:
+    for task, there in scene.tasks.items():
+        first, second = (fold.tasks[task] for fold in inner_folds(scene))
+        parts = [[id(sample) for sample in part] for part in (first.adapt, first.test)]
+        assert parts == [[id(s) for s in part] for part in (second.test, second.adapt)]
+        assert sorted(parts[0] + parts[1]) == sorted(id(sample) for sample in there.adapt)
+        # Ten frames: blocks of five, so that neighbours stay together.
+        assert parts[0] == [id(sample) for sample in there.adapt[:5]]

@@ -1,0 +1,131 @@
+"""A drift that comes again: what the bank of earlier patch sets saves, and what it gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from patchline_ros.adaptation.bank import KnownDrift, PatchBank
+from patchline_ros.adaptation.episode import library_versions
+from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.bench.result import Returned
+from patchline_ros.bench.scene import Scene, TaskScene
+from patchline_ros.bench.sources import Source
+from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.offline.drift_table import backbone_features, spread
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.flops import FlopCounter
+from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.model import TaskModel
+
+WATCHING: Final = (Task.OBJECTS, Task.LANES, Task.SIGNS)
+"""Whose source model sees the drift: the first of these that the scene has."""
+TAP: Final = 3
+WINDOW: Final = 16
+ALPHA: Final = 0.01
+PERMUTATIONS: Final = 500
+REFERENCE_FRAMES: Final = 200
+VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
+"""Labelled frames of the second visit that verify a patch set: few, since a patch set that they
+wrongly turn down costs a training and no more. They are the first of the test frames; the scores of
+both visits are taken on the others."""
+
+
+class SecondVisit:
+    """Keeps what a row trained, and asks for it when the test frames come as a second visit."""
+
+    def __init__(self, scene: Scene, sources: Mapping[Task, Source]) -> None:
+        """Takes the source's features, so that what is missing is said before any training.
+
+        Raises:
+            ValueError: too few source frames for a threshold.
+        """
+        self._scene, self._sources = scene, sources
+        self._watching = next(task for task in WATCHING if task in scene.tasks)
+        source = spread(scene.tasks[self._watching].source_train, REFERENCE_FRAMES)
+        self._reference = DriftReference.from_source(
+            self._features(source), WINDOW, ALPHA, PERMUTATIONS, 0
+        )
+
+    def _features(self, samples: Sequence[Sample]) -> Features:
+        return backbone_features(self._sources[self._watching].model, TAP, samples)
+
+    def meet(
+        self, models: Mapping[Task, AdaptedModel], method: MethodSettings, reestimated: bool
+    ) -> dict[Task, Returned]:
+        """Stores the trained models' patch sets, then meets the same drift again.
+
+        Args:
+            models: what was trained, by task.
+            method: with which.
+            reestimated: whether the norm statistics moved.
+        """
+        watched = self._scene.tasks[self._watching]
+        now = self._features(watched.test[:WINDOW])
+        with TemporaryDirectory() as folder:
+            bank = PatchBank(Path(folder), self._reference)
+            patch_sets = {
+                task: to_bytes(model, self._metadata(task, method, reestimated))
+                for task, model in models.items()
+            }
+            bank.add(self._features(watched.adapt), patch_sets)
+            started = time.monotonic()
+            known = bank.find(now)
+            seconds = time.monotonic() - started
+            return {task: self._ask(task, models[task], known, seconds) for task in models}
+
+    def _metadata(self, task: Task, method: MethodSettings, reestimated: bool) -> PatchSetMetadata:
+        return PatchSetMetadata(
+            task=task,
+            version=1,
+            base_fingerprint=self._sources[task].record.fingerprint,
+            method=method,
+            norm="reestimated" if reestimated else "source",
+            seed=0,
+            versions=library_versions(),
+        )
+
+    def _ask(
+        self, task: Task, first: AdaptedModel, known: KnownDrift | None, seconds: float
+    ) -> Returned:
+        source, there = self._sources[task], self._scene.tasks[task]
+        verifying, others = _divided(there, VERIFYING[task])
+        active: AdaptedModel | TaskModel = source.model
+        gflops = 0.0
+        if known is not None:
+            started = time.monotonic()
+            candidate = apply(
+                source.model, source.record.fingerprint, known.patch_sets[task].read_bytes()
+            )
+            if accepts(evaluate(source.model, verifying), evaluate(candidate, verifying), 0.0):
+                active = candidate
+            seconds += time.monotonic() - started
+            gflops = _gflops(source.model, verifying) + _gflops(candidate, verifying)
+        return Returned(
+            found=known is not None,
+            accepted=active is not source.model,
+            verified=len(verifying),
+            source=evaluate(source.model, others),
+            first=evaluate(first, others),
+            final=evaluate(active, others),
+            gflops=gflops,
+            seconds=seconds,
+        )
+
+
+def _gflops(model: AdaptedModel | TaskModel, samples: Sequence[Sample]) -> float:
+    """Of scoring these frames; counted apart, since counting takes time."""
+    with FlopCounter() as flops:
+        evaluate(model, samples)
+    return flops.total / 1e9
+
+
+def _divided(there: TaskScene, count: int) -> tuple[list[Sample], list[Sample]]:
+    """The test frames that verify, and the others."""
+    return there.test[:count], there.test[count:]
