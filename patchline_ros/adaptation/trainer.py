@@ -52,8 +52,8 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=8, ge=2)
+    epochs: int = Field(default=7, ge=1)
+    batch_size: int = Field(default=4, ge=2)
     reestimate_norm: bool = True
     """Take the frozen norm statistics over the frames first, without labels; the paper does not."""
     norm_prior: int = Field(default=16, ge=0)

@@ -80,7 +80,7 @@ DRIFT_MONITOR = MANAGED
 ADAPTER = (
     *MANAGED,
     Parameter("store", "", "folder that keeps labelled frames and accepted patch sets"),
-    Parameter("epochs", 10, "passes over the labelled frames in a training", 1, 10_000),
+    Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
     Parameter("seed", 0, "of the training", 0, 2**31 - 1),
     Parameter("capacity", 512, "labelled frames kept for each task", 8, 100_000),
     Parameter(
