@@ -7,6 +7,7 @@ import torch
 
 from patchline_ros.adaptation.affinity import affinity_table
 from patchline_ros.bench.experiment import Declaration, Experiment, declared
+from patchline_ros.bench.result import Scores, TaskResult
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.bench.sources import Source, SourceRecord
 from patchline_ros.tasks import Label, Sample, Task
@@ -106,6 +107,29 @@ def affinity(found: dict[Task, Source]) -> dict[str, list[float]]:
     """How alike the models are."""
     pictures = [sample.image for sample in samples(Task.LANES, 4, 5)]
     return affinity_table({task: source.model for task, source in found.items()}, pictures)
+
+
+def task_result(**changes: object) -> TaskResult:
+    """What became of a task in a run that did not happen."""
+    facts = {
+        "fingerprint": "f",
+        "source_held_out": 0.9,
+        "test": Scores(source=0.4, norm=0.5, final=0.6),
+        "judge_source": 0.4,
+        "judge": [0.5, 0.6],
+        "losses": [1.0],
+        "best_epoch": 1,
+        "collected": 8,
+        "kept": 8,
+        "judged": 2,
+        "tested": 4,
+        "images": 16,
+        "gflops": {"norm": 1.0, "frozen": 2.0, "training": 10.0, "judging": 4.0},
+        "step": None,
+        "peak_bytes": 1,
+        "seconds": 1.0,
+    }
+    return TaskResult.model_validate(facts | changes)
 
 
 def declaration(row: str, seed: int = 0) -> Declaration:

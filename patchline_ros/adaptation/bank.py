@@ -23,7 +23,7 @@ NEAR: Final = 0.5
 """A drift is like an earlier one when its MMD^2 to that one's frames is at most this part of its
 MMD^2 to the source."""
 _SIGNATURE = "signature.safetensors"
-_ASIDE = ".adding"
+_ADDING, _GOING = ".adding", ".going"
 
 
 class BankError(ValueError):
@@ -56,7 +56,7 @@ class PatchBank:
     """
 
     def __init__(self, folder: Path, reference: DriftReference, capacity: int = 16) -> None:
-        """Makes the folder, and clears away an entry that was being added when a process died.
+        """Makes the folder.
 
         Args:
             folder: of the bank.
@@ -70,7 +70,6 @@ class PatchBank:
             raise ValueError(f"a bank keeps at least one drift; the capacity is {capacity}")
         self._folder, self._reference, self._capacity = folder, reference, capacity
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder / _ASIDE, ignore_errors=True)
 
     def entries(self) -> list[str]:
         """Names, the oldest first."""
@@ -94,15 +93,23 @@ class PatchBank:
         signature = self._standardised(raw)
         names = self.entries()
         name = f"{int(names[-1]) + 1 if names else 1:06d}"
-        aside = self._folder / _ASIDE
+        aside = self._cleared(_ADDING)
         aside.mkdir()
         write_file(aside / _SIGNATURE, save({"features": signature}))
         for task, data in patch_sets.items():
             write_file(aside / f"{task}.safetensors", data)
         os.replace(aside, self._folder / name)
         for oldest in [*names, name][: -self._capacity]:
-            shutil.rmtree(self._folder / oldest)
+            os.replace(self._folder / oldest, self._cleared(_GOING))
+        self._cleared(_GOING)
         return name
+
+    def _cleared(self, aside: str) -> Path:
+        """A place beside the entries, without what an interrupted change may have left there."""
+        path = self._folder / aside
+        if path.exists():
+            shutil.rmtree(path)
+        return path
 
     def find(self, raw: Features) -> KnownDrift | None:
         """The earlier drift that these frames are most like; None where they are like none.

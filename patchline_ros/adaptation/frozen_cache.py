@@ -52,11 +52,6 @@ class FrozenCache:
         """All that is kept."""
         return [*self._levels, *(each for both in self._ranges for each in both)]
 
-    @property
-    def bytes(self) -> int:
-        """Of all that is kept, in memory or in a file."""
-        return sum(each.numel() * each.element_size() for each in self.tensors())
-
     def put(self, start: int, parts: Sequence[Tensor]) -> None:
         """Keeps a batch: float32 tensors (B, C, H, W) or (B, C) of the views from `start` on."""
         if not self._levels:

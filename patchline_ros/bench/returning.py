@@ -12,11 +12,11 @@ from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import accepts, evaluate
 from patchline_ros.bench.result import Returned
-from patchline_ros.bench.scene import Scene, TaskScene
+from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source
 from patchline_ros.drift.kernels import Features
-from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import backbone_features, spread
+from patchline_ros.offline.drift_table import backbone_features
+from patchline_ros.offline.make import TRAINING_ORDER, Recipe, drift_reference
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.methods import MethodSettings
@@ -24,13 +24,8 @@ from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 
-WATCHING: Final = (Task.OBJECTS, Task.LANES, Task.SIGNS)
-"""Whose source model sees the drift: the first of these that the scene has."""
-TAP: Final = 3
-WINDOW: Final = 16
-ALPHA: Final = 0.01
-PERMUTATIONS: Final = 500
-REFERENCE_FRAMES: Final = 200
+RECIPE: Final = Recipe()
+"""The drift is watched as a bundle's is, by the first model of TRAINING_ORDER that is there."""
 VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
 """Labelled frames of the second visit that verify a patch set: few, since a patch set that they
 wrongly turn down costs a training and no more. They are the first of the test frames; the scores of
@@ -47,14 +42,12 @@ class SecondVisit:
             ValueError: too few source frames for a threshold.
         """
         self._scene, self._sources = scene, sources
-        self._watching = next(task for task in WATCHING if task in scene.tasks)
-        source = spread(scene.tasks[self._watching].source_train, REFERENCE_FRAMES)
-        self._reference = DriftReference.from_source(
-            self._features(source), WINDOW, ALPHA, PERMUTATIONS, 0
-        )
+        self._watching = next(task for task in TRAINING_ORDER if task in scene.tasks)
+        train = scene.tasks[self._watching].source_train
+        self._reference = drift_reference(sources[self._watching].model, train, RECIPE)
 
     def _features(self, samples: Sequence[Sample]) -> Features:
-        return backbone_features(self._sources[self._watching].model, TAP, samples)
+        return backbone_features(self._sources[self._watching].model, RECIPE.drift_tap, samples)
 
     def meet(
         self, models: Mapping[Task, AdaptedModel], method: MethodSettings, reestimated: bool
@@ -67,7 +60,7 @@ class SecondVisit:
             reestimated: whether the norm statistics moved.
         """
         watched = self._scene.tasks[self._watching]
-        now = self._features(watched.test[:WINDOW])
+        now = self._features(watched.test[: RECIPE.drift_window])
         with TemporaryDirectory() as folder:
             bank = PatchBank(Path(folder), self._reference)
             patch_sets = {
@@ -95,7 +88,8 @@ class SecondVisit:
         self, task: Task, first: AdaptedModel, known: KnownDrift | None, seconds: float
     ) -> Returned:
         source, there = self._sources[task], self._scene.tasks[task]
-        verifying, others = _divided(there, VERIFYING[task])
+        count = VERIFYING[task]
+        verifying, others = there.test[:count], there.test[count:]
         active: AdaptedModel | TaskModel = source.model
         gflops = 0.0
         if known is not None:
@@ -124,8 +118,3 @@ def _gflops(model: AdaptedModel | TaskModel, samples: Sequence[Sample]) -> float
     with FlopCounter() as flops:
         evaluate(model, samples)
     return flops.total / 1e9
-
-
-def _divided(there: TaskScene, count: int) -> tuple[list[Sample], list[Sample]]:
-    """The test frames that verify, and the others."""
-    return there.test[:count], there.test[count:]

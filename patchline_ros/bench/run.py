@@ -312,7 +312,7 @@ def _second_visit(
     models = {
         task: each.model for task, each in trained.items() if isinstance(each.model, AdaptedModel)
     }
-    return visit.meet(models, row.method, row.training.reestimate_norm)
+    return visit.meet(models, row.method, row.training.reestimate_norm) if models else {}
 
 
 def run_row(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,9 @@ from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies
 from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import backbone_features, learn_table
+from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
 from patchline_ros.offline.sources import SourceData, TaskData
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
 
@@ -52,6 +52,21 @@ class Recipe(BaseModel):
     threads: int = Field(default=2, ge=1)
     """Of PyTorch; another number rounds differently."""
     seed: int = 0
+
+
+def drift_reference(model: TaskModel, train: Sequence[Sample], recipe: Recipe) -> DriftReference:
+    """What the source looks like to a model that watches for drift.
+
+    Raises:
+        ValueError: fewer training samples than two windows.
+    """
+    return DriftReference.from_source(
+        backbone_features(model, recipe.drift_tap, spread(train, REFERENCE_FRAMES)),
+        window=recipe.drift_window,
+        alpha=recipe.drift_alpha,
+        permutations=recipe.drift_permutations,
+        seed=recipe.seed,
+    )
 
 
 def _train(
@@ -125,16 +140,7 @@ def make_bundle(
         entries[task] = _entry(models[task], data)
         report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
     watched = source.tasks[DRIFT_TASK]
-    rows = np.linspace(0, len(watched.train) - 1, min(REFERENCE_FRAMES, len(watched.train)))
-    reference = DriftReference.from_source(
-        backbone_features(
-            models[DRIFT_TASK], recipe.drift_tap, [watched.train[i] for i in rows.astype(int)]
-        ),
-        window=recipe.drift_window,
-        alpha=recipe.drift_alpha,
-        permutations=recipe.drift_permutations,
-        seed=recipe.seed,
-    )
+    reference = drift_reference(models[DRIFT_TASK], watched.train, recipe)
     report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
     affinity = affinity_table(
         models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]]

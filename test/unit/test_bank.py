@@ -53,12 +53,16 @@ def test_the_oldest_goes_and_nothing_is_half_there(
     bank = PatchBank(folder, reference, capacity=2)
     names = [bank.add(frames(i, i), {Task.LANES: bytes([i])}) for i in (1, 2, 3)]
     assert bank.entries() == names[1:]
-    # As a process leaves it that died while it added.
-    (folder / ".adding").mkdir()
-    (folder / ".adding" / "lanes.safetensors").write_bytes(b"half")
-    bank = PatchBank(folder, reference, capacity=2)
+    # As it is left by a process that died while it added, or while it took an entry away.
+    for aside in (".adding", ".going"):
+        (folder / aside).mkdir()
+        (folder / aside / "lanes.safetensors").write_bytes(b"half")
+    # And by a write that failed, after which the same bank is used on.
+    with pytest.raises(TypeError):
+        bank.add(frames(4, 4), {Task.LANES: b"4", Task.SIGNS: None})  # type: ignore[dict-item]
     assert bank.entries() == names[1:]
     assert bank.add(frames(4, 4), {Task.LANES: b"4"}) == "000004"
+    assert {path.name for path in folder.iterdir()} == {names[2], "000004"}
 
 
 def test_what_is_broken_is_named(tmp_path: Path, reference: DriftReference) -> None:

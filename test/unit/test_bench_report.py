@@ -18,7 +18,6 @@ from patchline_ros.bench.result import (
     RunResult,
     Scores,
     StepCost,
-    TaskResult,
     kept_path,
     result_path,
     write_result,
@@ -42,18 +41,10 @@ STEP = StepCost(
 
 
 def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = "") -> RunResult:
-    task = TaskResult(
-        fingerprint="f",
-        source_held_out=0.9,
+    task = tiny.task_result(
         test=Scores(source=0.4, norm=0.5, final=lanes),
-        judge_source=0.4,
         judge=[0.4, 0.6],
-        losses=[1.0],
-        best_epoch=1,
-        collected=8,
         kept=6,
-        judged=2,
-        tested=4,
         images=12,
         gflops={"training": gflops},
         step=STEP,

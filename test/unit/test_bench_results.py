@@ -15,8 +15,6 @@ from patchline_ros.bench.result import (
     Machine,
     ResultError,
     RunResult,
-    Scores,
-    TaskResult,
     read_result,
     read_results,
     result_path,
@@ -38,45 +36,23 @@ from patchline_ros.tasks import Task
 MACHINE = Machine(system="s", cpu="c", cores=1, threads=1, workers=1, device="cpu")
 
 
-def task_result(judge: list[float] | None = None) -> TaskResult:
-    judge = judge or [0.5, 0.6]
-    return TaskResult(
-        fingerprint="f",
-        source_held_out=0.9,
-        test=Scores(source=0.4, norm=0.5, final=0.6),
-        judge_source=0.4,
-        judge=judge,
-        losses=[1.0] * (len(judge) - 1),
-        best_epoch=1,
-        collected=8,
-        kept=8,
-        judged=2,
-        tested=4,
-        images=16,
-        gflops={"norm": 1.0, "frozen": 2.0, "training": 10.0, "judging": 4.0},
-        step=None,
-        peak_bytes=1,
-        seconds=1.0,
-    )
-
-
 def finished(row: str, seed: int) -> RunResult:
     return RunResult(
         declaration=tiny.declaration(row, seed),
         order=[Task.SIGNS, Task.LANES],
-        tasks={Task.SIGNS: task_result(), Task.LANES: task_result()},
+        tasks={task: tiny.task_result() for task in (Task.SIGNS, Task.LANES)},
         versions={},
         machine=MACHINE,
     )
 
 
 def test_convergence_and_what_it_takes() -> None:
-    result = task_result([0.2, 0.5, 0.795, 0.79, 0.8])
+    result = tiny.task_result(judge=[0.2, 0.5, 0.795, 0.79, 0.8], losses=[1.0] * 4)
     assert result.converged == 2
     # Half of the epochs: of what is done in each, half; of what is done once, all.
     assert result.gflops_to_converge(cached=True) == pytest.approx(1 + 2 + (10 + 4) / 2)
     assert result.gflops_to_converge(cached=False) == pytest.approx(1 + (2 + 10 + 4) / 2)
-    assert task_result([0.7, 0.5]).converged == 0
+    assert tiny.task_result(judge=[0.7, 0.5]).converged == 0
 
 
 def test_result_files_are_checked(tmp_path: Path) -> None:

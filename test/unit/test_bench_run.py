@@ -177,6 +177,20 @@ def test_a_drift_that_comes_again_needs_no_training(
         assert 0 < returned.gflops < there.total_gflops
 
 
+def test_where_nothing_was_trained_there_is_nothing_to_come_back_to(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
+) -> None:
+    plain = tiny.declaration("wild")
+    row = plain.settings.model_copy(update={"drift_returns": True})
+    longer = {
+        task: dataclasses.replace(there, source_train=tiny.samples(task, 40, 5))
+        for task, there in scene.tasks.items()
+    }
+    declaration = plain.model_copy(update={"settings": row})
+    result = run_row(declaration, Scene("wild", longer), sources, table)
+    assert all(there.untrained and there.returned is None for there in result.tasks.values())
+
+
 def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
 ) -> None:
