@@ -28,6 +28,7 @@ from patchline_ros.adaptation.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
+from patchline_ros.adaptation.crops import crop_batch, draw_window
 from patchline_ros.adaptation.frozen_cache import CachePrecision, FrozenCache
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.flops import FlopCounter
@@ -63,6 +64,9 @@ class TrainingSettings(BaseModel):
     augmented_views: int = Field(default=0, ge=0)
     """Also train on so many views of each frame that are zoomed (signs: moved), mirrored at random
     and differently exposed; drawn once, so that their frozen part can be kept."""
+    crops: int = Field(default=0, ge=0)
+    """An epoch sees so many random crops, half as high and half as wide, of each view (never of
+    signs); 0: the whole view."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better score on the held-out frames; None: never."""
     rate: float = Field(default=1.0, gt=0)
@@ -72,6 +76,10 @@ class TrainingSettings(BaseModel):
     all, so that each epoch computes it anew."""
     cache_memory_mib: float | None = Field(default=None, ge=0)
     """A cache that is larger than this is kept in a temporary file; None: never."""
+
+    def crops_of(self, task: Task) -> int:
+        """Crops of a view that an epoch sees; 0: the whole view."""
+        return 0 if task is Task.SIGNS else self.crops
 
 
 LEARNING_RATES: dict[Task, dict[Part, float]] = {
@@ -169,7 +177,9 @@ def _batches(order: list[int], size: int) -> list[list[int]]:
     return batches
 
 
-def _check(model: AdaptedModel, samples: Sequence[Sample], views: int) -> None:
+def _check(
+    model: AdaptedModel, samples: Sequence[Sample], views: int, settings: TrainingSettings
+) -> None:
     task = model.spec.task
     if not samples:
         raise TrainingError(f"no labelled frames are left to train {task} on")
@@ -185,6 +195,11 @@ def _check(model: AdaptedModel, samples: Sequence[Sample], views: int) -> None:
     modules = [module for trained in model.trained_modules() for module in trained.modules()]
     if views == 1 and any(isinstance(module, _BatchNorm) for module in modules):
         raise TrainingError(f"batch norm can't be trained on one frame; label more {task}")
+    if settings.crops_of(task) and not model.head.takes_crops:
+        raise TrainingError(
+            f"the head {model.spec.head} of {task} can't be trained on crops; train on whole "
+            "frames (crops: 0)"
+        )
 
 
 class _Run:
@@ -210,7 +225,9 @@ class _Run:
             ],
             weight_decay=1e-2,
         )
-        batches = len(_batches(list(range(len(train.targets))), settings.batch_size))
+        self.crops = settings.crops_of(model.spec.task)
+        self.seen = len(train.targets) * max(1, self.crops)
+        batches = len(_batches(list(range(self.seen)), settings.batch_size))
         self.schedule = one_cycle(self.optimiser, settings.epochs * batches)
         self.generator = torch.Generator().manual_seed(seed)
         # Counting slows every operation down: each kind of pass is counted once.
@@ -251,17 +268,25 @@ class _Run:
         return found
 
     def epoch(self) -> None:
-        """One pass over all views in a new order."""
+        """One pass over all views, or crops of them, in a new order."""
         self.model.train()
-        views = len(self.train.targets)
-        order = torch.randperm(views, generator=self.generator).tolist()
+        order = torch.randperm(self.seen, generator=self.generator) % len(self.train.targets)
         total = 0.0
-        for chosen in _batches(order, self.settings.batch_size):
+        for chosen in _batches(order.tolist(), self.settings.batch_size):
             total += self._step(chosen) * len(chosen)
-        self.record.losses.append(total / views)
+        self.record.losses.append(total / self.seen)
+
+    def _batch(self, chosen: list[int]) -> tuple[list[Tensor], Any]:
+        """What a step sees."""
+        frozen, targets = self.train.batch(chosen)
+        if not self.crops:
+            return frozen, targets
+        size, stride = self.model.spec.input_size, self.model.backbone.reductions[-1]
+        windows = [draw_window(size, stride, self.generator) for _ in chosen]
+        return crop_batch(frozen, targets, windows, size)
 
     def _step(self, chosen: list[int]) -> float:
-        frozen, targets = self.train.batch(chosen)
+        frozen, targets = self._batch(chosen)
         self.optimiser.zero_grad()
         if self.gflops_per_view is None:
             with FlopCounter() as flops:
@@ -381,7 +406,7 @@ def train_adapted(
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
     views = _views(model.spec.task, small, settings, seed)
-    _check(model, samples, len(views))
+    _check(model, samples, len(views), settings)
     judges = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
         with FlopCounter() as flops:

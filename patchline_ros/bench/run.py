@@ -12,6 +12,7 @@ from functools import cache
 import torch
 
 from patchline_ros.adaptation.affinity import most_similar, training_order
+from patchline_ros.adaptation.crops import Window, crop_batch, crop_share, crop_size
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import LEAST_KEPT, entropies, uncertain
 from patchline_ros.adaptation.trainer import (
@@ -265,7 +266,7 @@ class Run:
             kept=0 if trained.untrained else len(material.train),
             judged=len(material.judge),
             tested=len(there.test),
-            images=len(record.losses) * self._views(task, material.train),
+            images=round(len(record.losses) * self._images(source.model, material.train)),
             gflops=gflops,
             step=self._step_cost(source.model, material.train, trained),
             peak_bytes=trained.peak_bytes,
@@ -275,11 +276,14 @@ class Run:
             returned=returned,
         )
 
-    def _views(self, task: Task, train: Sequence[Sample]) -> int:
-        """Images an epoch: each frame with its other views."""
-        settings = self._row.training
-        mirrored = settings.mirror and task is not Task.SIGNS
-        return len(train) * (1 + mirrored + settings.augmented_views)
+    def _images(self, source: TaskModel, train: Sequence[Sample]) -> float:
+        """Whole images that an epoch amounts to: frames with their other views, or crops."""
+        settings, spec = self._row.training, source.spec
+        mirrored = settings.mirror and spec.task is not Task.SIGNS
+        views = len(train) * (1 + mirrored + settings.augmented_views)
+        crops = settings.crops_of(spec.task)
+        share = crop_share(spec.input_size, source.backbone.reductions[-1])
+        return views * crops * share if crops else views
 
     def _step_cost(
         self, source: TaskModel, train: Sequence[Sample], trained: Trained
@@ -287,19 +291,26 @@ class Run:
         method = self._row.method
         if method is None or trained.untrained:
             return None
-        size = self._row.training.batch_size
-        samples = [train[i % len(train)] for i in range(size)]
-        cost = _counted(source.spec, method, size)
-        return StepCost.of(cost, _saved_bytes(source, method, samples), size)
+        settings = self._row.training
+        samples = [train[i % len(train)] for i in range(settings.batch_size)]
+        cost = _counted(source.spec, method, settings.batch_size)
+        saved = _saved_bytes(source, method, samples, bool(settings.crops_of(source.spec.task)))
+        return StepCost.of(cost, saved, settings.batch_size)
 
 
-def _saved_bytes(source: TaskModel, method: MethodSettings, samples: Sequence[Sample]) -> int:
+def _saved_bytes(
+    source: TaskModel, method: MethodSettings, samples: Sequence[Sample], crops: bool
+) -> int:
     """What autograd keeps of a real step with its loss."""
     model = adapted(source, method).train()
     batch = make_batch(model.spec, samples)
-    frozen = model.frozen_part(batch.images)
+    frozen, targets = model.frozen_part(batch.images), batch.targets
+    if crops:
+        size = model.spec.input_size
+        window = Window(0, 0, *crop_size(size, model.backbone.reductions[-1]))
+        frozen, targets = crop_batch(frozen, targets, [window] * len(samples), size)
     with saved_for_backward(model) as saved:
-        loss = model.head.loss(model.trained_part(frozen), batch.targets)
+        loss = model.head.loss(model.trained_part(frozen), targets)
     del loss
     return saved.bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +16,9 @@ from patchline_ros.vision.backbone import GroupedBackbone
 
 class Head(nn.Module):
     """A *body* that reads the taps, and a *tail*: the last layers, which give the raw outputs."""
+
+    takes_crops: ClassVar[bool] = False
+    """The loss is also right for taps and targets of a part of the picture."""
 
     @abstractmethod
     def body(self, taps: list[Tensor]) -> list[Tensor]:

@@ -111,6 +111,8 @@ class DetectionHead(Head):
 class FCOSHeadOnPyramid(DetectionHead):
     """torchvision's FCOS on a feature pyramid of strides 8, 16 and 32; the light detector."""
 
+    takes_crops = True
+
     def __init__(
         self, backbone: GroupedBackbone, classes: int, input_size: tuple[int, int]
     ) -> None:

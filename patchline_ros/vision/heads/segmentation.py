@@ -28,13 +28,20 @@ class SegmentationHead(Head):
 
     classifier: nn.Conv2d
     input_size: tuple[int, int]
+    stride: int
+    """Of the map that the body ends in."""
 
     def tail(self, features: list[Tensor]) -> Tensor:
         """Logits (B, C, H, W), stretched to the input's size."""
         logits: Tensor = self.classifier(features[0])
-        if logits.shape[-2:] == self.input_size:
+        if self.stride == 1:
             return logits
-        return functional.interpolate(logits, self.input_size, mode="bilinear", align_corners=False)
+        stretched = functional.interpolate(
+            logits, scale_factor=self.stride, mode="bilinear", align_corners=False
+        )
+        # A map of a picture whose size is no multiple of the stride reaches beyond its edge.
+        height, width = self.input_size
+        return stretched[..., :height, :width]
 
     def last_layers(self) -> list[nn.Module]:
         """The 1x1 classifier."""
@@ -63,6 +70,8 @@ class SegmentationHead(Head):
 class PyramidSegmentationHead(SegmentationHead):
     """Sum of a pyramid's levels at the finest stride, 4 (Panoptic FPN's merge); the light one."""
 
+    takes_crops = True
+
     def __init__(
         self, backbone: GroupedBackbone, classes: int, input_size: tuple[int, int]
     ) -> None:
@@ -70,6 +79,7 @@ class PyramidSegmentationHead(SegmentationHead):
         self.input_size = input_size
         channels = 64
         reductions = tuple(sorted({r for r in backbone.reductions if r >= 4}))
+        self.stride = reductions[0]
         self.pyramid = Pyramid(backbone, reductions, channels)
         self.norm = nn.GroupNorm(8, channels)
         self.classifier = nn.Conv2d(channels, classes, 1)
@@ -111,6 +121,7 @@ class UNetHead(SegmentationHead):
         super().__init__()
         library = _segmentation_models()
         self.input_size = input_size
+        self.stride = 1
         self.levels = [backbone.last_tap_at(r) for r in sorted(set(backbone.reductions))]
         channels = [backbone.channels[level] for level in self.levels]
         # One step up for each level but the finest, and one more to the input's size.
@@ -136,13 +147,16 @@ class DeepLabV3PlusHead(SegmentationHead):
     The backbone is not dilated: the frozen groups stay those of the other models that share them.
     """
 
+    takes_crops = True
+
     def __init__(
         self, backbone: GroupedBackbone, classes: int, input_size: tuple[int, int]
     ) -> None:
         super().__init__()
         library = _segmentation_models()
         self.input_size = input_size
-        self.fine = backbone.last_tap_at(4)
+        self.stride = 4
+        self.fine = backbone.last_tap_at(self.stride)
         self.decoder = library.decoders.deeplabv3.decoder.DeepLabV3PlusDecoder(
             encoder_channels=(0, 0, backbone.channels[self.fine], backbone.channels[-1]),
             encoder_depth=3,
