@@ -62,6 +62,8 @@ class Row(_Declared):
     """The measure behind order and warm start."""
     warm_start: WarmStart = "none"
     """Whose trained patches a task's training begins from."""
+    predict_patches: bool = False
+    """The predictor of the bundle replaces `k` by what it asks for on the scene's drift."""
     drift_returns: bool = False
     """At the end the drift comes again, and the bank of earlier patch sets is asked."""
     rates_of: str = ""
@@ -75,6 +77,8 @@ class Row(_Declared):
             )
         if self.warm_start != "none" and not isinstance(self.method, PatchSettings):
             raise ValueError("warm_start is for patches; leave it out for other methods")
+        if self.predict_patches and not isinstance(self.method, PatchSettings):
+            raise ValueError("predict_patches is for patches; leave it out for other methods")
         if self.drift_returns and self.method is None:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self

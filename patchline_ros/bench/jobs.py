@@ -9,12 +9,14 @@ from pathlib import Path
 
 from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
 from patchline_ros.bench.inputs import Inputs, origin_of
+from patchline_ros.bench.predicted import predicted_patches, with_patches
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
 from patchline_ros.bench.schedule import Job, Report
 from patchline_ros.bench.sources import SourceStore, training_order
+from patchline_ros.bundle import Bundle
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -134,6 +136,19 @@ def _same(kept: RunResult, declaration: Declaration) -> bool:
     return kept.declaration.model_dump() == declaration.model_dump()
 
 
+def _declared(
+    experiment: Experiment, inputs: Inputs, row: str, seed: int, rates: Rates, origin: str
+) -> Declaration:
+    tuned = rates.get(experiment.row(row).rates_of or row, {})
+    declaration = declared(experiment, row, seed, tuned, origin)
+    if not declaration.settings.predict_patches:
+        return declaration
+    if inputs.bundle is None:
+        raise ExperimentError(f"row {row} takes the predictor of a bundle; name one with --bundle")
+    scene = scene_of(experiment, inputs, seed)
+    return with_patches(declaration, predicted_patches(Bundle.load(inputs.bundle), scene))
+
+
 def due_runs(
     experiment: Experiment,
     inputs: Inputs,
@@ -145,16 +160,15 @@ def due_runs(
     """The runs that have no result yet, seed by seed.
 
     Raises:
-        ExperimentError: a row is not known, or a result is of another declaration of its row and
-            is not to be done again.
+        ExperimentError: a row is not known; a result is of another declaration of its row and is
+            not to be done again; or a row takes a bundle's predictor, and there is no bundle.
         ResultError: a result file is broken.
     """
     origin = origin_of(experiment, inputs)
     jobs: list[Job] = []
     for seed in seeds:
         for row in rows:
-            tuned = rates.get(experiment.row(row).rates_of or row, {})
-            declaration = declared(experiment, row, seed, tuned, origin)
+            declaration = _declared(experiment, inputs, row, seed, rates, origin)
             path = path_of(declaration, inputs)
             if path.is_file() and not _same(read_result(path), declaration):
                 if not redo:
