@@ -22,6 +22,9 @@ from patchline_ros.tasks import Task
 NEAR: Final = 0.5
 """A drift is like an earlier one when its MMD^2 to that one's frames is at most this part of its
 MMD^2 to the source."""
+VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
+"""Labelled frames that verify a kept patch set, at least: few, since one that they wrongly turn
+down costs a training and no more."""
 _SIGNATURE = "signature.safetensors"
 _ADDING, _GOING = ".adding", ".going"
 

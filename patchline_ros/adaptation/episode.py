@@ -45,6 +45,11 @@ class EpisodeJob(BaseModel):
     mmd2: float
     running: dict[Task, Path] = Field(default_factory=dict)
     """Files of the patch sets that are active now; the gate compares with them."""
+    known: dict[Task, Path] = Field(default_factory=dict)
+    """Files of the patch sets of an earlier drift that is like this one: these are verified, and
+    nothing is trained. Empty: it is trained."""
+    bank_entry: str = ""
+    """Where in the bank they lie."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=5, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
@@ -107,7 +112,7 @@ Event = Chosen | Progress | Accepted | Rejected | Finished | Failed
 
 
 @dataclass
-class _Report:
+class EpisodeReport:
     """What becomes of each task; written as episode.json."""
 
     patches: int
@@ -125,6 +130,8 @@ class _Report:
     warm_start: dict[str, str] = field(default_factory=dict)
     gate: dict[str, dict[str, float]] = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    bank_entry: str = ""
+    """Of the earlier drift whose patch sets were verified; empty where it was trained."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,8 @@ def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) ->
     return _Material(source, len(train), scene, kept, gate)
 
 
-def _running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
+def running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
+    """The model that runs now: the source model, or that with the active patch set."""
     if task not in job.running:
         return source
     return apply(source, bundle.fingerprint(task), job.running[task].read_bytes())
@@ -187,7 +195,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
             material[task] = found
     patches = patches_for(bundle.manifest.patch_table, job.mmd2)
     order = training_order(bundle.manifest.affinity, list(material), patches)
-    report = _Report(
+    report = EpisodeReport(
         patches=patches,
         order=[str(task) for task in order],
         collected={str(task): m.collected for task, m in material.items()},
@@ -219,7 +227,7 @@ def _adapt_task(
     task: Task,
     material: _Material,
     trained: dict[Task, PatchedModel],
-    report: _Report,
+    report: EpisodeReport,
     emit: Callable[[Event], None],
 ) -> Accepted | Rejected:
     """Trains and judges one task; adds it to `trained` and to the report."""
@@ -247,7 +255,7 @@ def _adapt_task(
         report.accepted[name] = False
         return Rejected(task, str(error))
     trained[task] = model
-    running = evaluate(_running_model(job, bundle, material.source, task), material.gate)
+    running = evaluate(running_model(job, bundle, material.source, task), material.gate)
     candidate = evaluate(model, material.gate)
     report.gate[name] = {
         "before": running,

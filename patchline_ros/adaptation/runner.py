@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
@@ -24,7 +25,7 @@ class EpisodeRunner:
     """Starts a worker for an episode and hands on its events.
 
     The work folder keeps the accepted patch sets (`<task>.v<version>.safetensors`), the last
-    job.json and episode.json, and the worker's log.
+    job.json and episode.json, and the worker's log. An empty patch set stands for the source model.
     """
 
     def __init__(
@@ -65,7 +66,27 @@ class EpisodeRunner:
                     newest[task] = (version, path)
         return newest
 
-    def start(self, since_ns: int, mmd2: float, active: Mapping[Task, int]) -> None:
+    def return_to_source(self, task: Task) -> Path:
+        """Keeps, as a version of its own, that the source model is to run from now on.
+
+        Raises:
+            OSError: the disk refuses the file.
+        """
+        path = self._work / f"{task}.v{self._next_version(task)}.safetensors"
+        write_file(path, b"")
+        return path
+
+    def _next_version(self, task: Task) -> int:
+        newest = self.latest().get(task)
+        return newest[0] + 1 if newest else 1
+
+    def start(
+        self,
+        since_ns: int,
+        mmd2: float,
+        active: Mapping[Task, int],
+        known: KnownDrift | None = None,
+    ) -> None:
         """Starts an episode on the frames stored since `since_ns`.
 
         Args:
@@ -73,6 +94,7 @@ class EpisodeRunner:
             mmd2: the drift's MMD^2.
             active: version of each task's active patch set, 0 for the source model; the gate
                 compares with these.
+            known: an earlier drift whose patch sets are verified instead of training new ones.
 
         Raises:
             RuntimeError: an episode is already under way.
@@ -80,7 +102,6 @@ class EpisodeRunner:
         if self.running:
             raise RuntimeError("an episode is already under way")
         self.stop()
-        newest = self.latest()
         job = EpisodeJob(
             bundle=self._bundle,
             store=self._store,
@@ -93,7 +114,9 @@ class EpisodeRunner:
                 for task, version in active.items()
                 if version and (path := self._work / f"{task}.v{version}.safetensors").is_file()
             },
-            next_version={task: newest.get(task, (0, None))[0] + 1 for task in Task},
+            known=known.patch_sets if known else {},
+            bank_entry=known.name if known else "",
+            next_version={task: self._next_version(task) for task in Task},
             training=self._training,
             seed=self._seed,
             threads=self._threads,

@@ -16,6 +16,7 @@ import torch
 
 from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, run_episode
 from patchline_ros.adaptation.events import to_line
+from patchline_ros.adaptation.recall import recall_episode
 
 _PR_SET_PDEATHSIG = 1
 
@@ -37,7 +38,7 @@ def main() -> int:
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job.threads)
     try:
-        run_episode(job, _emit)
+        (recall_episode if job.known else run_episode)(job, _emit)
     except (ValueError, OSError) as error:
         _emit(Failed(str(error)))
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from patchline_ros.adaptation.bank import KnownDrift, PatchBank
+from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import accepts, evaluate
 from patchline_ros.bench.result import Returned
@@ -26,10 +26,6 @@ from patchline_ros.vision.model import TaskModel
 
 RECIPE: Final = Recipe()
 """The drift is watched as a bundle's is, by the first model of TRAINING_ORDER that is there."""
-VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
-"""Labelled frames of the second visit that verify a patch set: few, since a patch set that they
-wrongly turn down costs a training and no more. They are the first of the test frames; the scores of
-both visits are taken on the others."""
 
 
 class SecondVisit:
@@ -89,6 +85,7 @@ class SecondVisit:
     ) -> Returned:
         source, there = self._sources[task], self._scene.tasks[task]
         count = VERIFYING[task]
+        # The first frames of the visit verify; both visits are scored on the others.
         verifying, others = there.test[:count], there.test[count:]
         active: AdaptedModel | TaskModel = source.model
         gflops = 0.0

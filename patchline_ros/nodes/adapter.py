@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
+from patchline_ros.adaptation.bank import VERIFYING, BankError, KnownDrift, PatchBank
 from patchline_ros.adaptation.episode import (
     Accepted,
     Chosen,
@@ -26,9 +28,18 @@ from patchline_ros.adaptation.episode import (
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import FrameStore, StoreError
 from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.window import FrameWindow
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
-from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame, PatchSet, PatchStatus
+from patchline_ros.msg import (
+    AdaptationStatus,
+    DriftStatus,
+    FrameFeatures,
+    LabelledFrame,
+    PatchSet,
+    PatchStatus,
+)
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
     ConversionError,
@@ -48,9 +59,11 @@ _TICK_SECONDS = 0.25
 class AdapterNode(ManagedNode):
     """Labelled frames and drift in; AdaptationStatus and a PatchSet for each accepted task out.
 
-    One drift, known by the stamp at which it began, gets one episode. What an episode came to is
-    on disk, so a restarted adapter sends its patch sets again and does not repeat the episode; one
-    that was killed in mid-training starts it anew from the frames it kept.
+    One drift, known by the stamp at which it began, gets one training. What it came to is on disk,
+    so a restarted adapter sends its patch sets again and does not repeat it; one that was killed in
+    mid-training starts anew from the frames it kept. The bank of earlier patch sets is asked first:
+    where the drift is known, these are verified on a few labelled frames, and it is trained only
+    where they do not hold. When the drift passes, the source models return.
     """
 
     def __init__(self) -> None:
@@ -81,6 +94,7 @@ class AdapterNode(ManagedNode):
             )
         except (StoreError, OSError) as error:
             raise parameters.ParameterError(f"parameter store: {error}") from error
+        self._bank = PatchBank(folder / "bank", self._bundle.drift_reference)
         self._episode_file = folder / "episodes" / "episode.json"
         self._status_publisher = self.create_publisher(
             AdaptationStatus, "adaptation_status", qos.LATCHED
@@ -93,20 +107,29 @@ class AdapterNode(ManagedNode):
 
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
-        self._stored = self._refused = 0
+        self._stored = self._refused = self._calm = 0
         self._drift: DriftStatus | None = None
+        reference = self._bundle.drift_reference
+        self._window = FrameWindow(reference.mean.size, reference.window)
+        self._since_ns = self._seen_ns = 0
+        self._asked_bank = False
+        self._known: KnownDrift | None = None
+        self._signature: Features | None = None
+        self._accepted: dict[Task, Path] = {}
         self._active_versions: dict[Task, int] = {}
         self._status = AdaptationStatus()
         self._episode_since_ns: int | None = self._recall_episode()
         self._publish_status(AdaptationStatus.IDLE)
         assert self._runner is not None
-        for _version, path in self._runner.latest().values():
-            self._publish_patch_set(path)
+        for task, (version, path) in self._runner.latest().items():
+            self._publish_patch_set(task, version, path)
+        watching = NODE_OF_TASK[self._bundle.manifest.drift.task]
         self._inputs = [
             self.create_subscription(kind, topic, self.guarded(callback), profile)
             for kind, topic, callback, profile in [
                 (LabelledFrame, "labelled_frames", self._on_labelled_frame, qos.LABELLED_FRAMES),
                 (DriftStatus, "drift_status", self._on_drift, qos.RESULTS),
+                (FrameFeatures, f"{watching}/features", self._on_features, qos.RESULTS),
                 *(
                     (PatchStatus, f"{NODE_OF_TASK[task]}/patch_status", self._on_patch, qos.LATCHED)
                     for task in self._bundle.manifest.models
@@ -160,6 +183,15 @@ class AdapterNode(ManagedNode):
 
     def _on_drift(self, msg: DriftStatus) -> None:
         self._drift = msg
+        self._calm = 0 if msg.drifting else self._calm + 1
+        since_ns = stamp_to_ns(msg.since)
+        if since_ns != self._since_ns:
+            self._since_ns, self._seen_ns = since_ns, stamp_to_ns(msg.header.stamp)
+            self._asked_bank, self._known = False, None
+
+    def _on_features(self, msg: FrameFeatures) -> None:
+        features = np.frombuffer(msg.features, dtype=np.float32)
+        self._window.add(stamp_to_ns(msg.header.stamp), features)
 
     def _on_patch(self, msg: PatchStatus) -> None:
         self._active_versions[Task(msg.task)] = msg.version
@@ -170,6 +202,8 @@ class AdapterNode(ManagedNode):
             self._on_event(event)
         if not self._runner.running and self._drift is not None:
             self._consider(self._drift)
+            if self._calm >= self._bundle.drift_reference.window:
+                self._return_to_source()
 
     def _consider(self, drift: DriftStatus) -> None:
         """Starts an episode when a drift that has had none has enough labelled frames."""
@@ -179,18 +213,62 @@ class AdapterNode(ManagedNode):
             if self._status.state == AdaptationStatus.COLLECTING:
                 self._publish_status(AdaptationStatus.IDLE)
             return
+        self._ask_bank()
         counts = {task: self._store.count(task, since_ns) for task in self._patch_sets}
         labelled = [count for count in counts.values() if count]
-        if not labelled or min(labelled) < self.get_parameter("min_frames").value:
+        known = self._known
+        if known is not None and all(counts[t] >= VERIFYING[t] for t in known.patch_sets):
+            self._known = None
+            self._start(AdaptationStatus.VERIFYING, drift, counts, known)
+        elif labelled and min(labelled) >= self.get_parameter("min_frames").value:
+            self._episode_since_ns = since_ns
+            self._start(AdaptationStatus.TRAINING, drift, counts)
+        else:
             self._collecting(sum(labelled))
+
+    def _ask_bank(self) -> None:
+        """Looks once, as soon as the window is full of the drift, whether it is known."""
+        features = self._window.since(self._seen_ns)
+        if self._asked_bank or features is None:
             return
-        self._episode_since_ns = since_ns
-        self.get_logger().info(
-            f"training starts: MMD^2 {drift.mmd2:.4f}, labelled frames "
-            + ", ".join(f"{task} {count}" for task, count in counts.items())
-        )
-        self._runner.start(since_ns, drift.mmd2, self._active_versions)
-        self._publish_status(AdaptationStatus.TRAINING, collected=sum(labelled))
+        self._asked_bank = True
+        try:
+            self._known = self._bank.find(features)
+        except BankError as error:
+            self.get_logger().error(str(error))
+            return
+        if self._known is not None:
+            tasks = ", ".join(map(str, self._known.patch_sets))
+            self.get_logger().info(
+                f"the drift is like entry {self._known.name} of the bank (MMD^2 "
+                f"{self._known.mmd2:.4f}); its patch sets for {tasks} are verified next"
+            )
+
+    def _start(
+        self,
+        state: int,
+        drift: DriftStatus,
+        counts: Mapping[Task, int],
+        known: KnownDrift | None = None,
+    ) -> None:
+        assert self._runner is not None
+        labelled = ", ".join(f"{task} {count}" for task, count in counts.items())
+        what = "training" if known is None else "verification"
+        self.get_logger().info(f"{what} starts: MMD^2 {drift.mmd2:.4f}, labelled frames {labelled}")
+        self._signature, self._accepted = self._window.since(self._seen_ns), {}
+        since_ns = stamp_to_ns(drift.since)
+        self._runner.start(since_ns, drift.mmd2, self._active_versions, known)
+        self._publish_status(state, collected=sum(counts.values()))
+
+    def _return_to_source(self) -> None:
+        """Where a patch set runs although the scene is like the source again."""
+        assert self._runner is not None
+        for task, (version, path) in self._runner.latest().items():
+            if not self._active_versions.get(task) or path.stat().st_size == 0:
+                continue
+            self.get_logger().info(f"the drift has passed: the source model for {task} returns")
+            source = self._runner.return_to_source(task)
+            self._publish_patch_set(task, version + 1, source)
 
     def _collecting(self, collected: int) -> None:
         status = self._status
@@ -199,23 +277,24 @@ class AdapterNode(ManagedNode):
 
     def _on_event(self, event: Event) -> None:
         """Turns what the worker says into the status, patch sets and log lines."""
-        training = AdaptationStatus.TRAINING
+        under_way = self._status.state
         if isinstance(event, Chosen):
             self._publish_status(
-                training,
+                under_way,
                 kept=sum(event.kept.values()),
                 patches=event.patches,
                 order=[str(task) for task in event.order],
             )
         elif isinstance(event, Progress):
-            self._publish_status(training, task=str(event.task), progress=event.fraction)
+            self._publish_status(under_way, task=str(event.task), progress=event.fraction)
         elif isinstance(event, Accepted):
-            self._publish_patch_set(event.path)
+            self._accepted[event.task] = event.path
+            self._publish_patch_set(event.task, event.version, event.path)
         elif isinstance(event, Rejected):
             self.get_logger().warning(f"no new patch set for {event.task}: {event.reason}")
-            self._publish_status(training, task=str(event.task), reason=event.reason)
+            self._publish_status(under_way, task=str(event.task), reason=event.reason)
         elif isinstance(event, Finished):
-            self.get_logger().info("training finished")
+            self._finish(event.episode)
             result = json.dumps(event.episode)
             self._publish_status(
                 AdaptationStatus.FINISHED, task="", progress=1.0, episode_json=result
@@ -224,11 +303,29 @@ class AdapterNode(ManagedNode):
             self.get_logger().error(f"training failed: {event.reason}")
             self._publish_status(AdaptationStatus.FAILED, reason=event.reason)
 
+    def _finish(self, episode: Mapping[str, Any]) -> None:
+        """A drift whose known patch sets hold needs no training; a new one goes into the bank."""
+        if episode["bank_entry"]:
+            self.get_logger().info("verification finished")
+            self._episode_since_ns = _settled_since(episode)
+            return
+        self.get_logger().info("training finished")
+        signature = self._signature
+        if signature is None and self._since_ns == episode["since_ns"]:
+            signature = self._window.since(self._seen_ns)
+        if not self._accepted or signature is None:
+            return
+        try:
+            patch_sets = {task: path.read_bytes() for task, path in self._accepted.items()}
+            self._bank.add(signature, patch_sets)
+        except OSError as error:
+            self.get_logger().error(f"the bank could not keep the patch sets: {error}")
+
     def _publish_status(self, state: int, **changes: Any) -> None:
         """Publishes the status with the changes; what belonged to another state starts anew."""
         if state != self._status.state:
             kept = {"episode_json": self._status.episode_json}
-            if self._status.state == AdaptationStatus.TRAINING:
+            if self._status.state in (AdaptationStatus.TRAINING, AdaptationStatus.VERIFYING):
                 names = ("collected", "kept", "patches", "order")
                 kept |= {name: getattr(self._status, name) for name in names}
             self._status = AdaptationStatus(state=state, **kept)
@@ -237,18 +334,19 @@ class AdapterNode(ManagedNode):
         self._status.header = self.stamped_now()
         self._status_publisher.publish(self._status)
 
-    def _publish_patch_set(self, path: Path) -> None:
-        """Sends a stored patch set; one that is damaged or of another bundle is only reported."""
+    def _publish_patch_set(self, task: Task, version: int, path: Path) -> None:
+        """Sends a stored patch set; one that is damaged or of another bundle is only reported.
+
+        An empty one, the source model's, is sent without data.
+        """
         try:
             data = path.read_bytes()
-            metadata = read_metadata(data)
+            fingerprint = read_metadata(data).base_fingerprint if data else ""
         except (OSError, PatchSetError) as error:
             self.get_logger().error(f"stored patch set {path} is not sent: {error}")
             return
-        task = metadata.task
-        if task not in self._patch_sets or metadata.base_fingerprint != self._bundle.fingerprint(
-            task
-        ):
+        other = task not in self._patch_sets or fingerprint != self._bundle.fingerprint(task)
+        if data and other:
             self.get_logger().warning(
                 f"stored patch set {path} is not sent: it was trained on another bundle"
             )
@@ -257,22 +355,29 @@ class AdapterNode(ManagedNode):
             PatchSet(
                 header=self.stamped_now(),
                 task=str(task),
-                version=metadata.version,
-                base_fingerprint=metadata.base_fingerprint,
-                sha256=sha256(data),
+                version=version,
+                base_fingerprint=fingerprint,
+                sha256=sha256(data) if data else "",
                 data=bytes_field(data),
             )
         )
-        self.get_logger().info(f"patch set {metadata.version} for {task} published")
+        self.get_logger().info(f"patch set {version} for {task} published")
 
     def _recall_episode(self) -> int | None:
         """Beginning of the drift that the last finished episode was for; its result is shown."""
         if not self._episode_file.is_file():
             return None
         text = self._episode_file.read_text(encoding="utf-8")
-        since_ns: int = json.loads(text)["since_ns"]
         self._status.episode_json = text
-        return since_ns
+        return _settled_since(json.loads(text))
+
+
+def _settled_since(episode: Mapping[str, Any]) -> int | None:
+    """Beginning of the drift that needs nothing more; None where kept patch sets did not hold."""
+    if episode["bank_entry"] and not all(episode["accepted"].values()):
+        return None
+    since_ns: int = episode["since_ns"]
+    return since_ns
 
 
 def main() -> NoReturn:

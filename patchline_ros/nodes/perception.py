@@ -222,6 +222,10 @@ class PerceptionNode(ManagedNode):
         started = time.monotonic()
         try:
             self._check(msg)
+            if not msg.data:
+                self._inference.between(lambda: self._return_to_source(msg.version)).result()
+                self._publish_status(PatchStatus.SOURCE, "the drift has passed")
+                return
             candidate = self._perceiver.build(msg.data.tobytes(), msg.sha256)
             if candidate.version != msg.version:
                 raise PatchSetError(
@@ -257,6 +261,11 @@ class PerceptionNode(ManagedNode):
         self._active_sha256 = msg.sha256
         self._newest_version = self._patch_version = msg.version
         return time.monotonic() - started
+
+    def _return_to_source(self, version: int) -> None:
+        """Between two pictures; what is not newer than this is refused from now on."""
+        self._remove()
+        self._newest_version = version
 
     def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
         """Back to the source model. A removed version is not taken again when it is sent again."""

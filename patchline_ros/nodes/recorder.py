@@ -45,6 +45,7 @@ ADAPTATION_STATES = {
     AdaptationStatus.TRAINING: "training",
     AdaptationStatus.FINISHED: "finished",
     AdaptationStatus.FAILED: "failed",
+    AdaptationStatus.VERIFYING: "verifying",
 }
 
 

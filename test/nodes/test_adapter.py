@@ -1,6 +1,7 @@
 """The adapter over real topics: what it keeps, what it refuses, and a whole episode."""
 
 import json
+from array import array
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame, PatchSet
+from patchline_ros.msg import (
+    AdaptationStatus,
+    DriftStatus,
+    FrameFeatures,
+    LabelledFrame,
+    PatchSet,
+    PatchStatus,
+)
 from ros_bench import Bench
 from std_msgs.msg import Header
 
@@ -16,6 +24,7 @@ from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
+from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 
 SECOND = 1_000_000_000
@@ -128,6 +137,57 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     assert again.statuses[-1].collected == 14
     again.drift.publish(drift(drifting=False))
     again.bench.until(lambda: again.state == AdaptationStatus.IDLE)
+
+
+def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_is_asked(
+    bench, bundle, tmp_path
+):
+    store = str(tmp_path / "store")
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20, epochs=20))
+    reference = bundle.drift_reference
+    rng = np.random.default_rng(0)
+    probe = adapter.bench
+    frames = probe.publisher(FrameFeatures, "lane_segmenter/features", qos.RESULTS)
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+
+    def see_the_drift() -> None:
+        for _ in range(2 * reference.window):
+            noise = rng.normal(5, 0.1, reference.mean.size)
+            features = (reference.mean + noise * reference.scale).astype(np.float32)
+            frames.publish(FrameFeatures(features=array("f", features.tobytes())))
+            probe.spin(0.02)
+
+    def versions() -> list[int]:
+        return [msg.version for msg in adapter.patch_sets]
+
+    see_the_drift()
+    adapter.drift.publish(drift())
+    adapter.send_signs(range(24))
+    probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
+    probe.until(lambda: versions() == [1])
+    status.publish(PatchStatus(task="signs", version=1, state=PatchStatus.ACTIVE))
+
+    for _ in range(reference.window):
+        adapter.drift.publish(drift(since_ns=0, drifting=False))
+        probe.spin(0.02)
+    probe.until(lambda: versions() == [1, 2])
+    assert not adapter.patch_sets[-1].data
+    assert probe.said("the drift has passed: the source model for signs returns")
+    status.publish(PatchStatus(task="signs", version=0, state=PatchStatus.SOURCE))
+
+    see_the_drift()
+    adapter.drift.publish(drift(since_ns=DRIFT_BEGAN + 10 * SECOND))
+    probe.until(lambda: versions() == [1, 2, 3])
+    probe.until(lambda: adapter.state == AdaptationStatus.FINISHED)
+    episode = json.loads(adapter.statuses[-1].episode_json)
+    assert episode["bank_entry"] == "000001"
+    assert read_metadata(adapter.patch_sets[-1].data.tobytes()).version == 3
+    states = {status.state for status in adapter.statuses[-4:]}
+    assert AdaptationStatus.VERIFYING in states
+
+    adapter.bench.close()
+    again = Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20))
+    again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [3])
 
 
 def test_every_labelled_task_must_have_enough_frames(adapter):

@@ -202,6 +202,20 @@ def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(la
     assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
 
 
+def test_an_empty_patch_set_brings_the_source_back(lanes, bundle):
+    before = lanes.masks_of(1, 2)
+    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    assert active.state == PatchStatus.ACTIVE
+    status = lanes.send(PatchSet(task="lanes", version=2))
+    assert (status.state, status.version) == (PatchStatus.SOURCE, 0)
+    assert status.reason == "the drift has passed"
+    assert lanes.masks_of(1, 2) == before
+    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 2), version=2))
+    assert older.state == PatchStatus.REFUSED and "not newer than 2" in older.reason
+    newer = make_patch_set(bundle, Task.LANES, 3)
+    assert lanes.send(patch_set_msg(newer, version=3)).state == PatchStatus.ACTIVE
+
+
 def retensored(data: bytes, change: Callable[[dict[str, torch.Tensor]], object]) -> bytes:
     """The patch set with its tensors changed."""
     length = int.from_bytes(data[:8], "little")

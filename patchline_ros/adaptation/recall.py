@@ -1,0 +1,86 @@
+"""An episode of a drift that returns: kept patch sets are verified, and nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+from patchline_ros.adaptation.episode import (
+    Accepted,
+    EpisodeJob,
+    EpisodeReport,
+    Event,
+    Finished,
+    Rejected,
+    library_versions,
+    running_model,
+)
+from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import write_file
+from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata, to_bytes
+from patchline_ros.tasks import Sample, Task
+
+
+def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
+    """Judges the patch sets of an earlier drift on the labelled frames of this one.
+
+    Emits `Accepted` or `Rejected` for each task and `Finished` at the end. An accepted one is
+    written as a new version; everything is also in `episode.json` in the job's output folder.
+
+    Raises:
+        ValueError: an unreadable bundle, frame or running patch set.
+        OSError: a patch set that can't be read or written.
+    """
+    bundle = Bundle.load(job.bundle)
+    store = FrameStore(job.store, job.store_capacity)
+    frames = {task: store.read(store.select(task, job.since_ns)) for task in job.known}
+    report = EpisodeReport(
+        patches=0,
+        order=[str(task) for task in job.known],
+        collected={str(task): len(samples) for task, samples in frames.items()},
+        kept={},
+        since_ns=job.since_ns,
+        mmd2=job.mmd2,
+        seed=job.seed,
+        versions=library_versions(),
+        settings={},
+        bank_entry=job.bank_entry,
+    )
+    for task, samples in frames.items():
+        emit(_verify(job, bundle, task, samples, report))
+    write_file(job.output / "episode.json", json.dumps(asdict(report), indent=1).encode())
+    emit(Finished(asdict(report)))
+
+
+def _verify(
+    job: EpisodeJob, bundle: Bundle, task: Task, samples: list[Sample], report: EpisodeReport
+) -> Accepted | Rejected:
+    started, name = time.monotonic(), str(task)
+    source, data = bundle.model(task), job.known[task].read_bytes()
+    report.accepted[name] = False
+    try:
+        candidate = apply(source, bundle.fingerprint(task), data)
+    except PatchSetError as error:
+        return Rejected(task, f"the patch set of the earlier drift can't be used: {error}")
+    running = evaluate(running_model(job, bundle, source, task), samples)
+    metric = evaluate(candidate, samples)
+    report.gate[name] = {"before": running, "after": metric, "frames": len(samples)}
+    report.seconds[name] = time.monotonic() - started
+    if not accepts(running, metric, job.margin):
+        return Rejected(
+            task,
+            f"on {len(samples)} labelled frames the model of an earlier drift scores "
+            f"{metric:.3f}, the running one {running:.3f}",
+        )
+    report.accepted[name] = True
+    version = job.next_version[task]
+    path = job.output / f"{task}.v{version}.safetensors"
+    metadata = read_metadata(data).model_copy(
+        update={"version": version, "metrics": report.gate[name]}
+    )
+    write_file(path, to_bytes(candidate, metadata))
+    return Accepted(task, version, path)

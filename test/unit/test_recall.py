@@ -1,0 +1,83 @@
+"""A drift that returns: kept patch sets are verified by the worker, and nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+from test_adaptation import events_of, fill, runner_for
+
+from patchline_ros.adaptation.bank import KnownDrift
+from patchline_ros.adaptation.episode import Accepted, Finished, Rejected
+from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.bundle import Bundle
+from patchline_ros.drift.window import FrameWindow
+from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.tasks import Task
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return tiny_bundle.make_bundle(tmp_path / "b")
+
+
+def trained(tmp_path: Path, bundle: Bundle) -> Path:
+    """The patch set for signs that a first episode accepted."""
+    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS], 20)
+    runner = runner_for(tmp_path, bundle, epochs=6)
+    runner.start(since_ns=1000, mmd2=0.5, active={})
+    (accepted,) = [event for event in events_of(runner) if isinstance(event, Accepted)]
+    return accepted.path
+
+
+def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundle: Bundle) -> None:
+    kept = trained(tmp_path, bundle)
+    runner = runner_for(tmp_path, bundle, epochs=100_000)
+    source = runner.return_to_source(Task.SIGNS)
+    assert runner.latest()[Task.SIGNS] == (2, source) and source.read_bytes() == b""
+    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: kept})
+    runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 0}, known=known)
+    accepted, finished = events_of(runner)
+    assert isinstance(accepted, Accepted) and accepted.version == 3
+    assert isinstance(finished, Finished)
+    assert finished.episode["bank_entry"] == "000001"
+    assert finished.episode["accepted"] == {"signs": True}
+    assert not finished.episode["train_gflops"]
+    again = accepted.path.read_bytes()
+    assert read_metadata(again).version == 3
+    before, now = (
+        apply(bundle.model(Task.SIGNS), bundle.fingerprint(Task.SIGNS), data).state_dict()
+        for data in (kept.read_bytes(), again)
+    )
+    assert all((before[name] == now[name]).all() for name in before)
+
+
+def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
+    kept = trained(tmp_path, bundle)
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(tiny_bundle.make_patch_set(bundle, Task.LANES, 1, base_fingerprint="ab" * 32))
+    runner = runner_for(tmp_path, bundle, epochs=100_000)
+    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: kept, Task.LANES: other})
+    # The same patch set runs already, so it is no better than what runs.
+    runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 1}, known=known)
+    same, wrong_base, finished = events_of(runner)
+    assert isinstance(same, Rejected) and "labelled frames the model of an earlier" in same.reason
+    assert isinstance(wrong_base, Rejected) and "another source model" in wrong_base.reason
+    assert isinstance(finished, Finished)
+    assert finished.episode["accepted"] == {"signs": False, "lanes": False}
+    assert runner.latest() == {Task.SIGNS: (1, kept)}
+
+
+def test_a_window_is_the_drifts_once_it_is_full_of_it() -> None:
+    window = FrameWindow(width=2, size=3)
+    for stamp in range(4):
+        window.add(stamp, np.full(2, stamp, np.float32))
+        window.add(stamp, np.full(3, stamp, np.float32))
+        window.add(stamp, np.array([np.nan, 0], np.float32))
+    assert window.since(2) is None
+    features = window.since(1)
+    assert features is not None
+    np.testing.assert_array_equal(features[:, 0], [1, 2, 3])
+    assert FrameWindow(width=2, size=3).since(0) is None
