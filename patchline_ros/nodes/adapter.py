@@ -12,10 +12,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 from rclpy.publisher import Publisher
+from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
+from std_srvs.srv import SetBool, Trigger
 
-from patchline_ros.adaptation.bank import VERIFYING, BankError, KnownDrift, PatchBank
+from patchline_ros.adaptation.bank import BankError, PatchBank
 from patchline_ros.adaptation.episode import (
     Accepted,
     Chosen,
@@ -25,11 +27,17 @@ from patchline_ros.adaptation.episode import (
     Progress,
     Rejected,
 )
+from patchline_ros.adaptation.planner import (
+    Collect,
+    Drift,
+    Episode,
+    Planner,
+    ReturnToSource,
+    settled_since,
+)
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import FrameStore, StoreError
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.drift.kernels import Features
-from patchline_ros.drift.window import FrameWindow
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
 from patchline_ros.msg import (
@@ -70,6 +78,7 @@ class AdapterNode(ManagedNode):
         super().__init__("adapter", parameters.ADAPTER)
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
+        self._services: list[Service[Any, Any]] = []
         self._tick: Timer | None = None
         self._runner: EpisodeRunner | None = None
 
@@ -107,22 +116,14 @@ class AdapterNode(ManagedNode):
 
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
-        self._stored = self._refused = self._calm = 0
-        self._drift: DriftStatus | None = None
-        reference = self._bundle.drift_reference
-        self._window = FrameWindow(reference.mean.size, reference.window)
-        self._since_ns = self._seen_ns = 0
-        self._asked_bank = False
-        self._known: KnownDrift | None = None
-        self._signature: Features | None = None
+        self._status = AdaptationStatus()
+        self._stored = self._refused = 0
+        self._paused = False
+        self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
         self._accepted: dict[Task, Path] = {}
         self._active_versions: dict[Task, int] = {}
-        self._status = AdaptationStatus()
-        self._episode_since_ns: int | None = self._recall_episode()
         self._publish_status(AdaptationStatus.IDLE)
-        assert self._runner is not None
-        for task, (version, path) in self._runner.latest().items():
-            self._publish_patch_set(task, version, path)
+        self._send_stored()
         watching = NODE_OF_TASK[self._bundle.manifest.drift.task]
         self._inputs = [
             self.create_subscription(kind, topic, self.guarded(callback), profile)
@@ -136,10 +137,22 @@ class AdapterNode(ManagedNode):
                 ),
             ]
         ]
+        self._services = [
+            self.create_service(kind, f"~/{name}", self.guarded(callback))
+            for kind, name, callback in [
+                (SetBool, "pause", self._on_pause),
+                (Trigger, "adapt_now", self._on_adapt_now),
+                (Trigger, "republish", self._on_republish),
+                (Trigger, "reset", self._on_reset),
+            ]
+        ]
         self._tick = self.steady_timer(_TICK_SECONDS, self._on_tick)
 
     def deactivate(self) -> None:
         """Stops listening and ends a training that is under way; its frames stay."""
+        for service in self._services:
+            self.destroy_service(service)
+        self._services = []
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -182,16 +195,18 @@ class AdapterNode(ManagedNode):
         check_label(task, self._bundle.spec(task).classes, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
-        self._drift = msg
-        self._calm = 0 if msg.drifting else self._calm + 1
-        since_ns = stamp_to_ns(msg.since)
-        if since_ns != self._since_ns:
-            self._since_ns, self._seen_ns = since_ns, stamp_to_ns(msg.header.stamp)
-            self._asked_bank, self._known = False, None
+        self._planner.heard(
+            Drift(
+                drifting=msg.drifting,
+                mmd2=msg.mmd2,
+                since_ns=stamp_to_ns(msg.since),
+                stamp_ns=stamp_to_ns(msg.header.stamp),
+            )
+        )
 
     def _on_features(self, msg: FrameFeatures) -> None:
         features = np.frombuffer(msg.features, dtype=np.float32)
-        self._window.add(stamp_to_ns(msg.header.stamp), features)
+        self._planner.saw(stamp_to_ns(msg.header.stamp), features)
 
     def _on_patch(self, msg: PatchStatus) -> None:
         self._active_versions[Task(msg.task)] = msg.version
@@ -200,75 +215,121 @@ class AdapterNode(ManagedNode):
         assert self._runner is not None
         for event in self._runner.poll():
             self._on_event(event)
-        if not self._runner.running and self._drift is not None:
-            self._consider(self._drift)
-            if self._calm >= self._bundle.drift_reference.window:
-                self._return_to_source()
+        if not self._runner.running and not self._paused:
+            self._follow_plan()
 
-    def _consider(self, drift: DriftStatus) -> None:
-        """Starts an episode when a drift that has had none has enough labelled frames."""
-        assert self._runner is not None
-        since_ns = stamp_to_ns(drift.since)
-        if not drift.drifting or since_ns == self._episode_since_ns:
-            if self._status.state == AdaptationStatus.COLLECTING:
-                self._publish_status(AdaptationStatus.IDLE)
-            return
-        self._ask_bank()
-        counts = {task: self._store.count(task, since_ns) for task in self._patch_sets}
-        labelled = [count for count in counts.values() if count]
-        known = self._known
-        if known is not None and all(counts[t] >= VERIFYING[t] for t in known.patch_sets):
-            self._known = None
-            self._start(AdaptationStatus.VERIFYING, drift, counts, known)
-        elif labelled and min(labelled) >= self.get_parameter("min_frames").value:
-            self._episode_since_ns = since_ns
-            self._start(AdaptationStatus.TRAINING, drift, counts)
-        else:
-            self._collecting(sum(labelled))
-
-    def _ask_bank(self) -> None:
-        """Looks once, as soon as the window is full of the drift, whether it is known."""
-        features = self._window.since(self._seen_ns)
-        if self._asked_bank or features is None:
-            return
-        self._asked_bank = True
+    def _follow_plan(self) -> None:
         try:
-            self._known = self._bank.find(features)
+            action = self._planner.next(self._counts, self.get_parameter("min_frames").value)
         except BankError as error:
             self.get_logger().error(str(error))
             return
-        if self._known is not None:
-            tasks = ", ".join(map(str, self._known.patch_sets))
-            self.get_logger().info(
-                f"the drift is like entry {self._known.name} of the bank (MMD^2 "
-                f"{self._known.mmd2:.4f}); its patch sets for {tasks} are verified next"
-            )
+        if isinstance(action, Episode):
+            self._start(action)
+        elif isinstance(action, Collect):
+            self._collecting(action.frames)
+        else:
+            if self._status.state == AdaptationStatus.COLLECTING:
+                self._publish_status(AdaptationStatus.IDLE)
+            if isinstance(action, ReturnToSource):
+                self._return_to_source("the drift has passed")
 
-    def _start(
-        self,
-        state: int,
-        drift: DriftStatus,
-        counts: Mapping[Task, int],
-        known: KnownDrift | None = None,
-    ) -> None:
+    def _counts(self, since_ns: int) -> dict[Task, int]:
+        return {task: self._store.count(task, since_ns) for task in self._patch_sets}
+
+    def _start(self, episode: Episode) -> None:
         assert self._runner is not None
-        labelled = ", ".join(f"{task} {count}" for task, count in counts.items())
+        known = episode.known
+        if known is not None:
+            self.get_logger().info(
+                f"the drift is like entry {known.name} of the bank (MMD^2 {known.mmd2:.4f}), whose "
+                "patch sets are verified first"
+            )
+        labelled = ", ".join(f"{task} {count}" for task, count in episode.frames.items())
         what = "training" if known is None else "verification"
-        self.get_logger().info(f"{what} starts: MMD^2 {drift.mmd2:.4f}, labelled frames {labelled}")
-        self._signature, self._accepted = self._window.since(self._seen_ns), {}
-        since_ns = stamp_to_ns(drift.since)
-        self._runner.start(since_ns, drift.mmd2, self._active_versions, known)
-        self._publish_status(state, collected=sum(counts.values()))
+        self.get_logger().info(
+            f"{what} starts: MMD^2 {episode.mmd2:.4f}, labelled frames {labelled}"
+        )
+        self._planner.begun(episode)
+        self._accepted = {}
+        self._runner.start(episode.since_ns, episode.mmd2, self._active_versions, known)
+        state = AdaptationStatus.TRAINING if known is None else AdaptationStatus.VERIFYING
+        self._publish_status(state, collected=sum(episode.frames.values()))
 
-    def _return_to_source(self) -> None:
-        """Where a patch set runs although the scene is like the source again."""
+    def _return_to_source(self, why: str) -> None:
+        """Where a patch set is the newest; the source model becomes a version of its own."""
         assert self._runner is not None
         for task, (version, path) in self._runner.latest().items():
-            if not self._active_versions.get(task) or path.stat().st_size == 0:
-                continue
-            self.get_logger().info(f"the drift has passed: the source model for {task} returns")
-            source = self._runner.return_to_source(task)
-            self._publish_patch_set(task, version + 1, source)
+            if path.stat().st_size:
+                self.get_logger().info(f"{why}: the source model for {task} returns")
+                self._publish_patch_set(task, version + 1, self._runner.return_to_source(task))
+
+    def _break_off(self) -> None:
+        """Ends an episode that is under way; what it accepted already is sent."""
+        assert self._runner is not None
+        self._runner.stop()
+        for event in self._runner.poll():
+            if not isinstance(event, Failed):
+                self._on_event(event)
+        self._planner.forget()
+        self._publish_status(AdaptationStatus.IDLE)
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Nothing is trained, verified or taken back until it is called with false."""
+        assert self._runner is not None
+        self._paused = request.data
+        if self._paused and self._runner.running:
+            self._break_off()
+        response.success = True
+        response.message = "paused" if self._paused else "goes on"
+        return response
+
+    def _on_adapt_now(
+        self, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """A training at once, however few labelled frames there are, drift or no drift."""
+        assert self._runner is not None
+        episode = self._planner.at_once(self._counts)
+        if self._runner.running:
+            response.message = "an episode is already under way"
+        elif self._paused:
+            response.message = "the adapter is paused; call ~/pause with false first"
+        elif not any(episode.frames.values()):
+            response.message = "there are no labelled frames to train on"
+        else:
+            self._start(episode)
+            response.success = True
+            response.message = f"training starts on {sum(episode.frames.values())} labelled frames"
+        return response
+
+    def _on_republish(
+        self, _request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """The newest patch set of each task is sent again."""
+        sent = self._send_stored()
+        response.success = bool(sent)
+        response.message = f"sent: {', '.join(sent)}" if sent else "no patch set is stored"
+        return response
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Back to the source models, as if no drift had been adapted to; labelled frames stay."""
+        assert self._runner is not None
+        self._episode_file.unlink(missing_ok=True)
+        self._status.episode_json = ""
+        self._break_off()
+        self._return_to_source("reset")
+        response.success = True
+        response.message = "the source models return; labelled frames and the bank are kept"
+        return response
+
+    def _send_stored(self) -> list[str]:
+        """Sends the newest stored patch set of each task; names them."""
+        assert self._runner is not None
+        sent = []
+        for task, (version, path) in sorted(self._runner.latest().items()):
+            if self._publish_patch_set(task, version, path):
+                sent.append(f"{task} {version}")
+        return sent
 
     def _collecting(self, collected: int) -> None:
         status = self._status
@@ -304,20 +365,10 @@ class AdapterNode(ManagedNode):
             self._publish_status(AdaptationStatus.FAILED, reason=event.reason)
 
     def _finish(self, episode: Mapping[str, Any]) -> None:
-        """A drift whose known patch sets hold needs no training; a new one goes into the bank."""
-        if episode["bank_entry"]:
-            self.get_logger().info("verification finished")
-            self._episode_since_ns = _settled_since(episode)
-            return
-        self.get_logger().info("training finished")
-        signature = self._signature
-        if signature is None and self._since_ns == episode["since_ns"]:
-            signature = self._window.since(self._seen_ns)
-        if not self._accepted or signature is None:
-            return
+        what = "verification" if episode["bank_entry"] else "training"
+        self.get_logger().info(f"{what} finished")
         try:
-            patch_sets = {task: path.read_bytes() for task, path in self._accepted.items()}
-            self._bank.add(signature, patch_sets)
+            self._planner.finished(episode, self._accepted)
         except OSError as error:
             self.get_logger().error(f"the bank could not keep the patch sets: {error}")
 
@@ -334,7 +385,7 @@ class AdapterNode(ManagedNode):
         self._status.header = self.stamped_now()
         self._status_publisher.publish(self._status)
 
-    def _publish_patch_set(self, task: Task, version: int, path: Path) -> None:
+    def _publish_patch_set(self, task: Task, version: int, path: Path) -> bool:
         """Sends a stored patch set; one that is damaged or of another bundle is only reported.
 
         An empty one, the source model's, is sent without data.
@@ -344,13 +395,13 @@ class AdapterNode(ManagedNode):
             fingerprint = read_metadata(data).base_fingerprint if data else ""
         except (OSError, PatchSetError) as error:
             self.get_logger().error(f"stored patch set {path} is not sent: {error}")
-            return
+            return False
         other = task not in self._patch_sets or fingerprint != self._bundle.fingerprint(task)
         if data and other:
             self.get_logger().warning(
                 f"stored patch set {path} is not sent: it was trained on another bundle"
             )
-            return
+            return False
         self._patch_sets[task].publish(
             PatchSet(
                 header=self.stamped_now(),
@@ -362,6 +413,7 @@ class AdapterNode(ManagedNode):
             )
         )
         self.get_logger().info(f"patch set {version} for {task} published")
+        return True
 
     def _recall_episode(self) -> int | None:
         """Beginning of the drift that the last finished episode was for; its result is shown."""
@@ -369,15 +421,7 @@ class AdapterNode(ManagedNode):
             return None
         text = self._episode_file.read_text(encoding="utf-8")
         self._status.episode_json = text
-        return _settled_since(json.loads(text))
-
-
-def _settled_since(episode: Mapping[str, Any]) -> int | None:
-    """Beginning of the drift that needs nothing more; None where kept patch sets did not hold."""
-    if episode["bank_entry"] and not all(episode["accepted"].values()):
-        return None
-    since_ns: int = episode["since_ns"]
-    return since_ns
+        return settled_since(json.loads(text))
 
 
 def main() -> NoReturn:

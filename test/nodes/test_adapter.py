@@ -19,6 +19,7 @@ from patchline_ros.msg import (
 )
 from ros_bench import Bench
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.nodes import qos
@@ -188,6 +189,40 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     adapter.bench.close()
     again = Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20))
     again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [3])
+
+
+def test_its_services(bench, bundle, tmp_path):
+    store = str(tmp_path / "store")
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20))
+    probe = adapter.bench
+
+    def call(name: str) -> tuple[bool, str]:
+        answer = probe.call(Trigger, f"adapter/{name}")
+        return answer.success, answer.message
+
+    assert call("adapt_now") == (False, "there are no labelled frames to train on")
+    assert call("republish") == (False, "no patch set is stored")
+    adapter.send_signs(range(15))
+    assert probe.call(SetBool, "adapter/pause", data=True).message == "paused"
+    assert "is paused" in call("adapt_now")[1]
+    assert probe.call(SetBool, "adapter/pause", data=False).message == "goes on"
+    assert call("adapt_now") == (True, "training starts on 15 labelled frames")
+    assert call("adapt_now") == (False, "an episode is already under way")
+    # A training that a pause breaks off is no failure, and it can be started again.
+    assert probe.call(SetBool, "adapter/pause", data=True).success
+    assert adapter.state == AdaptationStatus.IDLE
+    probe.call(SetBool, "adapter/pause", data=False)
+    assert call("adapt_now")[0]
+    probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
+    probe.until(lambda: len(adapter.patch_sets) == 1)
+    assert call("republish") == (True, "sent: signs 1")
+    probe.until(lambda: len(adapter.patch_sets) == 2)
+    assert call("reset")[0]
+    probe.until(lambda: len(adapter.patch_sets) == 3)
+    assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
+    assert adapter.statuses[-1].episode_json == ""
+    assert FrameStore(tmp_path / "store" / "frames", 512).count(Task.SIGNS, 0) == 15
+    assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
 def test_every_labelled_task_must_have_enough_frames(adapter):

@@ -1,0 +1,171 @@
+"""What the adapter does next: collect, verify, train, or bring the source models back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
+from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.drift.window import FrameWindow
+from patchline_ros.tasks import Task
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A reading of the drift monitor."""
+
+    drifting: bool
+    mmd2: float
+    since_ns: int
+    """Stamp from which frames may belong to the drift; it names the drift. 0: none."""
+    stamp_ns: int
+    """Of the newest frame of the reading."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing is to be done."""
+
+
+@dataclass(frozen=True)
+class Collect:
+    """A drift has too few labelled frames yet."""
+
+    frames: int
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Labelled frames are enough: to train on, or to verify the patch sets of a known drift."""
+
+    since_ns: int
+    mmd2: float
+    frames: dict[Task, int]
+    known: KnownDrift | None = None
+
+
+@dataclass(frozen=True)
+class ReturnToSource:
+    """The drift has passed."""
+
+
+Action = Wait | Collect | Episode | ReturnToSource
+Counts = Callable[[int], dict[Task, int]]
+"""Labelled frames of each task with this stamp or later."""
+
+
+class Planner:
+    """One drift gets one training; the bank of earlier patch sets is asked before it."""
+
+    def __init__(self, bank: PatchBank, reference: DriftReference, settled_ns: int | None) -> None:
+        """Nothing was heard yet.
+
+        Args:
+            bank: of earlier patch sets.
+            reference: the drift monitor's.
+            settled_ns: beginning of the drift that the last episode was for, if any.
+        """
+        self._bank = bank
+        self._size = reference.window
+        self._window = FrameWindow(reference.mean.size, reference.window)
+        self._settled_ns = settled_ns
+        self._drift: Drift | None = None
+        self._calm = 0
+        self._first_seen_ns = 0
+        self._asked = False
+        self._known: KnownDrift | None = None
+        self._signature: Features | None = None
+
+    def heard(self, drift: Drift) -> None:
+        """Takes in a reading of the drift monitor."""
+        before = self._drift.since_ns if self._drift else 0
+        if drift.since_ns != before:
+            self._first_seen_ns = drift.stamp_ns
+            self._asked, self._known = False, None
+        self._calm = 0 if drift.drifting else self._calm + 1
+        self._drift = drift
+
+    def saw(self, stamp_ns: int, features: Features) -> None:
+        """Takes in a frame's raw features (d,)."""
+        self._window.add(stamp_ns, features)
+
+    def next(self, counts: Counts, least: int) -> Action:
+        """What to do now, while no episode is under way.
+
+        Args:
+            counts: of the labelled frames.
+            least: labelled frames that each labelled task needs for a training.
+
+        Raises:
+            BankError: an entry of the bank is broken; the next call goes on without it.
+        """
+        drift = self._drift
+        if drift is None:
+            return Wait()
+        if not drift.drifting:
+            # A window's length of readings, so that one frame at the edge decides nothing.
+            return ReturnToSource() if self._calm >= self._size else Wait()
+        if drift.since_ns == self._settled_ns:
+            return Wait()
+        self._ask_bank()
+        frames = counts(drift.since_ns)
+        known = self._known
+        if known is not None and all(frames[task] >= VERIFYING[task] for task in known.patch_sets):
+            return Episode(drift.since_ns, drift.mmd2, frames, known)
+        labelled = [count for count in frames.values() if count]
+        if not labelled or min(labelled) < least:
+            return Collect(sum(labelled))
+        return Episode(drift.since_ns, drift.mmd2, frames)
+
+    def at_once(self, counts: Counts) -> Episode:
+        """A training on the frames of the present drift, or on all where there is none."""
+        since_ns, mmd2 = (self._drift.since_ns, self._drift.mmd2) if self._drift else (0, 0.0)
+        return Episode(since_ns, mmd2, counts(since_ns))
+
+    def begun(self, episode: Episode) -> None:
+        """An episode starts; what the drift looks like now is its signature in the bank."""
+        self._signature = self._window.since(self._first_seen_ns)
+        self._known = None
+        if episode.known is None:
+            self._settled_ns = episode.since_ns
+
+    def finished(self, episode: Mapping[str, Any], accepted: Mapping[Task, Path]) -> None:
+        """An episode's report came: a trained drift goes into the bank.
+
+        Raises:
+            OSError: the disk refuses it.
+        """
+        if episode["bank_entry"]:
+            self._settled_ns = settled_since(episode)
+            return
+        signature = self._signature
+        if signature is None and self._drift and self._drift.since_ns == episode["since_ns"]:
+            signature = self._window.since(self._first_seen_ns)
+        if accepted and signature is not None:
+            patch_sets = {task: path.read_bytes() for task, path in accepted.items()}
+            self._bank.add(signature, patch_sets)
+
+    def forget(self) -> None:
+        """The present drift may be adapted to again."""
+        self._settled_ns = None
+        self._asked, self._known = False, None
+
+    def _ask_bank(self) -> None:
+        """Looks once, as soon as the window is full of the drift, whether it is known."""
+        features = self._window.since(self._first_seen_ns)
+        if self._asked or features is None:
+            return
+        self._asked = True
+        self._known = self._bank.find(features)
+
+
+def settled_since(episode: Mapping[str, Any]) -> int | None:
+    """Beginning of the drift that needs nothing more; None where kept patch sets did not hold."""
+    if episode["bank_entry"] and not all(episode["accepted"].values()):
+        return None
+    since_ns: int = episode["since_ns"]
+    return since_ns

@@ -1,0 +1,140 @@
+"""What the adapter does next, reading by reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from patchline_ros.adaptation.bank import BankError, PatchBank
+from patchline_ros.adaptation.planner import (
+    Collect,
+    Drift,
+    Episode,
+    Planner,
+    ReturnToSource,
+    Wait,
+)
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.tasks import Task
+
+WINDOW, LEAST = 8, 12
+NONE = {Task.SIGNS: 0, Task.LANES: 0}
+
+
+@pytest.fixture(scope="module")
+def reference() -> DriftReference:
+    features = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+    return DriftReference.from_source(features, WINDOW, alpha=0.01, permutations=99, seed=0)
+
+
+@pytest.fixture
+def bank(tmp_path: Path, reference: DriftReference) -> PatchBank:
+    return PatchBank(tmp_path / "bank", reference)
+
+
+def frames(shift: float, seed: int) -> np.ndarray:
+    """A window of a drift."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(shift, 1, (WINDOW, 6)).astype(np.float32)
+
+
+def drift(since_ns: int, stamp_ns: int) -> Drift:
+    return Drift(drifting=True, mmd2=0.4, since_ns=since_ns, stamp_ns=stamp_ns)
+
+
+CALM = Drift(drifting=False, mmd2=0.0, since_ns=0, stamp_ns=0)
+
+
+def report(since_ns: int, entry: str = "", accepted: bool = True) -> dict[str, object]:
+    return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"signs": accepted}}
+
+
+def counted(**counts: int) -> dict[Task, int]:
+    return {**NONE, **{Task(name): count for name, count in counts.items()}}
+
+
+def test_a_drift_is_trained_once_and_its_end_brings_the_source_back(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None)
+    assert plan.next(lambda _: NONE, LEAST) == Wait()
+    plan.heard(drift(100, 110))
+    assert plan.next(lambda _: NONE, LEAST) == Collect(0)
+    assert plan.next(lambda _: counted(signs=20, lanes=3), LEAST) == Collect(23)
+    enough = counted(signs=12)
+    episode = plan.next(lambda _: enough, LEAST)
+    assert episode == Episode(100, 0.4, enough)
+    assert isinstance(episode, Episode)
+    plan.begun(episode)
+    plan.finished(report(100), {})
+    assert plan.next(lambda _: enough, LEAST) == Wait()
+    for _ in range(WINDOW - 1):
+        plan.heard(CALM)
+    assert plan.next(lambda _: enough, LEAST) == Wait()
+    plan.heard(CALM)
+    assert plan.next(lambda _: enough, LEAST) == ReturnToSource()
+    plan.heard(drift(500, 510))
+    assert plan.next(lambda _: NONE, LEAST) == Collect(0)
+
+
+def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
+    bank: PatchBank, reference: DriftReference, tmp_path: Path
+) -> None:
+    kept = tmp_path / "signs"
+    kept.write_bytes(b"patches")
+    plan = Planner(bank, reference, settled_ns=None)
+    plan.heard(drift(100, 110))
+    for stamp, features in enumerate(frames(4, 1), start=110):
+        plan.saw(stamp, features)
+    first = plan.next(lambda _: counted(signs=12), LEAST)
+    assert isinstance(first, Episode) and first.known is None
+    plan.begun(first)
+    plan.finished(report(100), {Task.SIGNS: kept})
+    assert bank.entries() == ["000001"]
+
+    plan.heard(drift(500, 510))
+    # Frames from before the drift are still in the window.
+    plan.saw(509, frames(4, 2)[0])
+    assert plan.next(lambda _: counted(signs=8), LEAST) == Collect(8)
+    for stamp, features in enumerate(frames(4, 2), start=510):
+        plan.saw(stamp, features)
+    assert plan.next(lambda _: counted(signs=7), LEAST) == Collect(7)
+    again = plan.next(lambda _: counted(signs=8), LEAST)
+    assert isinstance(again, Episode) and again.known is not None
+    assert again.known.patch_sets[Task.SIGNS].read_bytes() == b"patches"
+    plan.begun(again)
+    plan.finished(report(500, "000001", accepted=False), {})
+    assert plan.next(lambda _: counted(signs=8), LEAST) == Collect(8)
+    trained = plan.next(lambda _: counted(signs=12), LEAST)
+    assert isinstance(trained, Episode) and trained.known is None
+    plan.begun(trained)
+    plan.finished(report(500, "000001"), {})
+    assert plan.next(lambda _: counted(signs=12), LEAST) == Wait()
+    assert bank.entries() == ["000001"]
+
+
+def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
+    bank: PatchBank, reference: DriftReference, tmp_path: Path
+) -> None:
+    name = bank.add(frames(4, 1), {Task.SIGNS: b"patches"})
+    (tmp_path / "bank" / name / "signature.safetensors").write_bytes(b"")
+    plan = Planner(bank, reference, settled_ns=None)
+    plan.heard(drift(100, 100))
+    for features in frames(4, 2):
+        plan.saw(100, features)
+    with pytest.raises(BankError, match="delete that folder"):
+        plan.next(lambda _: counted(signs=12), LEAST)
+    assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
+
+
+def test_what_was_settled_before_a_restart_stays_so(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=100)
+    plan.heard(drift(100, 110))
+    assert plan.next(lambda _: counted(signs=12), LEAST) == Wait()
+    assert plan.at_once(lambda since_ns: counted(signs=since_ns)).frames[Task.SIGNS] == 100
+    plan.forget()
+    assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
