@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
+
+KEPT: Final = 2
+"""Patched models before the running one that are kept, so that it can be rolled back to them."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Candidate:
 
     model: AdaptedModel
     version: int
+    sha256: str
+    """Of the patch set's bytes."""
 
 
 class Perceiver:
@@ -66,6 +73,12 @@ class Perceiver:
         self._source = bundle.model(task).requires_grad_(False)
         self._drift_tap = bundle.manifest.drift.tap
         self._active: Candidate | None = None
+        self._earlier: deque[Candidate] = deque(maxlen=KEPT)
+
+    @property
+    def active(self) -> Candidate | None:
+        """The patched model that runs; None: the source model does."""
+        return self._active
 
     @property
     def patch_version(self) -> int:
@@ -115,7 +128,7 @@ class Perceiver:
             outputs = tensors_in(model(probe))
         if not all(torch.isfinite(output).all() for output in outputs):
             raise PatchSetError("the patched model gives outputs that are not finite")
-        return Candidate(model, read_metadata(data).version)
+        return Candidate(model, read_metadata(data).version, digest)
 
     def activate(self, candidate: Candidate) -> None:
         """Swaps the patched model in; to be called between two frames.
@@ -128,10 +141,21 @@ class Perceiver:
                 f"patch set version {candidate.version} is not newer than the active version "
                 f"{self.patch_version}"
             )
+        if self._active is not None:
+            self._earlier.append(self._active)
         self._active = candidate
 
     def rollback(self) -> int | None:
-        """Back to the source model, bit for bit; the version that was removed, None if none was."""
+        """Back to the model that ran before; the version that was removed, None if none was.
+
+        That is the patched model before this one, of which the last two are kept, or the source
+        model; either way bit for bit.
+        """
         removed = self._active.version if self._active else None
-        self._active = None
+        self._active = self._earlier.pop() if self._earlier else None
         return removed
+
+    def return_to_source(self) -> None:
+        """Back to the source model, bit for bit; nothing is kept."""
+        self._active = None
+        self._earlier.clear()

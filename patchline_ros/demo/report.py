@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from patchline_ros.demo import words
-from patchline_ros.demo.pictures import PALETTE
 from patchline_ros.demo.plots import draw_all, save_all, to_svg
 from patchline_ros.demo.result import Report, Timeline
 from patchline_ros.demo.score import ROLLING
 from patchline_ros.demo.strip import Row
 from patchline_ros.files import write_file
+from patchline_ros.vision.drawing import PALETTE
 
 REPORT_JSON, TIMELINE_JSON, REPORT_HTML, PLOTS = (
     "report.json",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,12 @@ from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, r
 from patchline_ros.nodes.run import RunnableNode
 
 _DIAGNOSTICS_SECONDS = 1.0
+
+
+def _resident_mib() -> float:
+    """Memory that the process holds now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 class ManagedNode(LifecycleNode, RunnableNode):
@@ -146,7 +153,8 @@ class ManagedNode(LifecycleNode, RunnableNode):
         self.deactivate()
 
     def _publish_diagnostics(self) -> None:
-        trouble, values = self.report()
+        trouble, reported = self.report()
+        values = {**reported, "memory_mib": f"{_resident_mib():.0f}"}
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK,
             name=self.get_fully_qualified_name(),

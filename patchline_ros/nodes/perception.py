@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,7 +16,7 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
@@ -30,19 +28,21 @@ from patchline_ros.nodes.conversions import (
     compressed_to_rgb,
     image_to_rgb,
     label_info,
+    rgb_to_image,
 )
 from patchline_ros.nodes.managed import ManagedNode
+from patchline_ros.nodes.stage_times import StageTimes
 from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Candidate, Perceiver, Perception
 from patchline_ros.tasks import Task
+from patchline_ros.vision.drawing import draw_answer
 
 Arrival: TypeAlias = tuple["Image | CompressedImage", float]
 """A picture and the monotonic time at which it came."""
 
 _SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
-_LATENCIES = 100
 _PATCH_SETS_WAITING = 8
 
 
@@ -72,7 +72,7 @@ class PerceptionNode(ManagedNode):
         self._result_topic = result_topic
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
-        self._service: Service[Any, Any] | None = None
+        self._services: list[Service[Any, Any]] = []
         self._perceiver: Perceiver | None = None
         self._inference: Worker[Arrival] | None = None
         self._builder: Worker[PatchSet] | None = None
@@ -87,17 +87,18 @@ class PerceptionNode(ManagedNode):
         self._perceiver = Perceiver(bundle, self.task)
         height, width = bundle.spec(self.task).input_size
         self._perceiver.perceive(np.zeros((height, width, 3), dtype=np.uint8))
-        self._active_sha256 = ""
         self._newest_version = 0
+        self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
         self._queue_depth: int = values["queue_depth"]
         self._image_qos = qos.images(values["image_reliability"], self._queue_depth)
         self._advertise(bundle)
 
     def activate(self) -> None:
-        """Subscribes to the camera and to patch sets, offers the rollback."""
+        """Subscribes to the camera and to patch sets, offers the services."""
         self.counts = FrameCounts()
-        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._enabled = True
+        self._times = StageTimes()
         self._last_picture = time.monotonic()
         self._silence_reported = False
         self._last_unreadable = ("", 0.0)
@@ -112,16 +113,19 @@ class PerceptionNode(ManagedNode):
             self._subscribe(kind, topic, self._on_picture, self._image_qos),
             self._subscribe(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED),
         ]
-        self._service = self.create_service(Trigger, "~/rollback", self._on_rollback)
+        self._services = [
+            self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
+            self.create_service(SetBool, "~/enable", self.guarded(self._on_enable)),
+        ]
 
     def deactivate(self) -> None:
         """Stops hearing, then joins the builder before the thread that it waits for."""
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
-        if self._service is not None:
-            self.destroy_service(self._service)
-            self._service = None
+        for service in self._services:
+            self.destroy_service(service)
+        self._services = []
         if self._builder is not None:
             self._builder.stop()
             self._builder = None
@@ -140,18 +144,19 @@ class PerceptionNode(ManagedNode):
         """Counts and latency; also the watchdog that names topic and QoS when nothing comes."""
         assert self._inference is not None
         trouble = self._check_silence()
-        counts, latencies = self.counts, list(self._latencies)
+        counts = self.counts
         if counts.unreadable and not trouble:
             last, _ = self._last_unreadable
             trouble = f"{counts.unreadable} unreadable pictures, the last: {last}"
         return trouble, {
             "received": counts.received,
             "not_sampled": counts.not_sampled,
+            "enabled": self._enabled,
             "superseded": self._inference.superseded,
             "unreadable": counts.unreadable,
             "processed": counts.processed,
             "patch_version": self._patch_version,
-            "latency_ms_p50": f"{median(latencies) * 1e3:.1f}" if latencies else "",
+            **self._times.values(),
         }
 
     def _advertise(self, bundle: Bundle) -> None:
@@ -160,8 +165,9 @@ class PerceptionNode(ManagedNode):
         )
         self._features = self.create_publisher(FrameFeatures, "~/features", qos.RESULTS)
         self._status = self.create_publisher(PatchStatus, "~/patch_status", qos.LATCHED)
+        self._overlay = self.create_publisher(Image, "~/debug/image", qos.RESULTS)
         labels = self.create_publisher(LabelInfo, "~/label_info", qos.LATCHED)
-        self._outputs = [self._results, self._features, self._status, labels]
+        self._outputs = [self._results, self._features, self._status, self._overlay, labels]
         labels.publish(label_info(bundle.spec(self.task).classes, self.stamped_now()))
         self._patch_version = 0
         self._publish_status(PatchStatus.SOURCE)
@@ -177,6 +183,9 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._last_picture = arrived
         self.counts.received += 1
+        if not self._enabled:
+            self.counts.not_sampled += 1
+            return
         if (self.counts.received - 1) % self.get_parameter("sample_every").value:
             self.counts.not_sampled += 1
             return
@@ -186,12 +195,15 @@ class PerceptionNode(ManagedNode):
         """One picture through the model (in the inference thread)."""
         assert self._perceiver is not None
         msg, arrived = arrival
+        begun = time.monotonic()
         try:
             picture = compressed_to_rgb(msg) if self._compressed else image_to_rgb(msg)
         except ConversionError as error:
             self._skip(str(error))
             return
+        decoded = time.monotonic()
         perception = self._perceiver.perceive(picture)
+        perceived = time.monotonic()
         self._results.publish(self.message(perception, msg.header))
         self._features.publish(
             FrameFeatures(
@@ -203,7 +215,12 @@ class PerceptionNode(ManagedNode):
             )
         )
         self.counts.processed += 1
-        self._latencies.append(time.monotonic() - arrived)
+        self._times.add(arrived, begun, decoded, perceived, time.monotonic())
+        if self._overlay.get_subscription_count():
+            drawn = draw_answer(
+                picture, perception.prediction, self._class_names, perception.confidence
+            )
+            self._overlay.publish(rgb_to_image(drawn, msg.header))
 
     def _skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
@@ -217,7 +234,9 @@ class PerceptionNode(ManagedNode):
     def _install(self, msg: PatchSet) -> None:
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
         assert self._perceiver is not None and self._inference is not None
-        if msg.sha256 == self._active_sha256:
+        active = self._perceiver.active
+        if msg.sha256 == (active.sha256 if active else ""):
+            self._newest_version = max(self._newest_version, msg.version)
             return  # a restarted adapter sends what runs here already
         started = time.monotonic()
         try:
@@ -258,33 +277,41 @@ class PerceptionNode(ManagedNode):
         assert self._perceiver is not None
         started = time.monotonic()
         self._perceiver.activate(candidate)
-        self._active_sha256 = msg.sha256
         self._newest_version = self._patch_version = msg.version
         return time.monotonic() - started
 
     def _return_to_source(self, version: int) -> None:
         """Between two pictures; what is not newer than this is refused from now on."""
-        self._remove()
-        self._newest_version = version
+        assert self._perceiver is not None
+        self._perceiver.return_to_source()
+        self._newest_version, self._patch_version = version, 0
 
     def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
-        """Back to the source model. A removed version is not taken again when it is sent again."""
+        """Back to what ran before. A removed version is not taken again when it is sent again."""
         assert self._inference is not None
         removed = self._inference.between(self._remove).result()
         response.success = removed is not None
         if removed is None:
             response.message = "no patch set is active, the source model runs"
             return response
-        response.message = f"patch set {removed} was removed, the source model runs"
+        now = f"patch set {self._patch_version}" if self._patch_version else "the source model"
+        response.message = f"patch set {removed} was removed, {now} runs"
         self._publish_status(PatchStatus.REMOVED, f"version {removed} was removed on request")
         self.get_logger().info(response.message)
         return response
 
     def _remove(self) -> int | None:
         assert self._perceiver is not None
-        self._active_sha256 = ""
-        self._patch_version = 0
-        return self._perceiver.rollback()
+        removed = self._perceiver.rollback()
+        self._patch_version = self._perceiver.patch_version
+        return removed
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Disabled, the node takes no picture; it hears patch sets all the same."""
+        self._enabled = request.data
+        response.success = True
+        response.message = "enabled" if self._enabled else "disabled"
+        return response
 
     def _publish_status(
         self, state: int, reason: str = "", build_seconds: float = 0.0, swap_seconds: float = 0.0

@@ -17,7 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from tiny_bundle import CLASSES, make_bundle, make_patch_set, picture
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
@@ -151,7 +151,8 @@ def test_a_broken_picture_is_skipped_with_the_reason(lanes):
     )
     last = values(diagnostics[-1])
     assert (last["received"], last["unreadable"]) == ("5", "4")
-    assert last["patch_version"] == "0" and float(last["latency_ms_p50"]) > 0
+    assert last["patch_version"] == "0" and float(last["memory_mib"]) > 50
+    assert 0 < float(last["model_ms_p50"]) <= float(last["latency_ms_p95"])
 
 
 def values(msg: DiagnosticArray) -> dict[str, str]:
@@ -214,6 +215,44 @@ def test_an_empty_patch_set_brings_the_source_back(lanes, bundle):
     assert older.state == PatchStatus.REFUSED and "not newer than 2" in older.reason
     newer = make_patch_set(bundle, Task.LANES, 3)
     assert lanes.send(patch_set_msg(newer, version=3)).state == PatchStatus.ACTIVE
+
+
+def test_a_rollback_goes_back_step_by_step(lanes, bundle):
+    sources = lanes.masks_of(1, 2)
+    seen = []
+    for version in (1, 2, 3, 4):
+        data = make_patch_set(bundle, Task.LANES, version)
+        assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
+        seen.append(lanes.masks_of(1, 2))
+    # Two models before the running one are kept, then comes the source model.
+    for expected, masks in ((3, seen[2]), (2, seen[1]), (0, sources)):
+        assert lanes.bench.call(Trigger, "lane_segmenter/rollback").success
+        lanes.bench.until(lambda expected=expected: lanes.statuses[-1].version == expected)
+        assert lanes.statuses[-1].state == PatchStatus.REMOVED
+        assert lanes.masks_of(1, 2) == masks
+    assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
+
+
+def test_a_disabled_node_takes_no_picture_but_hears_patch_sets(lanes, bundle):
+    assert lanes.bench.call(SetBool, "lane_segmenter/enable", data=False).message == "disabled"
+    lanes.camera.publish(picture_msg(1))
+    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    assert status.state == PatchStatus.ACTIVE
+    assert not lanes.masks
+    lanes.bench.call(SetBool, "lane_segmenter/enable", data=True)
+    lanes.masks_of(2)
+    assert (lanes.node.counts.received, lanes.node.counts.not_sampled) == (2, 1)
+
+
+def test_the_overlay_is_drawn_for_whoever_looks(lanes):
+    lanes.masks_of(1)
+    overlays = lanes.bench.collect(Image, "lane_segmenter/debug/image", RELIABLE)
+    lanes.bench.until(lambda: lanes.bench.probe.count_publishers("lane_segmenter/debug/image") > 0)
+    lanes.bench.spin(0.3)
+    lanes.masks_of(2)
+    lanes.bench.until(lambda: bool(overlays))
+    assert (overlays[0].encoding, overlays[0].height, overlays[0].width) == ("rgb8", 24, 40)
+    assert overlays[0].header == picture_msg(2).header
 
 
 def retensored(data: bytes, change: Callable[[dict[str, torch.Tensor]], object]) -> bytes:
