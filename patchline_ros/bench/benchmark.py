@@ -48,7 +48,9 @@ class Plan:
 
 
 def _chosen(given: str | None) -> list[str]:
-    return [part.strip() for part in given.split(",") if part.strip()] if given else []
+    """What a comma separates, each once."""
+    parts = (part.strip() for part in (given or "").split(","))
+    return list(dict.fromkeys(part for part in parts if part))
 
 
 def _seeds(given: str | None) -> tuple[int, ...]:

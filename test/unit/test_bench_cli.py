@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -79,7 +80,10 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     tuned = call("tune", *options)
     assert tuned.exit_code == 0
     assert "full: signs 3" in tuned.output
-    assert call("run", *options).exit_code == 0
+    # What is named twice is run once.
+    run = call("run", *options, "--rows", "full,full", "--seeds", "0, 0")
+    assert run.exit_code == 0
+    assert re.search(r"^runs .* 1 of 1 ", run.output, re.MULTILINE)
     (result,) = read_results(tmp_path / "one")
     assert result.declaration.rates == {Task.SIGNS: 3.0}
     report = call("report", str(tmp_path))
