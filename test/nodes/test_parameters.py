@@ -15,6 +15,7 @@ from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
+from tools import list_parameters
 
 CAR_YAML = Path(__file__).resolve().parents[2] / "config" / "car.yaml"
 
@@ -28,6 +29,11 @@ def test_every_parameter_is_described_and_its_default_is_allowed(table):
             assert parameter.default in parameter.choices
         if parameter.minimum is not None:
             assert parameter.minimum <= parameter.default <= parameter.maximum
+
+
+def test_the_page_lists_them():
+    path = CAR_YAML.parents[1] / "docs" / "parameters.md"
+    assert path.read_text(encoding="utf-8") == list_parameters.page()
 
 
 @pytest.mark.parametrize(
