@@ -44,6 +44,7 @@ setup(
     entry_points={"console_scripts": ["patchline = patchline_ros.cli:app"]},
     install_requires=[
         "ImageHash>=4.3",
+        "cryptography>=42",
         "jinja2>=3.1",
         "matplotlib>=3.8",
         "numpy>=1.26,<3",

@@ -245,6 +245,23 @@ def cost(
     print_comparison(comparison, console)
 
 
+@app.command()
+def keys(
+    path: Annotated[
+        Path, typer.Argument(help="Where to: PATH.key is to sign with, PATH.pub to check with.")
+    ],
+) -> None:
+    """Make a pair of keys, so that a car takes patch sets of your adapter only."""
+    from patchline_ros.signing import SigningError, make_keys
+
+    try:
+        private, public = make_keys(path)
+    except SigningError as error:
+        _fail(str(error), USER_ERROR)
+    typer.echo(f"{private}: for the adapter's parameter signing_key; keep it secret")
+    typer.echo(f"{public}: for trusted_key of the perception nodes, with require_signature true")
+
+
 def _require_ros() -> None:
     """End with a sentence when ROS 2 or the built messages are not there."""
     if importlib.util.find_spec("rclpy") is None:

@@ -58,6 +58,7 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.run import run
 from patchline_ros.patching.patch_set import PatchSetError, read_metadata
+from patchline_ros.signing import Signer, SigningError, statement
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import LabelError, check_label
 
@@ -89,6 +90,7 @@ class AdapterNode(ManagedNode):
                 "parameter store is empty; give a folder for labelled frames and patch sets"
             )
         self._bundle = self.load_bundle(values)
+        self._signer = _signer(values["signing_key"])
         folder = Path(values["store"]).expanduser().resolve()
         try:
             self._store = FrameStore(folder / "frames", values["capacity"])
@@ -402,14 +404,17 @@ class AdapterNode(ManagedNode):
                 f"stored patch set {path} is not sent: it was trained on another bundle"
             )
             return False
+        digest = sha256(data) if data else ""
+        signed = statement(task, version, fingerprint, digest)
         self._patch_sets[task].publish(
             PatchSet(
                 header=self.stamped_now(),
                 task=str(task),
                 version=version,
                 base_fingerprint=fingerprint,
-                sha256=sha256(data) if data else "",
+                sha256=digest,
                 data=bytes_field(data),
+                signature=bytes_field(self._signer.sign(signed) if self._signer else b""),
             )
         )
         self.get_logger().info(f"patch set {version} for {task} published")
@@ -422,6 +427,13 @@ class AdapterNode(ManagedNode):
         text = self._episode_file.read_text(encoding="utf-8")
         self._status.episode_json = text
         return settled_since(json.loads(text))
+
+
+def _signer(path: str) -> Signer | None:
+    try:
+        return Signer(Path(path).expanduser()) if path else None
+    except SigningError as error:
+        raise parameters.ParameterError(f"parameter signing_key: {error}") from error
 
 
 def main() -> NoReturn:

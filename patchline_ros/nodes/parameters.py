@@ -72,6 +72,13 @@ PERCEPTION = (
     Parameter(
         "queue_depth", 1, "pictures kept for the model; 1 means always the latest one", 1, 50
     ),
+    Parameter(
+        "trusted_key", "", "NAME.pub of `patchline keys`; a patch set signed otherwise is refused"
+    ),
+    Parameter("require_signature", False, "refuse patch sets that are not signed, too"),
+    Parameter(
+        "largest_patch_set_mib", 64, "data of a patch set beyond this size are refused", 1, 4096
+    ),
     Parameter("sample_every", 1, "use every n-th picture received", 1, 1000, read_only=False),
 )
 
@@ -80,6 +87,7 @@ DRIFT_MONITOR = MANAGED
 ADAPTER = (
     *MANAGED,
     Parameter("store", "", "folder that keeps labelled frames and accepted patch sets"),
+    Parameter("signing_key", "", "NAME.key of `patchline keys`; patch sets are signed with it"),
     Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
     Parameter("seed", 0, "of the training", 0, 2**31 - 1),
     Parameter("capacity", 512, "labelled frames kept for each task", 8, 100_000),

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +36,7 @@ from patchline_ros.nodes.stage_times import StageTimes
 from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Candidate, Perceiver, Perception
+from patchline_ros.signing import SigningError, Verifier, statement
 from patchline_ros.tasks import Task
 from patchline_ros.vision.drawing import draw_answer
 
@@ -54,6 +56,21 @@ class FrameCounts:
     not_sampled: int = 0
     unreadable: int = 0
     processed: int = 0
+
+
+def _verifier(values: Mapping[str, Any]) -> Verifier | None:
+    """Raises ParameterError where there is no key to check with, or none that can be read."""
+    path = values["trusted_key"]
+    if not path:
+        if values["require_signature"]:
+            raise parameters.ParameterError(
+                "require_signature is true, but trusted_key names no key to check with"
+            )
+        return None
+    try:
+        return Verifier(Path(path).expanduser())
+    except SigningError as error:
+        raise parameters.ParameterError(f"parameter trusted_key: {error}") from error
 
 
 class PerceptionNode(ManagedNode):
@@ -87,6 +104,9 @@ class PerceptionNode(ManagedNode):
         self._perceiver = Perceiver(bundle, self.task)
         height, width = bundle.spec(self.task).input_size
         self._perceiver.perceive(np.zeros((height, width, 3), dtype=np.uint8))
+        self._verifier = _verifier(values)
+        self._require_signature: bool = values["require_signature"]
+        self._largest_bytes: int = values["largest_patch_set_mib"] << 20
         self._newest_version = 0
         self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
@@ -236,7 +256,6 @@ class PerceptionNode(ManagedNode):
         assert self._perceiver is not None and self._inference is not None
         active = self._perceiver.active
         if msg.sha256 == (active.sha256 if active else ""):
-            self._newest_version = max(self._newest_version, msg.version)
             return  # a restarted adapter sends what runs here already
         started = time.monotonic()
         try:
@@ -250,7 +269,7 @@ class PerceptionNode(ManagedNode):
                 raise PatchSetError(
                     f"the message says version {msg.version}, its data version {candidate.version}"
                 )
-        except PatchSetError as error:
+        except (PatchSetError, SigningError) as error:
             self.get_logger().error(f"patch set {msg.version} for {self.task} refused: {error}")
             self._publish_status(PatchStatus.REFUSED, str(error), time.monotonic() - started)
             return
@@ -263,7 +282,7 @@ class PerceptionNode(ManagedNode):
         )
 
     def _check(self, msg: PatchSet) -> None:
-        """What can be said before reading the data. Raises PatchSetError."""
+        """What can be said before reading the data. Raises PatchSetError or SigningError."""
         if msg.task != self.task.value:
             raise PatchSetError(f"it is for {msg.task!r}, this node runs {self.task}")
         if msg.version <= self._newest_version:
@@ -271,6 +290,19 @@ class PerceptionNode(ManagedNode):
                 f"its version {msg.version} is not newer than {self._newest_version}, the newest "
                 "that has run here"
             )
+        if len(msg.data) > self._largest_bytes:
+            raise PatchSetError(
+                f"its {len(msg.data) / 2**20:.0f} MiB are more than largest_patch_set_mib, "
+                f"{self._largest_bytes >> 20}"
+            )
+        if not msg.data and msg.sha256:
+            raise PatchSetError("it names a sha256, but has no data")
+        signature = bytes(msg.signature)
+        if self._require_signature and not signature:
+            raise SigningError("it is not signed, and require_signature is true")
+        if self._verifier is not None and signature:
+            text = statement(self.task, msg.version, msg.base_fingerprint, msg.sha256)
+            self._verifier.check(text, signature)
 
     def _swap(self, candidate: Candidate, msg: PatchSet) -> float:
         """Changes the model between two pictures; seconds it took (in the inference thread)."""

@@ -26,6 +26,7 @@ from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.patching.patch_set import read_metadata
+from patchline_ros.signing import Verifier, make_keys, statement
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 
 SECOND = 1_000_000_000
@@ -191,9 +192,12 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [3])
 
 
-def test_its_services(bench, bundle, tmp_path):
+def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     store = str(tmp_path / "store")
-    adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20))
+    private, public = make_keys(tmp_path / "car")
+    adapter = Adapter(
+        bench(bundle=str(bundle.path), store=store, epochs=20, signing_key=str(private))
+    )
     probe = adapter.bench
 
     def call(name: str) -> tuple[bool, str]:
@@ -221,6 +225,9 @@ def test_its_services(bench, bundle, tmp_path):
     probe.until(lambda: len(adapter.patch_sets) == 3)
     assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
     assert adapter.statuses[-1].episode_json == ""
+    for msg in adapter.patch_sets:
+        text = statement(Task.SIGNS, msg.version, msg.base_fingerprint, msg.sha256)
+        Verifier(public).check(text, bytes(msg.signature))
     assert FrameStore(tmp_path / "store" / "frames", 512).count(Task.SIGNS, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import pytest
@@ -33,6 +34,7 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
+from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.tasks import Task
 
 RELIABLE = qos.images("reliable", 20)
@@ -296,6 +298,56 @@ def test_a_bad_patch_set_changes_nothing_and_says_why(lanes, bundle):
         assert status.version == 2
         assert lanes.masks_of(1, 2) == before
     assert lanes.bench.said("refused")
+
+
+def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_path):
+    private, public = make_keys(tmp_path / "car")
+    stranger, _ = make_keys(tmp_path / "stranger")
+    at = bench(
+        bundle=str(bundle.path),
+        image_reliability="reliable",
+        queue_depth=20,
+        trusted_key=str(public),
+        require_signature=True,
+        largest_patch_set_mib=1,
+    )
+    lanes = Lanes(at)
+    data = make_patch_set(bundle, Task.LANES, 1)
+    plain = patch_set_msg(data)
+    text = statement(Task.LANES, 1, plain.base_fingerprint, plain.sha256)
+
+    def signed(key: Path, **changes: object) -> PatchSet:
+        fields = {"signature": bytes_field(Signer(key).sign(text)), **changes}
+        return patch_set_msg(data, **fields)
+
+    too_large = PatchSet(task="lanes", version=1, data=bytes_field(bytes((1 << 20) + 1)))
+    emptied = signed(private, sha256=plain.sha256)
+    emptied.data = bytes_field(b"")
+    for says, msg in {
+        "it is not signed": plain,
+        "not by the key that is trusted": signed(stranger),
+        "names a sha256, but has no data": emptied,
+        "more than largest_patch_set_mib, 1": too_large,
+        "not by the key": signed(private, version=2),
+    }.items():
+        status = lanes.send(msg)
+        assert status.state == PatchStatus.REFUSED and says in status.reason
+    assert lanes.send(signed(private)).state == PatchStatus.ACTIVE
+    # That the source model is to return is signed, too.
+    source = PatchSet(task="lanes", version=2)
+    assert lanes.send(source).state == PatchStatus.REFUSED
+    source.signature = bytes_field(Signer(private).sign(statement(Task.LANES, 2, "", "")))
+    assert lanes.send(source).state == PatchStatus.SOURCE
+
+
+def test_a_signature_that_can_not_be_checked_is_named_at_configure(bench, bundle, tmp_path):
+    at = bench(bundle=str(bundle.path), require_signature=True)
+    assert not at.start(LaneSegmenter).started
+    at.until(lambda: at.said("require_signature is true, but trusted_key names no key"))
+    at.close()
+    missing = bench(bundle=str(bundle.path), trusted_key=str(tmp_path / "none.pub"))
+    assert not missing.start(LaneSegmenter).started
+    missing.until(lambda: missing.said("parameter trusted_key: key"))
 
 
 def test_what_runs_already_is_not_refused_when_it_comes_again(lanes, bundle):

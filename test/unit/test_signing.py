@@ -1,0 +1,79 @@
+"""Keys and signatures of patch sets."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from typer.testing import CliRunner
+
+from patchline_ros.cli import app
+from patchline_ros.signing import Signer, SigningError, Verifier, make_keys, statement
+from patchline_ros.tasks import Task
+
+TEXT = statement(Task.LANES, 3, "f" * 64, "a" * 64)
+
+
+def test_a_signature_holds_for_what_was_signed_and_nothing_else(tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "car")
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    signature = Signer(private).sign(TEXT)
+    verifier = Verifier(public)
+    verifier.check(TEXT, signature)
+    others = [
+        (statement(Task.SIGNS, 3, "f" * 64, "a" * 64), signature),
+        (statement(Task.LANES, 4, "f" * 64, "a" * 64), signature),
+        (statement(Task.LANES, 3, "e" * 64, "a" * 64), signature),
+        (statement(Task.LANES, 3, "f" * 64, "b" * 64), signature),
+        (TEXT, signature[:-1]),
+        (TEXT, bytes(64)),
+        (TEXT, Signer(make_keys(tmp_path / "other")[0]).sign(TEXT)),
+    ]
+    for text, wrong in others:
+        with pytest.raises(SigningError, match="not by the key that is trusted here"):
+            verifier.check(text, wrong)
+
+
+def test_openssl_agrees(tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "car")
+    (tmp_path / "text").write_bytes(TEXT)
+    (tmp_path / "signature").write_bytes(Signer(private).sign(TEXT))
+    command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin"]
+    files = ["-in", str(tmp_path / "text"), "-sigfile", str(tmp_path / "signature")]
+    try:
+        done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_keys_that_can_not_be_used_are_named(tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "car")
+    with pytest.raises(SigningError, match=r"car\.key exists; a key is not replaced"):
+        make_keys(tmp_path / "car")
+    with pytest.raises(SigningError, match="can't be written"):
+        make_keys(tmp_path / "missing" / "car")
+    with pytest.raises(SigningError, match="none can't be read: No such file"):
+        Verifier(tmp_path / "none")
+    with pytest.raises(SigningError, match="holds no public key"):
+        Verifier(private)
+    with pytest.raises(SigningError, match="holds no private key"):
+        Signer(public)
+    other = tmp_path / "x25519.pub"
+    key = X25519PrivateKey.generate().public_key()
+    other.write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(SigningError, match="is no Ed25519 key"):
+        Verifier(other)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["keys", str(tmp_path / "car")])
+    assert made.exit_code == 0
+    assert f"{tmp_path / 'car.key'}: for the adapter" in made.output
+    again = CliRunner().invoke(app, ["keys", str(tmp_path / "car")])
+    assert again.exit_code == 2
+    assert "exists" in again.output
