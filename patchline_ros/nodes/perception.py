@@ -255,7 +255,7 @@ class PerceptionNode(ManagedNode):
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
         assert self._perceiver is not None and self._inference is not None
         active = self._perceiver.active
-        if msg.sha256 == (active.sha256 if active else ""):
+        if msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active):
             return  # a restarted adapter sends what runs here already
         started = time.monotonic()
         try:
