@@ -246,6 +246,47 @@ def cost(
 
 
 @app.command()
+def replay(
+    bag: Annotated[Path, typer.Argument(help="Folder or file of a ROS 2 bag, sqlite3 or mcap.")],
+    topics: Annotated[
+        str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
+    ] = "",
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=100, help="Seconds of the recording a second.")
+    ] = 1.0,
+    start: Annotated[float, typer.Option(min=0, help="Seconds to leave out.")] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="From the start again, until Ctrl-C.")] = (
+        False
+    ),
+    clock: Annotated[
+        bool, typer.Option(help="Publish the time of the recording on /clock.")
+    ] = True,
+    remap: Annotated[
+        list[str] | None,
+        typer.Option(help="FROM:=TO, such as /cam:=/camera/color/image_raw; several times."),
+    ] = None,
+) -> None:
+    """Play a bag into the graph: raw messages with their stamps, and /clock.
+
+    Start the nodes with use_sim_time, so that they take the time of the recording.
+    """
+    _require_ros()
+    from rich.console import Console
+
+    from patchline_ros.nodes.bag_player import ReplayOptions
+    from patchline_ros.nodes.replay import replay_bag
+
+    chosen = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
+    options = ReplayOptions(bag, chosen, rate, start, loop, clock)
+    try:
+        replay_bag(options, remap or [], Console(highlight=False))
+    except (ValueError, ModuleNotFoundError) as error:
+        _fail(str(error), USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+
+
+@app.command()
 def keys(
     path: Annotated[
         Path, typer.Argument(help="Where to: PATH.key is to sign with, PATH.pub to check with.")

@@ -44,7 +44,7 @@ class BagFrames:
         the bag cannot be read, or has no such topic, or no picture on it.
         """
         self._path = path
-        with _reading(path) as reader:
+        with reading(path) as reader:
             images = [c for c in reader.connections if c.msgtype in (_RAW, _COMPRESSED)]
             topics = list(dict.fromkeys(connection.topic for connection in images))
             if not topics:
@@ -76,7 +76,7 @@ class BagFrames:
         # The two image types are the same in every ROS 2, so neither the distribution nor the
         # definitions of other messages in the bag matter.
         types = get_typestore(Stores.ROS2_HUMBLE)
-        with _reading(self._path) as reader:
+        with reading(self._path) as reader:
             connections = [c for c in reader.connections if c.topic == self._topic]
             messages = reader.messages(connections=connections)
             for name, (connection, _, raw) in zip(self.names, messages, strict=True):
@@ -92,7 +92,13 @@ class BagFrames:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Reader]:
+def reading(path: Path) -> Iterator[Reader]:
+    """The bag, opened.
+
+    Raises:
+        ValueError: there is none, or it can't be read.
+        ModuleNotFoundError: the package rosbags is not installed.
+    """
     if not path.exists():
         raise ValueError(f"there is no bag {path}")
     try:

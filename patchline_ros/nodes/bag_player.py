@@ -1,0 +1,181 @@
+"""Plays a bag into the graph: its raw messages with their stamps, and the time of the recording."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+
+from patchline_ros.datasets.bag import reading
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.conversions import ns_to_stamp
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection, Qos
+
+CLOCK_SECONDS: Final = 0.01
+"""Between two messages on /clock, of the machine's time."""
+LISTENER_SECONDS: Final = 5.0
+"""Waited for somebody to listen, at most: what is sent before is lost."""
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """What is played, and how.
+
+    Attributes:
+        bag: folder or file of rosbag2, sqlite3 or mcap.
+        topics: of the bag; empty: all.
+        rate: seconds of the recording for each second.
+        start: seconds of the recording that are left out.
+        loop: from the start again at the end, until it is stopped.
+        clock: also publish the time of the recording on /clock.
+    """
+
+    bag: Path
+    topics: tuple[str, ...] = ()
+    rate: float = 1.0
+    start: float = 0.0
+    loop: bool = False
+    clock: bool = True
+
+
+def message_class(name: str, topic: str) -> type:
+    """The class of a type such as sensor_msgs/msg/Image, also written sensor_msgs/Image.
+
+    Raises:
+        ValueError: its package is not built or not sourced, or has no such message.
+    """
+    package, _, message = name.replace("/msg/", "/").partition("/")
+    try:
+        found: type = getattr(importlib.import_module(f"{package}.msg"), message)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"topic {topic} is of {name}, which is not known here: build and source that package, "
+            "or name the topics to play with --topics"
+        ) from error
+    return found
+
+
+def offered(profiles: Collection[Qos]) -> QoSProfile:
+    """What the first of the recorded publishers offered; what it left open is reliable, volatile.
+
+    A player that is reliable reaches every subscriber that the recorded one reached.
+    """
+    from rosbags.interfaces import QosDurability, QosReliability
+
+    first = next(iter(profiles), None)
+    best_effort = first is not None and first.reliability is QosReliability.BEST_EFFORT
+    latched = first is not None and first.durability is QosDurability.TRANSIENT_LOCAL
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=max(1, first.depth) if first and first.depth < 1000 else qos.RESULTS.depth,
+        reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+class BagPlayer:
+    """A bag whose topics are published by a node."""
+
+    def __init__(self, options: ReplayOptions, node: Node) -> None:
+        """Checks the bag and makes a publisher for each topic.
+
+        Raises:
+            ValueError: a bag that can't be read or has no messages, a topic that it lacks, a
+                message type that is not known here, or a start behind its end.
+        """
+        self._options = options
+        with reading(options.bag) as reader:
+            connections = [c for c in reader.connections if c.msgcount]
+            recorded = sorted({c.topic for c in connections})
+            missing = [topic for topic in options.topics if topic not in recorded]
+            if missing:
+                raise ValueError(
+                    f"the bag {options.bag} has no messages on {missing[0]}; it has them on "
+                    f"{', '.join(recorded)}"
+                )
+            if not connections:
+                raise ValueError(f"the bag {options.bag} holds no message")
+            self._begin_ns = reader.start_time + round(options.start * _NS)
+            if self._begin_ns >= reader.end_time:
+                raise ValueError(
+                    f"the bag {options.bag} lasts {reader.duration / _NS:.1f} s; there is nothing "
+                    f"to play from {options.start:g} s on"
+                )
+        self._connections = [
+            c for c in connections if not options.topics or c.topic in options.topics
+        ]
+        self._publishers = {c.id: self._publisher(node, c) for c in self._connections}
+        self._clock = node.create_publisher(Clock, "/clock", qos.RESULTS) if options.clock else None
+        self.sent = 0
+        """Messages so far."""
+
+    @staticmethod
+    def _publisher(node: Node, connection: Connection) -> Publisher[Any]:
+        kind = message_class(connection.msgtype, connection.topic)
+        profiles = getattr(connection.ext, "offered_qos_profiles", [])
+        return node.create_publisher(kind, connection.topic, offered(profiles))
+
+    @property
+    def topics(self) -> list[str]:
+        """What is played."""
+        return sorted({connection.topic for connection in self._connections})
+
+    def heard(self) -> bool:
+        """Somebody listens to one of the topics."""
+        return any(publisher.get_subscription_count() for publisher in self._publishers.values())
+
+    def play(self, stop: threading.Event, report: Callable[[float], None] = lambda _: None) -> None:
+        """Plays to the end, or until it is stopped.
+
+        Args:
+            stop: ends it.
+            report: told the seconds of the recording that have been played, with each message.
+
+        Raises:
+            ValueError: the bag can't be read any more.
+        """
+        waited = time.monotonic() + LISTENER_SECONDS
+        while not self.heard() and time.monotonic() < waited and not stop.is_set():
+            stop.wait(0.05)
+        while not stop.is_set():
+            self._play_once(stop, report)
+            if not self._options.loop:
+                return
+
+    def _play_once(self, stop: threading.Event, report: Callable[[float], None]) -> None:
+        started = time.monotonic()
+        for connection, stamp_ns, raw in self._messages():
+            due = started + (stamp_ns - self._begin_ns) / _NS / self._options.rate
+            self._wait(due, stamp_ns, stop)
+            if stop.is_set():
+                return
+            self._tell_time(stamp_ns)
+            self._publishers[connection.id].publish(bytes(raw))
+            self.sent += 1
+            report((stamp_ns - self._begin_ns) / _NS)
+
+    def _messages(self) -> Iterator[tuple[Connection, int, bytes]]:
+        with reading(self._options.bag) as reader:
+            yield from reader.messages(connections=self._connections, start=self._begin_ns)
+
+    def _wait(self, due: float, stamp_ns: int, stop: threading.Event) -> None:
+        """Until a message is due; time goes on meanwhile."""
+        while (left := due - time.monotonic()) > 0 and not stop.is_set():
+            self._tell_time(max(self._begin_ns, stamp_ns - round(left * self._options.rate * _NS)))
+            stop.wait(min(left, CLOCK_SECONDS))
+
+    def _tell_time(self, stamp_ns: int) -> None:
+        if self._clock is not None:
+            self._clock.publish(Clock(clock=ns_to_stamp(stamp_ns)))

@@ -1,0 +1,70 @@
+"""`patchline replay`: a process that plays a bag until its end or Ctrl-C."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from collections.abc import Sequence
+
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from patchline_ros.datasets.bag import reading
+from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
+
+_RULE = re.compile(r"[\w/~]+:=[\w/~]+")
+
+
+def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -> None:
+    """Plays it, and says at the end what was sent.
+
+    Args:
+        options: what is played.
+        remap: `FROM:=TO` for topics.
+        console: for the progress.
+
+    Raises:
+        ValueError: a remapping that is none, or what BagPlayer raises.
+        KeyboardInterrupt: it was stopped.
+    """
+    wrong = [rule for rule in remap if not _RULE.fullmatch(rule)]
+    if wrong:
+        raise ValueError(f"--remap {wrong[0]!r} is no remapping of topics; write FROM:=TO")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rules = [argument for rule in remap for argument in ("-r", rule)]
+    rclpy.init(
+        args=["--ros-args", *rules] if rules else None,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    try:
+        node = Node("bag_player")
+        try:
+            _play(BagPlayer(options, node), options, stop, console)
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    if stop.is_set():
+        raise KeyboardInterrupt
+
+
+def _play(
+    player: BagPlayer, options: ReplayOptions, stop: threading.Event, console: Console
+) -> None:
+    with reading(options.bag) as reader:
+        seconds = reader.duration / 1e9 - options.start
+    console.print(f"{options.bag}: {', '.join(player.topics)}")
+    if not player.heard():
+        console.print(f"waiting for somebody to listen, {LISTENER_SECONDS:.0f} s at most")
+    columns = (BarColumn(), TextColumn("{task.completed:.1f} of {task.total:.1f} s"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("", total=seconds)
+        player.play(stop, lambda played: progress.update(bar, completed=played))
+    heard = "" if player.heard() else "; nobody listened at the end"
+    console.print(f"{player.sent} messages sent{heard}")

@@ -1,0 +1,181 @@
+"""A bag played into the graph over real topics."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+
+import numpy as np
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from ros_bench import Bench
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from patchline_ros.demo.processes import free_domain
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.bag_player import BagPlayer, ReplayOptions, message_class, offered
+from patchline_ros.nodes.conversions import stamp_to_ns
+
+BEGIN = 1_000_000_000_000
+STEP = 50_000_000
+FRAMES = 20
+
+
+def profile(reliability: QosReliability, durability: QosDurability, depth: int = 5) -> Qos:
+    forever = QosTime(2**31 - 1, 2**32 - 1)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        depth,
+        reliability,
+        durability,
+        forever,
+        forever,
+        QosLiveliness.AUTOMATIC,
+        forever,
+        avoid_ros_namespace_conventions=False,
+    )
+
+
+LATCHED = profile(QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, 1)
+CAMERA = profile(QosReliability.BEST_EFFORT, QosDurability.VOLATILE)
+
+
+@pytest.fixture(params=["MCAP", "SQLITE3"])
+def bag(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A second of pictures stamped with their number, and a latched text at its begin."""
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    names = ("builtin_interfaces/msg/Time", "std_msgs/msg/Header", "sensor_msgs/msg/Image")
+    time, header, image = (types.types[name] for name in names)
+    text = types.types["std_msgs/msg/String"]
+    path = tmp_path / "drive"
+    plugin = StoragePlugin[request.param]
+    with Writer(path, version=9, storage_plugin=plugin) as writer:
+        words = writer.add_connection(
+            "/words", text.__msgtype__, typestore=types, offered_qos_profiles=[LATCHED]
+        )
+        writer.write(words, BEGIN, types.serialize_cdr(text("hello"), text.__msgtype__))
+        camera = writer.add_connection(
+            "/image_raw", image.__msgtype__, typestore=types, offered_qos_profiles=[CAMERA]
+        )
+        for number in range(FRAMES):
+            pixels = np.full(12, number, np.uint8)
+            picture = image(header(time(number, 7), "camera"), 2, 2, "rgb8", 0, 6, pixels)
+            raw = types.serialize_cdr(picture, image.__msgtype__)
+            writer.write(camera, BEGIN + number * STEP, raw)
+    return path
+
+
+def played(at: Bench, options: ReplayOptions, until_sent: int | None = None) -> BagPlayer:
+    """Plays in a thread while the probe listens."""
+    player, stop = BagPlayer(options, at.probe), threading.Event()
+    thread = threading.Thread(target=player.play, args=(stop,))
+    thread.start()
+    try:
+        at.until(lambda: not thread.is_alive() or (until_sent or 1e9) <= player.sent)
+    finally:
+        stop.set()
+        thread.join()
+    at.spin(0.2)
+    return player
+
+
+def test_messages_keep_their_stamps_and_order_and_the_clock_goes_with_them(
+    bench: type[Bench], bag: Path
+) -> None:
+    at = bench()
+    order: list[tuple[str, int]] = []
+    at.probe.create_subscription(
+        Clock, "/clock", lambda msg: order.append(("clock", stamp_to_ns(msg.clock))), qos.RESULTS
+    )
+    pictures: list[Image] = []
+
+    def on_picture(msg: Image) -> None:
+        pictures.append(msg)
+        order.append(("picture", msg.header.stamp.sec))
+
+    at.probe.create_subscription(Image, "/image_raw", on_picture, qos.images("best_effort", 50))
+    words = at.collect(String, "/words", qos.LATCHED)
+    player = played(at, ReplayOptions(bag, rate=2))
+    assert player.sent == FRAMES + 1
+    assert [msg.header.stamp.sec for msg in pictures] == list(range(FRAMES))
+    assert all(msg.header.stamp.nanosec == 7 for msg in pictures)
+    assert pictures[3].data.tobytes() == bytes([3] * 12)
+    assert [msg.data for msg in words] == ["hello"]
+    times = [value for kind, value in order if kind == "clock"]
+    assert times == sorted(times)
+    # Twice the speed: half a second of machine time at some hundred hertz.
+    assert 20 < len(times) < 200
+    assert times[0] >= BEGIN and times[-1] == BEGIN + (FRAMES - 1) * STEP
+
+
+def test_a_part_of_it_and_again(bench: type[Bench], bag: Path) -> None:
+    at = bench()
+    pictures = at.collect(Image, "/image_raw", qos.images("best_effort", 50))
+    words = at.collect(String, "/words", qos.LATCHED)
+    options = ReplayOptions(bag, topics=("/image_raw",), rate=10, start=0.5, loop=True, clock=False)
+    played(at, options, until_sent=15)
+    numbers = [msg.header.stamp.sec for msg in pictures]
+    assert numbers[:12] == [*range(10, FRAMES), 10, 11]
+    assert not words
+    assert at.probe.count_publishers("/clock") == 0
+
+
+def test_what_can_not_be_played_is_named(bench: type[Bench], bag: Path) -> None:
+    at = bench()
+    for options, says in [
+        (ReplayOptions(bag / "none"), "there is no bag"),
+        (ReplayOptions(bag, topics=("/imu",)), "no messages on /imu; it has them on /image_raw"),
+        (ReplayOptions(bag, start=9), "nothing to play from 9 s on"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            BagPlayer(options, at.probe)
+    with pytest.raises(ValueError, match=r"/imu is of my_msgs/msg/Thing, which is not known here"):
+        message_class("my_msgs/msg/Thing", "/imu")
+    assert message_class("std_msgs/String", "/words") is String
+
+
+def test_the_command_says_what_it_did_and_what_is_wrong(bag: Path) -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "patchline_ros.cli", "replay", str(bag), *arguments]
+        variables = {**os.environ, "ROS_DOMAIN_ID": str(free_domain())}
+        return subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    done = call("--rate", "50", "--remap", "/image_raw:=/camera/image")
+    assert done.returncode == 0, done.stderr
+    assert "21 messages sent; nobody listened at the end" in done.stdout
+    for rule in ("cam", ":=cam", "a b:=c"):
+        wrong = call("--remap", rule)
+        assert wrong.returncode == 2
+        assert f"--remap {rule!r} is no remapping of topics; write FROM:=TO" in wrong.stderr
+        assert "Traceback" not in wrong.stderr
+
+
+def test_the_recorded_qos_is_offered_and_what_it_left_open_is_reliable() -> None:
+    latched, camera = offered([LATCHED]), offered([CAMERA, LATCHED])
+    assert latched.durability == DurabilityPolicy.TRANSIENT_LOCAL and latched.depth == 1
+    assert camera.reliability == ReliabilityPolicy.BEST_EFFORT and camera.depth == 5
+    unknown = profile(QosReliability.UNKNOWN, QosDurability.SYSTEM_DEFAULT, 0)
+    for found in (offered([]), offered([unknown])):
+        assert found.reliability == ReliabilityPolicy.RELIABLE
+        assert found.durability == DurabilityPolicy.VOLATILE
+        assert found.depth >= 1
