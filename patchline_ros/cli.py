@@ -287,6 +287,32 @@ def replay(
 
 
 @app.command()
+def record(
+    bag: Annotated[Path, typer.Argument(help="New folder for the bag (mcap).")],
+    topics: Annotated[
+        str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
+    ] = "",
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long.", show_default="until Ctrl-C")
+    ] = None,
+) -> None:
+    """Record topics of the graph into a bag that `replay`, `demo --frames` and rosbag2 read."""
+    _require_ros()
+    from rich.console import Console
+
+    from patchline_ros.nodes.bag_recorder import RecordOptions
+    from patchline_ros.nodes.record import record_bag
+
+    chosen = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
+    try:
+        record_bag(RecordOptions(bag, chosen), seconds, Console(highlight=False))
+    except (ValueError, ModuleNotFoundError) as error:
+        _fail(str(error), USER_ERROR)
+    except OSError as error:
+        _fail(f"the disk refuses the bag: {error.strerror}; it ends before that", FAILURE)
+
+
+@app.command()
 def keys(
     path: Annotated[
         Path, typer.Argument(help="Where to: PATH.key is to sign with, PATH.pub to check with.")

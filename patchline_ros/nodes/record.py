@@ -1,0 +1,72 @@
+"""`patchline record`: a process that records topics until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rich.console import Console
+
+from patchline_ros.nodes.bag_recorder import LOOK_SECONDS, BagRecorder, RecordOptions
+
+
+def record_bag(options: RecordOptions, seconds: float | None, console: Console) -> None:
+    """Records until `seconds` are over or it is stopped, and says what is in the bag.
+
+    Args:
+        options: what is recorded.
+        seconds: None: until Ctrl-C.
+        console: for what it says.
+
+    Raises:
+        ValueError: the bag can't be made.
+        OSError: the disk refuses a message; what came before is in the bag.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("bag_recorder")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        recorder = BagRecorder(options, node)
+        console.print(f"recording to {options.bag}; Ctrl-C ends it")
+        try:
+            _record(recorder, executor, stop, seconds)
+        finally:
+            recorder.close()
+            _summary(recorder, console)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _record(
+    recorder: BagRecorder,
+    executor: SingleThreadedExecutor,
+    stop: threading.Event,
+    seconds: float | None,
+) -> None:
+    end = None if seconds is None else time.monotonic() + seconds
+    looked = 0.0
+    while not stop.is_set() and (end is None or time.monotonic() < end):
+        if time.monotonic() - looked > LOOK_SECONDS:
+            recorder.look()
+            looked = time.monotonic()
+        executor.spin_once(timeout_sec=0.05)
+
+
+def _summary(recorder: BagRecorder, console: Console) -> None:
+    for topic, count in sorted(recorder.written.items()):
+        console.print(f"{count:8d}  {topic}")
+    for topic, reason in sorted(recorder.refused.items()):
+        console.print(f" refused  {topic}: {reason}")
+    for topic in recorder.missing:
+        console.print(f" nothing  {topic}: nobody published it")
