@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CLOCK_SECONDS: Final = 0.01
 """Between two messages on /clock, of the machine's time."""
+CLOCK: Final = "/clock"
 LISTENER_SECONDS: Final = 5.0
 """Waited for somebody to listen, at most: what is sent before is lost."""
 _NS: Final = 1_000_000_000
@@ -113,11 +114,11 @@ class BagPlayer:
                     f"the bag {options.bag} lasts {reader.duration / _NS:.1f} s; there is nothing "
                     f"to play from {options.start:g} s on"
                 )
-        self._connections = [
-            c for c in connections if not options.topics or c.topic in options.topics
-        ]
+        # A recorded clock would run beside the one that goes with the messages.
+        played = set(options.topics or recorded) - ({CLOCK} if options.clock else set())
+        self._connections = [c for c in connections if c.topic in played]
         self._publishers = {c.id: self._publisher(node, c) for c in self._connections}
-        self._clock = node.create_publisher(Clock, "/clock", qos.RESULTS) if options.clock else None
+        self._clock = node.create_publisher(Clock, CLOCK, qos.RESULTS) if options.clock else None
         self.sent = 0
         """Messages so far."""
 

@@ -14,6 +14,7 @@ from patchline_ros.msg import LabelledFrame
 from ros_bench import Bench
 from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 
@@ -62,6 +63,27 @@ def test_what_is_recorded_comes_back_the_same(bench: type[Bench], tmp_path: Path
     thread.join()
     assert again[0] == labelled
     assert pictures[0] == rgb_to_image(PICTURE, header)
+
+
+def test_a_recorded_clock_does_not_run_beside_the_players_own(
+    bench: type[Bench], tmp_path: Path
+) -> None:
+    at = bench()
+    recorder = BagRecorder(RecordOptions(tmp_path / "bag"), at.probe)
+    clock = at.probe.create_publisher(Clock, "/clock", qos.RESULTS)
+    words = at.probe.create_publisher(String, "/words", qos.RESULTS)
+    at.spin(0.2)
+    recorder.look()
+    at.until(lambda: clock.get_subscription_count() == words.get_subscription_count() == 1)
+    for _ in range(2):
+        clock.publish(Clock())
+        words.publish(String(data="x"))
+        at.until(lambda: recorder.written["/clock"] == recorder.written["/words"] >= 1)
+    recorder.close()
+    with_clock = BagPlayer(ReplayOptions(tmp_path / "bag"), at.probe)
+    assert with_clock.topics == ["/words"]
+    plain = BagPlayer(ReplayOptions(tmp_path / "bag", clock=False), at.probe)
+    assert plain.topics == ["/clock", "/words"]
 
 
 def test_only_what_is_asked_for_and_what_is_missing_is_named(
