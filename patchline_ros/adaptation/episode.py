@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros import __version__
 from patchline_ros.adaptation.affinity import most_similar, training_order
-from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.adaptation.gate import compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
@@ -255,11 +255,12 @@ def _adapt_task(
         report.accepted[name] = False
         return Rejected(task, str(error))
     trained[task] = model
-    running = evaluate(running_model(job, bundle, material.source, task), material.gate)
-    candidate = evaluate(model, material.gate)
+    running = running_model(job, bundle, material.source, task)
+    verdict = compare(running, model, material.gate)
     report.gate[name] = {
-        "before": running,
-        "after": candidate,
+        "before": verdict.running,
+        "after": verdict.candidate,
+        "error": verdict.error,
         "frames": len(material.gate),
         "norm_only": record.metrics[0],
         "best_epoch": record.best_epoch,
@@ -269,13 +270,14 @@ def _adapt_task(
         {"epoch": epoch + 1, "loss": loss, "metric": metric}
         for epoch, (loss, metric) in enumerate(zip(record.losses, record.metrics[1:], strict=True))
     ]
-    report.accepted[name] = accepts(running, candidate, job.margin)
+    report.accepted[name] = verdict.accepted(job.margin)
     report.seconds[name] = time.monotonic() - started
     if not report.accepted[name]:
         return Rejected(
             task,
-            f"on {len(material.gate)} held-out frames the adapted model scores {candidate:.3f}, "
-            f"the running one {running:.3f}",
+            f"on {len(material.gate)} held-out frames the adapted model scores "
+            f"{verdict.candidate:.3f}, the running one {verdict.running:.3f} (± "
+            f"{verdict.error:.3f} between them)",
         )
     version = job.next_version[task]
     path = job.output / f"{task}.v{version}.safetensors"

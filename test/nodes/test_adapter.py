@@ -71,7 +71,8 @@ class Adapter:
 
 @pytest.fixture
 def adapter(bench, bundle, tmp_path) -> Adapter:
-    return Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store"), min_frames=20))
+    store = str(tmp_path / "store")
+    return Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20, epochs=20))
 
 
 BAD_LABELS = {
