@@ -145,7 +145,8 @@ class Planner:
         signature = self._signature
         if signature is None and self._drift and self._drift.since_ns == episode["since_ns"]:
             signature = self._window.since(self._first_seen_ns)
-        if accepted and signature is not None:
+        # A training that was asked for without a drift is no drift to remember.
+        if accepted and signature is not None and episode["since_ns"]:
             patch_sets = {task: path.read_bytes() for task, path in accepted.items()}
             self._bank.add(signature, patch_sets)
 

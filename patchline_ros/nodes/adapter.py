@@ -63,6 +63,7 @@ from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import LabelError, check_label
 
 _TICK_SECONDS = 0.25
+_LOG_AGAIN_SECONDS = 5.0
 
 
 class AdapterNode(ManagedNode):
@@ -103,9 +104,9 @@ class AdapterNode(ManagedNode):
                 seed=values["seed"],
                 threads=values["threads"],
             )
+            self._bank = PatchBank(folder / "bank", self._bundle.drift_reference)
         except (StoreError, OSError) as error:
             raise parameters.ParameterError(f"parameter store: {error}") from error
-        self._bank = PatchBank(folder / "bank", self._bundle.drift_reference)
         self._episode_file = folder / "episodes" / "episode.json"
         self._status_publisher = self.create_publisher(
             AdaptationStatus, "adaptation_status", qos.LATCHED
@@ -262,9 +263,19 @@ class AdapterNode(ManagedNode):
         """Where a patch set is the newest; the source model becomes a version of its own."""
         assert self._runner is not None
         for task, (version, path) in self._runner.latest().items():
-            if path.stat().st_size:
-                self.get_logger().info(f"{why}: the source model for {task} returns")
-                self._publish_patch_set(task, version + 1, self._runner.return_to_source(task))
+            if not path.stat().st_size:
+                continue
+            try:
+                source = self._runner.return_to_source(task)
+            except OSError as error:
+                self.get_logger().error(
+                    f"{why}, but that can't be stored: {error}; {task} goes on with version "
+                    f"{version}",
+                    throttle_duration_sec=_LOG_AGAIN_SECONDS,
+                )
+                continue
+            self.get_logger().info(f"{why}: the source model for {task} returns")
+            self._publish_patch_set(task, version + 1, source)
 
     def _break_off(self) -> None:
         """Ends an episode that is under way; what it accepted already is sent."""

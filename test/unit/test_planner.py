@@ -130,11 +130,19 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
 
 
 def test_what_was_settled_before_a_restart_stays_so(
-    bank: PatchBank, reference: DriftReference
+    bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:
+    kept = tmp_path / "signs"
+    kept.write_bytes(b"patches")
     plan = Planner(bank, reference, settled_ns=100)
     plan.heard(drift(100, 110))
     assert plan.next(lambda _: counted(signs=12), LEAST) == Wait()
     assert plan.at_once(lambda since_ns: counted(signs=since_ns)).frames[Task.SIGNS] == 100
+    at_once = Planner(bank, reference, settled_ns=None)
+    for features in frames(0, 1):
+        at_once.saw(1, features)
+    at_once.begun(at_once.at_once(lambda _: counted(signs=12)))
+    at_once.finished(report(0), {Task.SIGNS: kept})
+    assert bank.entries() == []
     plan.forget()
     assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
