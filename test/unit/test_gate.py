@@ -1,0 +1,67 @@
+"""How sure it is that a candidate is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from patchline_ros.adaptation.gate import Comparison, compare
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.model import ModelSpec, TaskModel
+
+CLASSES = ("stop", "yield", "limit")
+SPEC = ModelSpec(task=Task.SIGNS, classes=CLASSES, input_size=(32, 32), width=0.25)
+
+
+class Reading(torch.nn.Module):
+    """Says what the red of a picture's first pixel says, or with some of its answers wrong."""
+
+    def __init__(self, wrong: Sequence[int]) -> None:
+        super().__init__()
+        self.spec = SPEC
+        self.head = TaskModel(SPEC).head
+        self._wrong = set(wrong)
+        self._seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = []
+        for _ in images:
+            number = self._seen
+            answer = (number + (number in self._wrong)) % len(CLASSES)
+            rows.append(torch.nn.functional.one_hot(torch.tensor(answer), len(CLASSES)))
+            self._seen += 1
+        return torch.stack(rows).float()
+
+
+def signs(count: int) -> list[Sample]:
+    """Labels that a model with no wrong answers gives."""
+    return [Sample(np.zeros((32, 32, 3), np.uint8), i % len(CLASSES)) for i in range(count)]
+
+
+def test_the_error_of_a_mean_is_the_classical_one() -> None:
+    wrong = {"running": [0, 2, 3, 7, 8], "candidate": [3, 9]}
+    found = compare(Reading(wrong["running"]), Reading(wrong["candidate"]), signs(10))
+    right = {name: np.array([i not in rows for i in range(10)]) for name, rows in wrong.items()}
+    difference = right["candidate"].astype(float) - right["running"]
+    assert (found.running, found.candidate) == pytest.approx((0.5, 0.8))
+    assert found.error == pytest.approx(difference.std(ddof=1) / np.sqrt(10))
+
+
+def test_one_answer_more_on_four_frames_is_chance_and_on_many_it_is_not() -> None:
+    lucky = compare(Reading([0, 1, 2]), Reading([0, 1]), signs(4))
+    assert lucky.candidate - lucky.running == pytest.approx(0.25)
+    assert not lucky.accepted(0.005)
+    sure = compare(Reading(range(0, 40, 2)), Reading(range(0, 40, 4)), signs(40))
+    assert sure.candidate - sure.running == pytest.approx(0.25)
+    assert sure.accepted(0.005)
+    same = compare(Reading([1]), Reading([1]), signs(4))
+    assert same.error == 0 and not same.accepted(0)
+
+
+def test_margin_and_error_add_up() -> None:
+    assert Comparison(0.5, 0.61, 0.1).accepted(0.005)
+    assert not Comparison(0.5, 0.61, 0.1).accepted(0.015)
