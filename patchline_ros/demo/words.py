@@ -112,7 +112,8 @@ def won_back(row: TaskReport) -> str:
     """The share of what the change took that came back; unknown where it took nothing."""
     if row.source is None or row.before is None or row.after is None or row.source <= row.before:
         return UNKNOWN
-    return f"{100 * (row.after - row.before) / (row.source - row.before):.0f}%"
+    share = 100 * (row.after - row.before) / (row.source - row.before)
+    return "all, and more" if round(share) > 100 else f"{share:.0f}%"
 
 
 def percent(value: float | None) -> str:
