@@ -17,6 +17,7 @@ import typer
 
 from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
+from patchline_ros.listed import listed
 
 USER_ERROR = 2
 FAILURE = 1
@@ -30,6 +31,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench, name="bench")
+
+Topics = Annotated[
+    str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -248,9 +253,7 @@ def cost(
 @app.command()
 def replay(
     bag: Annotated[Path, typer.Argument(help="Folder or file of a ROS 2 bag, sqlite3 or mcap.")],
-    topics: Annotated[
-        str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
-    ] = "",
+    topics: Topics = "",
     rate: Annotated[
         float, typer.Option(min=0.01, max=100, help="Seconds of the recording a second.")
     ] = 1.0,
@@ -276,8 +279,7 @@ def replay(
     from patchline_ros.nodes.bag_player import ReplayOptions
     from patchline_ros.nodes.replay import replay_bag
 
-    chosen = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
-    options = ReplayOptions(bag, chosen, rate, start, loop, clock)
+    options = ReplayOptions(bag, listed(topics), rate, start, loop, clock)
     try:
         replay_bag(options, remap or [], Console(highlight=False))
     except (ValueError, ModuleNotFoundError) as error:
@@ -289,9 +291,7 @@ def replay(
 @app.command()
 def record(
     bag: Annotated[Path, typer.Argument(help="New folder for the bag (mcap).")],
-    topics: Annotated[
-        str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
-    ] = "",
+    topics: Topics = "",
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="How long.", show_default="until Ctrl-C")
     ] = None,
@@ -303,9 +303,8 @@ def record(
     from patchline_ros.nodes.bag_recorder import RecordOptions
     from patchline_ros.nodes.record import record_bag
 
-    chosen = tuple(topic.strip() for topic in topics.split(",") if topic.strip())
     try:
-        record_bag(RecordOptions(bag, chosen), seconds, Console(highlight=False))
+        record_bag(RecordOptions(bag, listed(topics)), seconds, Console(highlight=False))
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:

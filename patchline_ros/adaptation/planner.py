@@ -166,7 +166,8 @@ class Planner:
 
 def settled_since(episode: Mapping[str, Any]) -> int | None:
     """Beginning of the drift that needs nothing more; None where kept patch sets did not hold."""
-    if episode["bank_entry"] and not all(episode["accepted"].values()):
+    # Reports that were written before there was a bank do not name an entry.
+    if episode.get("bank_entry") and not all(episode["accepted"].values()):
         return None
     since_ns: int = episode["since_ns"]
     return since_ns

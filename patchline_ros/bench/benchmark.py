@@ -17,6 +17,7 @@ from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.result import Kept, kept_path, write_result
 from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
+from patchline_ros.listed import listed
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,9 @@ class Plan:
     console: Console
 
 
-def _chosen(given: str | None) -> list[str]:
-    """What a comma separates, each once."""
-    parts = (part.strip() for part in (given or "").split(","))
-    return list(dict.fromkeys(part for part in parts if part))
-
-
 def _seeds(given: str | None) -> tuple[int, ...]:
     """Raises ExperimentError where a seed is no whole number."""
-    parts = _chosen(given)
+    parts = listed(given)
     wrong = [part for part in parts if not part.isdigit()]
     if wrong:
         raise ExperimentError(f"--seeds: {wrong[0]!r} is no whole number; write 0,1,2")
@@ -93,7 +88,7 @@ def planned(options: Options) -> Plan:
         device=options.device,
         workers=workers,
     )
-    rows = tuple(_chosen(options.rows)) or tuple(experiment.rows)
+    rows = listed(options.rows) or tuple(experiment.rows)
     for row in rows:
         experiment.row(row)
     console = Console(highlight=False)

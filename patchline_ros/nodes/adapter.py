@@ -104,7 +104,9 @@ class AdapterNode(ManagedNode):
                 seed=values["seed"],
                 threads=values["threads"],
             )
-            self._bank = PatchBank(folder / "bank", self._bundle.drift_reference)
+            # Signatures are features of the model that watches; another bundle's can't be compared.
+            watching = self._bundle.fingerprint(self._bundle.manifest.drift.task)
+            self._bank = PatchBank(folder / "bank" / watching[:16], self._bundle.drift_reference)
         except (StoreError, OSError) as error:
             raise parameters.ParameterError(f"parameter store: {error}") from error
         self._episode_file = folder / "episodes" / "episode.json"

@@ -94,7 +94,8 @@ class BagPlayer:
 
         Raises:
             ValueError: a bag that can't be read or has no messages, a topic that it lacks, a
-                message type that is not known here, or a start behind its end.
+                message type that is not known here, a start behind its end, or nothing but a clock
+                beside the player's own.
         """
         self._options = options
         with reading(options.bag) as reader:
@@ -117,6 +118,11 @@ class BagPlayer:
         # A recorded clock would run beside the one that goes with the messages.
         played = set(options.topics or recorded) - ({CLOCK} if options.clock else set())
         self._connections = [c for c in connections if c.topic in played]
+        if not self._connections:
+            raise ValueError(
+                f"of the bag {options.bag} there is nothing to play but {CLOCK}; --no-clock plays "
+                "the recorded one"
+            )
         self._publishers = {c.id: self._publisher(node, c) for c in self._connections}
         self._clock = node.create_publisher(Clock, CLOCK, qos.RESULTS) if options.clock else None
         self.sent = 0

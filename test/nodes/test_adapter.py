@@ -184,6 +184,9 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     probe.until(lambda: adapter.state == AdaptationStatus.FINISHED)
     episode = json.loads(adapter.statuses[-1].episode_json)
     assert episode["bank_entry"] == "000001"
+    # Another bundle's features say nothing of these: it gets a bank of its own.
+    watching = bundle.fingerprint(bundle.manifest.drift.task)
+    assert (tmp_path / "store" / "bank" / watching[:16] / "000001").is_dir()
     assert read_metadata(adapter.patch_sets[-1].data.tobytes()).version == 3
     states = {status.state for status in adapter.statuses[-4:]}
     assert AdaptationStatus.VERIFYING in states

@@ -84,6 +84,8 @@ def test_a_recorded_clock_does_not_run_beside_the_players_own(
     assert with_clock.topics == ["/words"]
     plain = BagPlayer(ReplayOptions(tmp_path / "bag", clock=False), at.probe)
     assert plain.topics == ["/clock", "/words"]
+    with pytest.raises(ValueError, match="nothing to play but /clock"):
+        BagPlayer(ReplayOptions(tmp_path / "bag", topics=("/clock",)), at.probe)
 
 
 def test_only_what_is_asked_for_and_what_is_missing_is_named(

@@ -15,6 +15,7 @@ from patchline_ros.adaptation.planner import (
     Planner,
     ReturnToSource,
     Wait,
+    settled_since,
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.tasks import Task
@@ -127,6 +128,10 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
     with pytest.raises(BankError, match="delete that folder"):
         plan.next(lambda _: counted(signs=12), LEAST)
     assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
+
+
+def test_reports_from_before_there_was_a_bank_are_read() -> None:
+    assert settled_since({"since_ns": 100, "accepted": {"signs": False}}) == 100
 
 
 def test_what_was_settled_before_a_restart_stays_so(
