@@ -34,7 +34,7 @@ from patchline_ros.vision.model import TaskModel
 
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
-few, and on the few dozen of `camvid-dusk` it cost 3.5 points of mAP (docs/results.md)."""
+few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
 
 
 RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
