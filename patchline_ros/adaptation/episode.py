@@ -311,6 +311,7 @@ def _adapt_task(
         norm="reestimated" if job.training.reestimate_norm else "source",
         seed=job.seed,
         metrics=report.gate[name],
+        expected=verdict.expected,
         versions=report.versions,
     )
     write_file(path, to_bytes(model, metadata))

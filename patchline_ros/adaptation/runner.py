@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from patchline_ros.adaptation.bank import KnownDrift
@@ -16,6 +16,7 @@ from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import write_file
+from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
 
 _PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
@@ -75,6 +76,33 @@ class EpisodeRunner:
         path = self._work / f"{task}.v{self._next_version(task)}.safetensors"
         write_file(path, b"")
         return path
+
+    def keep_undone(
+        self, task: Task, removed: Collection[int], running: int
+    ) -> tuple[int, Path] | None:
+        """Keeps, as a version of its own, that an earlier model is to run from now on.
+
+        Args:
+            task: whose patch set was undone.
+            removed: its version; where several were undone, theirs.
+            running: the version that runs since then, 0 for the source model.
+
+        Returns:
+            The new version and its file; None where the newest one was not among the removed.
+
+        Raises:
+            OSError: the earlier patch set is gone, or the disk refuses the file.
+            PatchSetError: the earlier patch set is damaged.
+        """
+        version = self._next_version(task)
+        if version - 1 not in removed:
+            return None
+        if not running:
+            return version, self.return_to_source(task)
+        data = (self._work / f"{task}.v{running}.safetensors").read_bytes()
+        path = self._work / f"{task}.v{version}.safetensors"
+        write_file(path, renumbered(data, version))
+        return version, path
 
     def _next_version(self, task: Task) -> int:
         newest = self.latest().get(task)

@@ -127,6 +127,7 @@ class AdapterNode(ManagedNode):
         self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
         self._accepted: dict[Task, Path] = {}
         self._active_versions: dict[Task, int] = {}
+        self._undone: dict[Task, set[int]] = {}
         self._publish_status(AdaptationStatus.IDLE)
         self._send_stored()
         watching = NODE_OF_TASK[self._bundle.manifest.drift.task]
@@ -214,14 +215,34 @@ class AdapterNode(ManagedNode):
         self._planner.saw(stamp_to_ns(msg.header.stamp), features)
 
     def _on_patch(self, msg: PatchStatus) -> None:
-        self._active_versions[Task(msg.task)] = msg.version
+        task = Task(msg.task)
+        self._active_versions[task] = msg.version
+        if msg.state == PatchStatus.REMOVED:
+            self._undone.setdefault(task, set()).add(msg.removed)
 
     def _on_tick(self) -> None:
         assert self._runner is not None
         for event in self._runner.poll():
             self._on_event(event)
-        if not self._runner.running and not self._paused:
+        if self._runner.running:
+            return
+        while self._undone:
+            self._keep_undone(*self._undone.popitem())
+        if not self._paused:
             self._follow_plan()
+
+    def _keep_undone(self, task: Task, removed: set[int]) -> None:
+        """What runs since patch sets were undone is the newest, whoever starts again."""
+        assert self._runner is not None
+        try:
+            kept = self._runner.keep_undone(task, removed, self._active_versions[task])
+        except (OSError, PatchSetError) as error:
+            self.get_logger().error(
+                f"that version {max(removed)} for {task} was undone can't be stored: {error}"
+            )
+            return
+        if kept is not None:
+            self._publish_patch_set(task, *kept)
 
     def _follow_plan(self) -> None:
         try:

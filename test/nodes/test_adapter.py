@@ -20,6 +20,7 @@ from patchline_ros.msg import (
 from ros_bench import Bench
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
+from tiny_bundle import make_patch_set
 
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.nodes import qos
@@ -194,6 +195,39 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     adapter.bench.close()
     again = Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20))
     again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [3])
+
+
+def test_what_was_undone_stays_so_after_a_restart(bench, bundle, tmp_path):
+    store = str(tmp_path / "store")
+    (tmp_path / "store" / "episodes").mkdir(parents=True)
+    for version in (1, 2):
+        path = tmp_path / "store" / "episodes" / f"signs.v{version}.safetensors"
+        path.write_bytes(make_patch_set(bundle, Task.SIGNS, version))
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store))
+    probe = adapter.bench
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+
+    def undone(removed: int, running: int) -> int:
+        """Tells the adapter so; how many bytes the patch set has that it sends then."""
+        before = len(adapter.patch_sets)
+        msg = PatchStatus(task="signs", state=PatchStatus.REMOVED, version=running, removed=removed)
+        status.publish(msg)
+        probe.until(lambda: len(adapter.patch_sets) > before)
+        return len(adapter.patch_sets[-1].data)
+
+    probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2])
+    assert undone(removed=2, running=1)
+    again = adapter.patch_sets[-1].data.tobytes()
+    first = make_patch_set(bundle, Task.SIGNS, 1)
+    assert read_metadata(again) == read_metadata(first).model_copy(update={"version": 3})
+    # An old status says nothing of the newest version.
+    status.publish(PatchStatus(task="signs", state=PatchStatus.REMOVED, version=1, removed=2))
+    probe.spin(0.6)
+    assert not undone(removed=3, running=0)
+    adapter.bench.close()
+    restarted = Adapter(bench(bundle=str(bundle.path), store=store))
+    restarted.bench.until(lambda: [msg.version for msg in restarted.patch_sets] == [4])
+    assert not restarted.patch_sets[0].data
 
 
 def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
