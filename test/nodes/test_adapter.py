@@ -21,7 +21,7 @@ from ros_bench import Bench
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
@@ -100,7 +100,7 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     diagnostics = adapter.bench.collect(DiagnosticArray, "/diagnostics")
     adapter.bench.until(lambda: bool(diagnostics))
     assert diagnostics[-1].status[0].message == f"{len(BAD_LABELS)} labelled frames refused"
-    store = FrameStore(tmp_path / "store" / "frames", 10)
+    store = StoredFrames(tmp_path / "store" / "frames")
     assert [store.count(task, 0) for task in Task] == [0, 1, 1]
     np.testing.assert_array_equal(store.read(store.select(Task.LANES, 0))[0].label, good)
 
@@ -232,7 +232,7 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     for msg in adapter.patch_sets:
         text = statement(Task.SIGNS, msg.version, msg.base_fingerprint, msg.sha256)
         Verifier(public).check(text, bytes(msg.signature))
-    assert FrameStore(tmp_path / "store" / "frames", 512).count(Task.SIGNS, 0) == 15
+    assert StoredFrames(tmp_path / "store" / "frames").count(Task.SIGNS, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
