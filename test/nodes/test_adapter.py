@@ -72,7 +72,7 @@ class Adapter:
 @pytest.fixture
 def adapter(bench, bundle, tmp_path) -> Adapter:
     store = str(tmp_path / "store")
-    return Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20, epochs=20))
+    return Adapter(bench(bundle=str(bundle.path), store=store, min_frames=24, epochs=20))
 
 
 BAD_LABELS = {
@@ -243,6 +243,53 @@ def test_every_labelled_task_must_have_enough_frames(adapter):
     adapter.drift.publish(drift())
     adapter.bench.until(lambda: bool(adapter.statuses) and adapter.statuses[-1].collected == 21)
     assert adapter.state == AdaptationStatus.COLLECTING
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, how):
+    store = small_disk.path / "store"
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
+    probe = adapter.bench
+    adapter.send_signs(range(3))
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+
+    def message() -> str:
+        return diagnostics[-1].status[0].message if diagnostics else ""
+
+    small_disk.fill() if how == "full" else small_disk.remount("ro")
+    says = "No space left on device" if how == "full" else "Read-only file system"
+    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    probe.until(lambda: says in message())
+    assert message().startswith("frame f3 could not be stored: ")
+    assert message().endswith("what was stored before is still there")
+    values = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
+    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("3", "1", "3")
+    answer = probe.call(Trigger, "adapter/adapt_now")
+    assert not answer.success and says in answer.message
+    assert says in adapter.statuses[-1].reason
+    small_disk.empty() if how == "full" else small_disk.remount("rw")
+    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    probe.until(lambda: message() == "running")
+    frames = StoredFrames(store / "frames")
+    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 4
+    assert probe.call(Trigger, "adapter/adapt_now").success
+
+
+def test_what_the_model_was_unsure_of_stays_longer(bench, bundle, tmp_path):
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store"), capacity=8))
+    probe = adapter.bench
+    seen = probe.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
+    for number in range(12):
+        # Of each other picture the features come before the label, and after it else.
+        label = frame(Task.SIGNS, number, 0)
+        features = FrameFeatures(header=label.header, entropy=0.9 if number < 4 else 0.01)
+        first, second = (seen, features), (adapter.labels, label)
+        for publisher, msg in (first, second) if number % 2 else (second, first):
+            publisher.publish(msg)
+            probe.spin(0.05)
+    kept = StoredFrames(tmp_path / "store" / "frames").select(Task.SIGNS, 0)
+    assert {"f0", "f1", "f2", "f3", "f11"} <= {stored.frame_id for stored in kept}
+    assert len(kept) == 8
 
 
 def test_a_store_that_cannot_be_made_is_named_at_configure(bench, bundle, tmp_path):

@@ -237,7 +237,7 @@ def test_a_kill_at_any_line_loses_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_a_disk_that_refuses_loses_nothing_and_goes_on(small_disk: SmallDisk, trouble: str) -> None:
     folder = small_disk.path / "frames"
-    store = FrameStore(folder, 100, 100)
+    store = FrameStore(folder, 3, 100)
     for stamp in (1, 2, 3):
         store.add("x", Task.SIGNS, stamp, noise(stamp))
     small_disk.fill() if trouble == "full" else small_disk.remount("ro")
@@ -246,10 +246,12 @@ def test_a_disk_that_refuses_loses_nothing_and_goes_on(small_disk: SmallDisk, tr
         with pytest.raises(DiskError, match=f"frame x could not be stored: .*{says}"):
             store.add("x", Task.SIGNS, stamp, noise(stamp))
     store.saw(Task.SIGNS, 2, 0.5)
+    assert stamps(store) == [1, 2, 3]
+    assert not list((folder / "signs").glob(".*")), "a half of a file takes no room"
     check_whole(folder, {1, 2, 3}, {1, 2, 3})
     small_disk.empty() if trouble == "full" else small_disk.remount("rw")
     store.add("x", Task.SIGNS, 4, noise(4))
-    check_whole(folder, {1, 2, 3, 4}, {1, 2, 3, 4})
+    check_whole(folder, {2, 3, 4}, {2, 3, 4})
 
 
 def test_a_file_that_may_not_grow_is_refused_whole(tmp_path: Path) -> None:
