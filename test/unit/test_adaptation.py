@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -270,6 +272,14 @@ def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None
     assert "SIGKILL" in events[-1].reason
     assert store.count(Task.SIGNS, 0) == 20
     assert runner.latest() == {}
+
+
+def test_a_worker_whose_adapter_has_ended_gives_no_version(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "patchline_ros.adaptation.worker", str(tmp_path / "job.json")]
+    nobody = str(os.getpid() + 1)
+    ended = subprocess.run([*command, nobody], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the adapter that started this training has ended" in ended.stderr
 
 
 def test_stopping_ends_the_training(tmp_path: Path) -> None:
