@@ -21,7 +21,7 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     # The page has all it needs, and talks to nobody but the bridge.
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src "
-    "'unsafe-inline'; img-src blob: data:; connect-src ws: wss:",
+    "'unsafe-inline'; img-src blob: data:; connect-src ws:",
 }
 
 
