@@ -23,7 +23,7 @@ from patchline_ros.watch.topics import DRIFT_STATUS, CarTopics, troubles, watche
 
 _SPIN_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 2.0
-"""Between two looks at who publishes what; also what discovery may take at the start."""
+"""Between two looks at who publishes what. What two of them find is said: discovery takes time."""
 
 
 def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console: Console) -> None:
@@ -69,6 +69,7 @@ def _watch(
 ) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    before: dict[str, str] = {}
     said: Iterable[str] = ()
     looked = time.monotonic()
     while not stop.is_set():
@@ -78,11 +79,12 @@ def _watch(
             continue
         looked = time.monotonic()
         found = _look(car, node)
-        bridge.say(found)
-        for name in found:
+        lasting = {name: sentence for name, sentence in found.items() if name in before}
+        bridge.say(lasting)
+        for name in lasting:
             if name not in said:
-                console.print(found[name], soft_wrap=True)
-        said = found
+                console.print(lasting[name], soft_wrap=True)
+        before, said = found, lasting
     executor.shutdown()
 
 

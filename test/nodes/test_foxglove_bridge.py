@@ -26,8 +26,9 @@ from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import image_to_rgb, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
 from patchline_ros.nodes.status_picture import StatusPictureNode
+from patchline_ros.tasks import Task
 from patchline_ros.watch.page import Address
-from patchline_ros.watch.status_picture import Patched, Tone
+from patchline_ros.watch.status_picture import CarStatus, Patched, draw_status, status_lines
 from patchline_ros.watch.topics import CarTopics, watched
 
 CAMERA = "/camera/color/image_raw"
@@ -162,21 +163,15 @@ def test_the_status_picture_is_drawn_for_who_looks(bench: type[Bench]) -> None:
     patches = at.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
     drift.publish(DriftStatus(mmd2=0.5, threshold=0.25, drifting=True))
     adaptation.publish(
-        AdaptationStatus(state=AdaptationStatus.TRAINING, task="signs", progress=0.4)
+        AdaptationStatus(state=AdaptationStatus.TRAINING, task="signs", progress=0.5)
     )
     patches.publish(PatchStatus(task="signs", version=2, state=PatchStatus.REFUSED))
     pictures = at.collect(Image, "status/image")
-    colours = {Tone.DRIFT, Tone.PLAIN, Tone.BAD}
-
-    def shown() -> bool:
-        if not pictures:
-            return False
-        picture = image_to_rgb(pictures[-1]).astype(int)
-        return all((np.abs(picture - tone.value).sum(axis=2) < 30).any() for tone in colours)
-
-    at.until(shown)
-    assert node._status.models == {"signs": Patched(2, refused=True)}
-    assert node._status.adapting == "training signs"
+    models = {Task.SIGNS: Patched(2, refused=True)}
+    expected = draw_status(
+        status_lines(CarStatus(0.5, 0.25, True, "training signs", 0.5, models))
+    ).tobytes()
+    at.until(lambda: bool(pictures) and image_to_rgb(pictures[-1]).tobytes() == expected)
     assert node.failure is None
     at.executor.remove_node(node)
     node.destroy_node()

@@ -135,7 +135,7 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     until(car.probe, fake.drive, shows(signs, "patch set 4", "0.500 → 0.875 ± 0.030", "12 ms"))
     until(car.probe, fake.drive, shows(signs, "Hz in", "swapped in 0.20 ms"))
     until(car.probe, fake.drive, shows("[data-task=lanes]", "one refused", "its sha256 is wrong"))
-    until(car.probe, fake.drive, shows("#adaptation", "finished", "Trained in 12 s"))
+    until(car.probe, fake.drive, shows("#adaptation", "finished", "trained in 12 s"))
     until(car.probe, fake.drive, shows("#chart", "threshold 0.1250"))
     loaded = "document.querySelector('#cameras img').naturalWidth"
     until(car.probe, fake.drive, lambda: browser.value(loaded) == 64)
@@ -148,6 +148,8 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     car.probe.probe.destroy_publisher(fake.camera)
     named = shows("#troubles", "no camera: nobody publishes /image_raw")
     until(car.probe, lambda: fake.drive(camera=False), named)
+
+    until(car.probe, lambda: None, shows("#state", "No camera", "The last picture on /image_raw"))
 
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
