@@ -18,6 +18,7 @@ from launch import LaunchContext, LaunchDescription
 from patchline_ros.graph import (
     PACKAGE,
     ROAD_IMAGE_TOPIC,
+    SIGN_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
     describe,
@@ -120,7 +121,13 @@ def start(context: LaunchContext) -> list[Node]:
     )
     respawn = TRUTH[given["use_respawn"]]
     nodes = [node(description, settings, respawn) for description in describe(settings)]
-    return [*nodes, rviz(settings)] if TRUTH[given["rviz"]] else nodes
+    if not TRUTH[given["rviz"]]:
+        return nodes
+    # RViz has no display for text: its status is a picture, which nobody else needs.
+    picture = NodeDescription(
+        "status_picture", "status_picture", {"use_sim_time": settings.use_sim_time}
+    )
+    return [*nodes, node(picture, settings, respawn), rviz(settings)]
 
 
 def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -> Node:
@@ -140,12 +147,15 @@ def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -
 
 
 def rviz(settings: GraphSettings) -> Node:
-    """RViz with the camera's picture and the lane mask."""
+    """RViz with camera, overlays, mask and status."""
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=settings.namespace,
         arguments=["-d", str(SHARE / "config" / "patchline.rviz")],
         parameters=[{"use_sim_time": settings.use_sim_time}],
-        remappings=[(ROAD_IMAGE_TOPIC, settings.image_topic)],
+        remappings=[
+            (ROAD_IMAGE_TOPIC, settings.image_topic),
+            (SIGN_IMAGE_TOPIC, settings.sign_image_topic or settings.image_topic),
+        ],
     )

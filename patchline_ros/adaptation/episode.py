@@ -18,7 +18,7 @@ from patchline_ros.adaptation.affinity import most_similar, training_order
 from patchline_ros.adaptation.gate import compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.trainer import (
     TrainingError,
     TrainingRecord,
@@ -49,7 +49,6 @@ class EpisodeJob(BaseModel):
 
     bundle: Path
     store: Path
-    store_capacity: int = Field(ge=1)
     output: Path
     since_ns: int = Field(ge=0)
     mmd2: float
@@ -171,7 +170,7 @@ def library_versions() -> dict[str, str]:
     return {"patchline_ros": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) -> _Material | None:
+def _material(job: EpisodeJob, bundle: Bundle, store: StoredFrames, task: Task) -> _Material | None:
     """Reads a task's frames, holds some out for the gate; of many, drops the least uncertain.
 
     None when the task has fewer than two frames a side, so that there is nothing to train or to
@@ -208,7 +207,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle, frame or running patch set.
     """
     bundle = Bundle.load(job.bundle)
-    store = FrameStore(job.store, job.store_capacity)
+    store = StoredFrames(job.store)
     material: dict[Task, _Material] = {}
     for task in bundle.manifest.models:
         found = _material(job, bundle, store, task)

@@ -18,7 +18,7 @@ from patchline_ros.adaptation.episode import (
     running_model,
 )
 from patchline_ros.adaptation.gate import accepts, compare
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.patching.patch_set import PatchSetError, apply, renumbered
@@ -36,7 +36,7 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         OSError: a patch set that can't be read or written.
     """
     bundle = Bundle.load(job.bundle)
-    store = FrameStore(job.store, job.store_capacity)
+    store = StoredFrames(job.store)
     frames = {task: store.read(store.select(task, job.since_ns)) for task in job.known}
     report = EpisodeReport(
         patches=0,

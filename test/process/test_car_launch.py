@@ -54,7 +54,7 @@ def started(launch_file, **arguments: str) -> list[str]:
 def test_it_starts_what_the_graph_describes(launch_file):
     described = [node.executable for node in graph.describe(graph.GraphSettings("b", "s"))]
     assert started(launch_file) == described
-    assert started(launch_file, rviz="true") == [*described, "rviz2"]
+    assert started(launch_file, rviz="true") == [*described, "status_picture", "rviz2"]
 
 
 def test_the_arguments_are_the_ones_that_cars_expect(launch_file):

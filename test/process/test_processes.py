@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification
 
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.tasks import Sample, Task
@@ -74,7 +74,7 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
         header = Header(stamp=ns_to_stamp((number + 1) * SECOND))
         sample = Sample(picture, number % 3)
         labels.publish(labelled_frame_to_msg(f"f{number}", Task.SIGNS, sample, header))
-    store = FrameStore(tmp_path / "store" / "frames", 100)
+    store = StoredFrames(tmp_path / "store" / "frames")
     probe.until(lambda: store.count(Task.SIGNS, 0) == 15)
 
     def training() -> bool:

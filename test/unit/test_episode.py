@@ -25,7 +25,7 @@ def episode_report(folder: Path, frames: int, rate: float) -> dict[str, Any]:
     """The report of an episode on so many signs whose brightness tells the class."""
     # More nats than three classes can have: the filter's rule alone would leave nothing.
     bundle = tiny_bundle.make_bundle(folder / "bundle", source_entropy=2.0)
-    store = FrameStore(folder / "store", frames)
+    store = FrameStore(folder / "store", frames, 64)
     rng = np.random.default_rng(0)
     for i in range(frames):
         image = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) + np.uint8(80 * (i % 3))
@@ -33,7 +33,6 @@ def episode_report(folder: Path, frames: int, rate: float) -> dict[str, Any]:
     job = EpisodeJob(
         bundle=bundle.path,
         store=folder / "store",
-        store_capacity=frames,
         output=folder / "work",
         since_ns=1000,
         mmd2=0.5,

@@ -27,6 +27,7 @@ _GIVE_UP_SECONDS: Final = 15.0
 _STARTING_SECONDS: Final = 6.0
 """Over so long the signals that come while the graph starts are spread, until a start was timed."""
 _SECOND_SIGNAL_SECONDS: Final = 0.2
+_CAPACITY_MIB: Final = 512
 _GOLDEN: Final = 0.618034
 _EPOCHS: Final = 1000
 """Enough for a training to be under way whenever the signal comes."""
@@ -92,7 +93,7 @@ def try_stops(setting: Setting, times: int) -> int:
 
 def _fill_store(setting: Setting, road: Road) -> None:
     """Labelled frames, so that there is something to train on."""
-    store = FrameStore(setting.store / "frames", NEVER)
+    store = FrameStore(setting.store / "frames", NEVER, _CAPACITY_MIB)
     # So they are of the drift, whenever the monitor will say that it began.
     tomorrow = time.time_ns() + 86_400 * 10**9
     for task, samples in road.labelled.items():

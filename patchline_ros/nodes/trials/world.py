@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 
-from patchline_ros.adaptation.store import FrameStore, StoredFrame
+from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.demo.processes import Processes
 from patchline_ros.files import write_file
@@ -300,7 +300,7 @@ class World:
         """What the store has of a task; nothing before there is a store."""
         if not (self.frames / str(task)).is_dir():
             return []
-        return FrameStore(self.frames, _CAPACITY).select(task, 0)
+        return StoredFrames(self.frames).select(task, 0)
 
     def given_up(self, key: tuple[Task, str]) -> None:
         """A case damages this frame itself."""
@@ -344,7 +344,7 @@ class World:
 
     def _as_sent(self, key: tuple[Task, str], frame: StoredFrame) -> bool:
         sent = self._taught[key][1]
-        (kept,) = FrameStore(self.frames, _CAPACITY).read([frame])
+        (kept,) = StoredFrames(self.frames).read([frame])
         return bool(np.array_equal(kept.image, sent.image)) and _equal(kept.label, sent.label)
 
     # Patch sets.
