@@ -23,7 +23,7 @@ from patchline_ros.tasks import Image as Picture
 _PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
 
 
-def content(msg: Classification | Detection2DArray | Image) -> bytes:
+def without_header(msg: Classification | Detection2DArray | Image) -> bytes:
     """All that a result says but for its header, byte for byte.
 
     Serialised messages can't be compared: the padding between their fields is not cleared.
@@ -47,15 +47,16 @@ def _detection(detection: Detection2D) -> bytes:
     return struct.pack("<4d", *numbers) + b"".join(classes)
 
 
-def _answer(task: Task, perception: Perception) -> bytes:
+def answer_bytes(task: Task, perception: Perception) -> bytes:
+    """What `without_header` makes of the message that a perception node would send."""
     prediction = perception.prediction
     if task is Task.SIGNS:
-        return content(
+        return without_header(
             classification_to_msg(cast(int, prediction), perception.confidence, Header())
         )
     if task is Task.OBJECTS:
-        return content(boxes_to_msg(cast(Boxes, prediction), Header()))
-    return content(mask_to_image(cast(ClassMap, prediction), Header()))
+        return without_header(boxes_to_msg(cast(Boxes, prediction), Header()))
+    return without_header(mask_to_image(cast(ClassMap, prediction), Header()))
 
 
 class Answers:
@@ -79,7 +80,7 @@ class Answers:
         perceiver = Perceiver(self._bundle, task)
         if data is not None:
             perceiver.activate(perceiver.build(data, sha256(data)))
-        return [_answer(task, perceiver.perceive(image)) for image in self._pictures[task]]
+        return [answer_bytes(task, perceiver.perceive(image)) for image in self._pictures[task]]
 
     def learn(self) -> None:
         """Takes in what was accepted since the last call; a damaged file is none of it."""

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from patchline_ros.nodes.trials.case import Case
@@ -15,7 +14,7 @@ from patchline_ros.nodes.trials.file_faults import file_cases
 from patchline_ros.nodes.trials.message_faults import message_cases
 from patchline_ros.nodes.trials.probe import RATE_HZ
 from patchline_ros.nodes.trials.process_faults import process_cases
-from patchline_ros.nodes.trials.setting import Setting
+from patchline_ros.nodes.trials.setting import Setting, wide_console
 from patchline_ros.nodes.trials.supervisor import RESPAWN_SECONDS
 from patchline_ros.nodes.trials.training_faults import training_cases
 from patchline_ros.nodes.trials.world import NotSeenError, World
@@ -72,7 +71,7 @@ def list_cases(cases: Sequence[Case]) -> None:
         table.add_column(name)
     for case in cases:
         table.add_row(case.kind, case.name, case.what)
-    Console(highlight=False).print(table)
+    wide_console().print(table)
 
 
 def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
@@ -82,7 +81,7 @@ def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
         TimeoutError: the graph does not come up at all.
         ValueError: a bundle in which patch sets change no answer.
     """
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
     world = World(setting)
     outcomes: list[Outcome] = []

@@ -32,7 +32,7 @@ from patchline_ros.nodes.conversions import (
     rgb_to_image,
     stamp_to_ns,
 )
-from patchline_ros.nodes.trials.answers import content
+from patchline_ros.nodes.trials.answers import without_header
 from patchline_ros.nodes.trials.road import Road
 from patchline_ros.tasks import Sample, Task
 
@@ -165,7 +165,7 @@ class Probe:
 
     def _on_result(self, task: Task, msg: Any) -> None:
         stamp_ns = stamp_to_ns(msg.header.stamp)
-        data = content(msg)
+        data = without_header(msg)
         with self._lock:
             place = self._sent.get(stamp_ns, NOT_SENT)
             self._answers.append(Answer(task, stamp_ns, place, data))

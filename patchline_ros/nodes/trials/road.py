@@ -27,9 +27,9 @@ class Road:
     labelled: dict[Task, list[Sample]]
 
 
-def make_road(seed: int = 0) -> Road:
+def make_road(seed: int = 0, size: tuple[int, int] = _SIZE) -> Road:
     """Renders it; every fifth frame is a fixed one, the others are labelled."""
-    simulator = RoadSimulator(seed, _SIZE)
+    simulator = RoadSimulator(seed, size)
     frames = [
         simulator.frame(number * _STEP, Condition.FOG) for number in range(PICTURES + LABELLED)
     ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from rich.console import Console
 
 from patchline_ros import graph
 from patchline_ros.adaptation.episode import library_versions
@@ -116,3 +119,8 @@ def make_setting(name: str, bundle: Path | None, out: Path | None, command: str)
     environment = local_environment(domain, share / "config" / "fastdds.xml")
     os.environ.update(environment)
     return Setting(name, out, bundle, command, domain, {**environment, MARK: mark}, mark)
+
+
+def wide_console() -> Console:
+    """Where a table has room: in a file a long line is better than many short ones."""
+    return Console(highlight=False, width=max(140, shutil.get_terminal_size().columns))

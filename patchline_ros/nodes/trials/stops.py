@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from patchline_ros.adaptation.store import FrameStore
@@ -17,7 +16,7 @@ from patchline_ros.demo.processes import Processes
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.nodes.trials.probe import RATE_HZ, Probe
 from patchline_ros.nodes.trials.road import Road, make_road
-from patchline_ros.nodes.trials.setting import Setting
+from patchline_ros.nodes.trials.setting import Setting, wide_console
 from patchline_ros.nodes.trials.world import ADAPTER, NEVER, START_SECONDS, TROUBLE
 
 MOMENTS: Final = ("starting", "running", "training")
@@ -60,7 +59,7 @@ class Stop:
 
 def try_stops(setting: Setting, times: int) -> int:
     """Runs it, prints the table and writes the result; how many stops did not hold."""
-    console = Console(highlight=False)
+    console = wide_console()
     road = make_road()
     _fill_store(setting, road)
     commands = setting.nodes({ADAPTER: {"min_frames": NEVER, "epochs": _EPOCHS}})

@@ -67,8 +67,8 @@ def training_cases() -> list[Case]:
     ]
 
 
-def start_training(world: World, least_progress: float = 0.0) -> None:
-    """Has enough labelled frames of the drift, asks for a training, and waits until it runs."""
+def have_labels(world: World) -> None:
+    """Has enough labelled frames of the drift for a training."""
     world.until(lambda: bool(_since(world)), "the monitor reports the drift", 30)
     keys = [
         world.new_lesson(task)
@@ -76,6 +76,11 @@ def start_training(world: World, least_progress: float = 0.0) -> None:
         for _ in range(_LABELS - _labelled_since(world, task))
     ]
     world.teach_all(keys)
+
+
+def start_training(world: World, least_progress: float = 0.0) -> None:
+    """Asks for a training on enough labelled frames, and waits until it runs, or has ended."""
+    have_labels(world)
     world.probe.adaptation.clear()
     response = world.probe.call("adapt_now")
     if not response.success:
@@ -161,27 +166,20 @@ def _full_for_frames(world: World) -> Iterator[None]:
 
 @contextmanager
 def _full_for_job(world: World) -> Iterator[None]:
-    with _limited(world, 256):
-        try:
-            start_training_on_full_disk(world)
-        finally:
-            world.over()
-    yield
-
-
-def start_training_on_full_disk(world: World) -> None:
-    """Asks for one; the adapter must answer that it can't, or report that it failed."""
+    """The adapter must answer that it can't, or report that it failed."""
+    have_labels(world)
     world.probe.adaptation.clear()
-    try:
+    with _limited(world, 256):
         response = world.probe.call("adapt_now", 5)
-    except TimeoutError as error:
-        raise NotSeenError(str(error)) from error
-    if response.success and ended_with(world, 30).state != AdaptationStatus.FAILED:
-        world.trouble("nobody said that the training can't start")
+        if response.success and ended_with(world, 30).state != AdaptationStatus.FAILED:
+            world.trouble("nobody said that the training can't start")
+    world.over()
+    yield
 
 
 @contextmanager
 def _full_for_result(world: World) -> Iterator[None]:
+    have_labels(world)
     with _limited(world, 16_384):
         start_training(world)
         status = ended_with(world, _TRAINING_SECONDS)
