@@ -124,7 +124,7 @@ class AdapterNode(ManagedNode):
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
         self._status = AdaptationStatus()
-        self._stored = self._refused = self._not_stored = 0
+        self._stored = self._refused = self._not_stored = self._ignored = 0
         self._disk_trouble = ""
         self._paused = False
         self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
@@ -179,10 +179,18 @@ class AdapterNode(ManagedNode):
         self._runner = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged."""
+        """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
+
+        `ignored` are readings and statuses that make no sense.
+        """
         trouble = f"{self._refused} labelled frames refused" if self._refused else ""
         kept = {f"kept_{task}": self._store.count(task, 0) for task in self._patch_sets}
-        counts = {"stored": self._stored, "refused": self._refused, "not_stored": self._not_stored}
+        counts = {
+            "stored": self._stored,
+            "refused": self._refused,
+            "not_stored": self._not_stored,
+            "ignored": self._ignored,
+        }
         return self._disk_trouble or trouble, {**counts, **kept}
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
@@ -215,6 +223,7 @@ class AdapterNode(ManagedNode):
     def _on_drift(self, msg: DriftStatus) -> None:
         since_ns = stamp_to_ns(msg.since)
         if not math.isfinite(msg.mmd2) or (msg.drifting and since_ns <= 0):
+            self._ignored += 1
             self.get_logger().error(
                 f"drift status refused: its MMD^2 is {msg.mmd2}, its drift began at {since_ns} ns",
                 throttle_duration_sec=_LOG_AGAIN_SECONDS,
@@ -238,6 +247,7 @@ class AdapterNode(ManagedNode):
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
         if msg.task != str(task):
+            self._ignored += 1
             self.get_logger().error(
                 f"patch status refused: it is of {msg.task!r}, on the topic of {task}",
                 throttle_duration_sec=_LOG_AGAIN_SECONDS,

@@ -118,6 +118,7 @@ def test_readings_and_statuses_that_make_no_sense_are_refused(adapter):
     status = bench.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
     status.publish(PatchStatus(task="trees", version=3, state=PatchStatus.ACTIVE))
     bench.until(lambda: bench.said("patch status refused: it is of 'trees'"))
+    assert adapter.node.report()[1]["ignored"] == 4
     bench.spin(0.6)
     assert adapter.state == AdaptationStatus.IDLE
     adapter.drift.publish(drift())
