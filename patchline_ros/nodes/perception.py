@@ -298,7 +298,8 @@ class PerceptionNode(ManagedNode):
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
         assert self._perceiver is not None and self._inference is not None
         active = self._perceiver.active
-        if msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active):
+        same = msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active)
+        if same and msg.version <= self._newest_version:
             return  # a restarted adapter sends what runs here already
         if msg.version in self._removed_versions:
             # The adapter that sends it again did not hear of it.
