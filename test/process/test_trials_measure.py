@@ -43,6 +43,7 @@ def test_soak_measures_every_process(tmp_path: Path, bundle) -> None:
     options = ["--minutes", "0.4", "--rate", "5", "--bundle", str(bundle.path)]
     done = trial("soak", *options, "--out", str(out))
     assert done.returncode in (0, 1), done.stderr
+    assert (out / "soak.json").is_file(), done.stderr
     usage = json.loads((out / "soak.json").read_text())["usage"]
     assert len(usage) == 5
     for values in usage.values():
