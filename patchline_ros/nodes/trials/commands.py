@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from patchline_ros.demo.processes import ProcessDiedError
 from patchline_ros.listed import listed
 
 FAILURE = 1
@@ -37,6 +38,9 @@ Out = Annotated[
 ]
 
 
+Rate = Annotated[float, typer.Option(min=1, max=120, help="Pictures a second.")]
+
+
 @app.command()
 def stops(
     times: Annotated[int, typer.Option(min=1, help="Starts and stops of the whole graph.")] = 50,
@@ -52,6 +56,46 @@ def stops(
         failed = try_stops(setting, times)
     if failed:
         _fail(f"{failed} of {times} stops did not hold; logs are in {setting.out}", FAILURE)
+
+
+@app.command()
+def latency(
+    seconds: Annotated[float, typer.Option(min=5, help="Of each of the three phases.")] = 100.0,
+    rate: Rate = 30.0,
+    swaps: Annotated[int, typer.Option(min=1, max=1000, help="Of each model.")] = 20,
+    bundle: Bundle = None,
+    out: Out = None,
+) -> None:
+    """Time from a 640x480 picture to its results: alone, while the adapter trains, through swaps.
+
+    No picture may be lost by transport or to a swap, and no answer be of half-swapped weights.
+    """
+    with _sentences():
+        from patchline_ros.nodes.trials.latency import measure_latency
+        from patchline_ros.nodes.trials.setting import make_setting
+
+        setting = make_setting("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        missed = measure_latency(setting, seconds, rate, swaps)
+    if missed:
+        _fail(f"{missed} limits do not hold; logs are in {setting.out}", FAILURE)
+
+
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 30.0,
+    rate: Rate = 30.0,
+    bundle: Bundle = None,
+    out: Out = None,
+) -> None:
+    """Pictures, labelled frames and swaps for a long time: memory, threads and files stay flat."""
+    with _sentences():
+        from patchline_ros.nodes.trials.setting import make_setting
+        from patchline_ros.nodes.trials.soak import soak
+
+        setting = make_setting("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        grown = soak(setting, minutes, rate)
+    if grown:
+        _fail(f"{grown} processes grow; logs are in {setting.out}", FAILURE)
 
 
 @app.command()
@@ -94,7 +138,7 @@ def _sentences() -> Iterator[None]:
         yield
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
-    except TimeoutError as error:
+    except (TimeoutError, ProcessDiedError) as error:
         _fail(str(error), FAILURE)
     except KeyboardInterrupt:
         seconds = time.monotonic() - began

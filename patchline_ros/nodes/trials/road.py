@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from patchline_ros.sim import Condition, RoadSimulator
-from patchline_ros.tasks import Frame, Image, Sample, Task
+from patchline_ros.tasks import IGNORE, Boxes, Frame, Image, Sample, Task
 
 PICTURES: Final = 6
 LABELLED: Final = 24
@@ -40,6 +42,16 @@ def make_road(seed: int = 0, size: tuple[int, int] = _SIZE) -> Road:
         pictures={task: [_sample(frame, task).image for frame in fixed] for task in Task},
         labelled={task: [_sample(frame, task) for frame in others] for task in Task},
     )
+
+
+def within(sample: Sample, classes: int) -> Sample:
+    """The sample with its class ids modulo `classes`, for models that know other classes."""
+    label = sample.label
+    if isinstance(label, Boxes):
+        return Sample(sample.image, Boxes.truth(label.boxes, label.labels % classes))
+    if isinstance(label, int):
+        return Sample(sample.image, label % classes)
+    return Sample(sample.image, np.where(label == IGNORE, label, label % classes).astype(np.uint8))
 
 
 def _sample(frame: Frame, task: Task) -> Sample:
