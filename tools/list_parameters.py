@@ -7,6 +7,8 @@ TABLES = {
     "sign_classifier, object_detector, lane_segmenter": parameters.PERCEPTION,
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
+    "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
+    "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }
 HEAD = """\
 # Parameters of the nodes

@@ -31,6 +31,9 @@ from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
 
+LATEST_NS = 2**63 - 1
+"""No frame is later."""
+
 
 class EpisodeJob(BaseModel):
     """What a worker is told; it is written as job.json."""
@@ -42,6 +45,8 @@ class EpisodeJob(BaseModel):
     store_capacity: int = Field(ge=1)
     output: Path
     since_ns: int = Field(ge=0)
+    until_ns: int = Field(default=LATEST_NS, ge=0)
+    """Frames with these stamps, and all between them, are used."""
     mmd2: float
     running: dict[Task, Path] = Field(default_factory=dict)
     """Files of the patch sets that are active now; the gate compares with them."""
@@ -57,6 +62,11 @@ class EpisodeJob(BaseModel):
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+
+    def samples(self, store: FrameStore, task: Task) -> list[Sample]:
+        """The labelled frames of a task that the job is about. Raises StoreError."""
+        frames = store.select(task, self.since_ns)
+        return store.read(frame for frame in frames if frame.stamp_ns <= self.until_ns)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ class EpisodeReport:
     collected: dict[str, int]
     kept: dict[str, int]
     since_ns: int
+    until_ns: int
     mmd2: float
     seed: int
     versions: dict[str, str]
@@ -157,8 +168,7 @@ def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) ->
     None when the task has fewer than two frames a side, so that there is nothing to train or to
     judge on.
     """
-    frames = store.select(task, job.since_ns)
-    samples = store.read(frames)
+    samples = job.samples(store, task)
     gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
     train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
     if len(train) < 2 or len(gate) < 2:
@@ -201,6 +211,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         collected={str(task): m.collected for task, m in material.items()},
         kept={str(task): len(m.train) for task, m in material.items()},
         since_ns=job.since_ns,
+        until_ns=job.until_ns,
         mmd2=job.mmd2,
         seed=job.seed,
         versions=library_versions(),

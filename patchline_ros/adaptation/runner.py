@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from patchline_ros.adaptation.bank import KnownDrift
-from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, Finished
+from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import write_file
@@ -86,8 +86,9 @@ class EpisodeRunner:
         mmd2: float,
         active: Mapping[Task, int],
         known: KnownDrift | None = None,
+        until_ns: int = LATEST_NS,
     ) -> None:
-        """Starts an episode on the frames stored since `since_ns`.
+        """Starts an episode on stored frames.
 
         Args:
             since_ns: stamp from which frames belong to the drift.
@@ -95,6 +96,7 @@ class EpisodeRunner:
             active: version of each task's active patch set, 0 for the source model; the gate
                 compares with these.
             known: an earlier drift whose patch sets are verified instead of training new ones.
+            until_ns: stamp of the last frame that is used.
 
         Raises:
             RuntimeError: an episode is already under way.
@@ -108,6 +110,7 @@ class EpisodeRunner:
             store_capacity=self._store_capacity,
             output=self._work,
             since_ns=since_ns,
+            until_ns=until_ns,
             mmd2=mmd2,
             running={
                 task: path

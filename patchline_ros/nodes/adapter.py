@@ -37,6 +37,7 @@ from patchline_ros.adaptation.planner import (
 )
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import FrameStore, StoreError
+from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
@@ -80,9 +81,10 @@ class AdapterNode(ManagedNode):
         super().__init__("adapter", parameters.ADAPTER)
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
-        self._services: list[Service[Any, Any]] = []
+        self._offered: list[Service[Any, Any]] = []
         self._tick: Timer | None = None
         self._runner: EpisodeRunner | None = None
+        self._lock: StoreLock | None = None
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Opens the store. Raises BundleError or ParameterError."""
@@ -94,6 +96,7 @@ class AdapterNode(ManagedNode):
         self._signer = _signer(values["signing_key"])
         folder = Path(values["store"]).expanduser().resolve()
         try:
+            self._lock = StoreLock(folder)
             self._store = FrameStore(folder / "frames", values["capacity"])
             self._runner = EpisodeRunner(
                 bundle=self._bundle.path.resolve(),
@@ -142,7 +145,7 @@ class AdapterNode(ManagedNode):
                 ),
             ]
         ]
-        self._services = [
+        self._offered = [
             self.create_service(kind, f"~/{name}", self.guarded(callback))
             for kind, name, callback in [
                 (SetBool, "pause", self._on_pause),
@@ -155,9 +158,9 @@ class AdapterNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Stops listening and ends a training that is under way; its frames stay."""
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
-        self._services = []
+        self._offered = []
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -173,6 +176,9 @@ class AdapterNode(ManagedNode):
             self.destroy_publisher(publisher)
         self._outputs = []
         self._runner = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Counts of labelled frames."""
@@ -208,10 +214,14 @@ class AdapterNode(ManagedNode):
                 stamp_ns=stamp_to_ns(msg.header.stamp),
             )
         )
+        self._follow_plan()
 
     def _on_features(self, msg: FrameFeatures) -> None:
         features = np.frombuffer(msg.features, dtype=np.float32)
-        self._planner.saw(stamp_to_ns(msg.header.stamp), features)
+        try:
+            self._planner.saw(stamp_to_ns(msg.header.stamp), features)
+        except BankError as error:
+            self.get_logger().error(str(error))
 
     def _on_patch(self, msg: PatchStatus) -> None:
         self._active_versions[Task(msg.task)] = msg.version
@@ -220,15 +230,14 @@ class AdapterNode(ManagedNode):
         assert self._runner is not None
         for event in self._runner.poll():
             self._on_event(event)
-        if not self._runner.running and not self._paused:
-            self._follow_plan()
+        self._follow_plan()
 
     def _follow_plan(self) -> None:
-        try:
-            action = self._planner.next(self._counts, self.get_parameter("min_frames").value)
-        except BankError as error:
-            self.get_logger().error(str(error))
+        """With each reading, so that none passes unseen, and when an episode or a pause is over."""
+        assert self._runner is not None
+        if self._runner.running or self._paused:
             return
+        action = self._planner.next(self._stamps, self.get_parameter("min_frames").value)
         if isinstance(action, Episode):
             self._start(action)
         elif isinstance(action, Collect):
@@ -239,8 +248,11 @@ class AdapterNode(ManagedNode):
             if isinstance(action, ReturnToSource):
                 self._return_to_source("the drift has passed")
 
-    def _counts(self, since_ns: int) -> dict[Task, int]:
-        return {task: self._store.count(task, since_ns) for task in self._patch_sets}
+    def _stamps(self, since_ns: int) -> dict[Task, list[int]]:
+        return {
+            task: [frame.stamp_ns for frame in self._store.select(task, since_ns)]
+            for task in self._patch_sets
+        }
 
     def _start(self, episode: Episode) -> None:
         assert self._runner is not None
@@ -257,7 +269,9 @@ class AdapterNode(ManagedNode):
         )
         self._planner.begun(episode)
         self._accepted = {}
-        self._runner.start(episode.since_ns, episode.mmd2, self._active_versions, known)
+        self._runner.start(
+            episode.since_ns, episode.mmd2, self._active_versions, known, episode.until_ns
+        )
         state = AdaptationStatus.TRAINING if known is None else AdaptationStatus.VERIFYING
         self._publish_status(state, collected=sum(episode.frames.values()))
 
@@ -304,7 +318,7 @@ class AdapterNode(ManagedNode):
     ) -> Trigger.Response:
         """A training at once, however few labelled frames there are, drift or no drift."""
         assert self._runner is not None
-        episode = self._planner.at_once(self._counts)
+        episode = self._planner.at_once(self._stamps)
         if self._runner.running:
             response.message = "an episode is already under way"
         elif self._paused:

@@ -33,12 +33,12 @@ def test_five_processes_share_bundle_and_clock():
 
 
 @pytest.mark.parametrize(
-    ("sign_topic", "expected"), [("", "/camera/color/image_raw"), ("/signs", "/signs")]
+    ("sign_topic", "expected"), [("", "camera/color/image_raw"), ("/signs", "/signs")]
 )
 def test_pictures_are_remapped(sign_topic, expected):
     found = nodes(replace(SETTINGS, sign_image_topic=sign_topic))
-    assert found["lane_segmenter"].remappings == {"image_raw": "/camera/color/image_raw"}
-    assert found["object_detector"].remappings == {"image_raw": "/camera/color/image_raw"}
+    assert found["lane_segmenter"].remappings == {"image_raw": "camera/color/image_raw"}
+    assert found["object_detector"].remappings == {"image_raw": "camera/color/image_raw"}
     assert found["sign_classifier"].remappings == {"sign/image_raw": expected}
     assert not found["drift_monitor"].remappings
 
