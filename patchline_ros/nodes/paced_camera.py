@@ -1,4 +1,4 @@
-"""What the cameras share that make their pictures themselves: read ahead, publish at a fixed rate."""
+"""What cameras share that make their pictures themselves: read ahead, publish at a fixed rate."""
 
 from __future__ import annotations
 
@@ -99,11 +99,13 @@ class PacedCamera(RunnableNode, Generic[Item]):
             self.fail(TimeoutError(f"nothing was played, listeners are missing: {missing}"))
 
     def _missing_listeners(self) -> str:
-        counts = {topic: self.count_subscribers(topic) for topic in LISTENERS}
+        # ROS counts what it is asked for and does not look at remappings.
+        wanted = {self.resolve_topic_name(topic): least for topic, least in LISTENERS.items()}
+        counts = {topic: self.count_subscribers(topic) for topic in wanted}
         return ", ".join(
-            f"{self.resolve_topic_name(topic)} has {counts[topic]} of {wanted}"
-            for topic, wanted in LISTENERS.items()
-            if counts[topic] < wanted
+            f"{topic} has {counts[topic]} of {least}"
+            for topic, least in wanted.items()
+            if counts[topic] < least
         )
 
     def _read_ahead(self) -> None:

@@ -116,9 +116,7 @@ CAMERA = (
 
 SIM_CAMERA = (
     *CAMERA,
-    Parameter(
-        "seed", 1, "of the road; the shipped bundle has seen 1000 to 1015", 0, 2**31 - 1
-    ),
+    Parameter("seed", 1, "of the road; the shipped bundle has seen 1000 to 1015", 0, 2**31 - 1),
     Parameter(
         "condition",
         str(Condition.FOG),
@@ -139,7 +137,9 @@ BAG_PLAYER = (
     Parameter("rate", 1.0, "seconds of the recording a second", 0.01, 100.0),
     Parameter("start", 0.0, "seconds of the recording to leave out", 0.0, 1e9),
     Parameter("loop", False, "from the start again at the end"),
-    Parameter("wait_for", "", "full names of managed nodes that must be active, with commas between"),
+    Parameter(
+        "wait_for", "", "full names of managed nodes that must be active, with commas between"
+    ),
     Parameter("wait_seconds", 120.0, "how long to wait for them", 1.0, 3600.0),
 )
 
@@ -152,7 +152,7 @@ def declare(node: Node, table: tuple[Parameter, ...]) -> None:
     """
     choices = {p.name: p.choices for p in table if p.choices and not p.read_only}
 
-    def check(changes: list[RosParameter]) -> SetParametersResult:
+    def check(changes: list[RosParameter[Any]]) -> SetParametersResult:
         """ROS itself only knows ranges of numbers."""
         for change in changes:
             if change.name in choices and change.value not in choices[change.name]:

@@ -16,6 +16,7 @@ from patchline_ros.datasets.bag import reading
 from patchline_ros.graph import parse_remap
 from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
 
+
 def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -> None:
     """Plays it, and says at the end what was sent.
 

@@ -1,4 +1,4 @@
-"""The simulated road as a camera: clear weather, then a condition of one's choice, without an end."""
+"""The simulated road as a camera: clear weather, then a condition of one's choice, endless."""
 
 from __future__ import annotations
 

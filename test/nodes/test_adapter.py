@@ -44,7 +44,11 @@ def frame(task: Task, number: int, label: object, name: str = "") -> LabelledFra
 def drift(since_ns: int = DRIFT_BEGAN, drifting: bool = True) -> DriftStatus:
     return DriftStatus(
         header=Header(stamp=ns_to_stamp(since_ns + 60 * SECOND)),
-        mmd2=0.4, threshold=0.1, drifting=drifting, window=8, since=ns_to_stamp(since_ns)
+        mmd2=0.4,
+        threshold=0.1,
+        drifting=drifting,
+        window=8,
+        since=ns_to_stamp(since_ns),
     )
 
 

@@ -43,6 +43,24 @@ def test_pictures_are_remapped(sign_topic, expected):
     assert not found["drift_monitor"].remappings
 
 
+def test_free_remapping_wins_and_a_wrong_rule_is_named():
+    remap = graph.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
+    found = nodes(replace(SETTINGS, remap=remap))
+    assert found["lane_segmenter"].remappings == remap
+    assert found["adapter"].remappings == remap
+    assert list(found["sign_classifier"].remappings)[-1] == "sign/image_raw"
+    for rule in ("cam", ":=cam", "a b:=c"):
+        with pytest.raises(ValueError, match="is no remapping of topics; write FROM:=TO"):
+            graph.parse_remap([rule])
+
+
+def test_what_the_graph_publishes_is_told_from_what_it_hears():
+    outputs = ["/car1/lane_segmenter/mask", "/patch_sets/signs", "/drift_status", "/rosout"]
+    inputs = ["/camera/color/image_raw", "/sign/image_raw", "/car1/labelled_frames", "/tf", "/imu"]
+    assert all(map(graph.is_output, outputs))
+    assert not any(map(graph.is_output, inputs))
+
+
 def test_command_line():
     settings = replace(SETTINGS, namespace="car1/", params_file="/p.yaml", log_level="debug")
     command = graph.command(nodes(settings)["adapter"], settings, Path("/opt/car"))
