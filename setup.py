@@ -39,7 +39,7 @@ setup(
     license=manifest("license"),
     python_requires=">=3.10",
     packages=find_packages(include=["patchline_ros", "patchline_ros.*"]),
-    package_data={"": ["*.jinja"]},
+    package_data={"": ["*.jinja", "*.html"]},
     data_files=shared_files(),
     entry_points={"console_scripts": ["patchline = patchline_ros.cli:app"]},
     install_requires=[
@@ -66,6 +66,8 @@ setup(
     extras_require={
         # To spread a benchmark's runs over a cluster: patchline bench run --ray-address.
         "bench": ["ray>=2.9"],
+        # The page and the Foxglove bridge: patchline watch.
+        "watch": ["foxglove-sdk>=0.30"],
         # U-Net and DeepLabv3+ of the twelve models; a car does not need them.
         "models": ["segmentation-models-pytorch>=0.6"],
         # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.

@@ -26,6 +26,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from patchline_ros.graph import (
     PACKAGE,
     ROAD_IMAGE_TOPIC,
+    SIGN_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
     describe,
@@ -168,7 +169,14 @@ def start(context: LaunchContext) -> list[Action]:
     if given["camera_driver"] != NO_DRIVER:
         actions.append(driver(given["camera_driver"], settings.namespace))
     if TRUTH[given["rviz"]]:
-        actions.append(rviz(settings))
+        # RViz has no display for text: its status is a picture, which nobody else needs.
+        picture = NodeDescription(
+            "status_picture",
+            "status_picture",
+            {"use_sim_time": settings.use_sim_time},
+            dict(settings.remap),
+        )
+        actions += [node(picture, settings, respawn), rviz(settings)]
     return actions
 
 
@@ -227,12 +235,16 @@ def driver(package: str, namespace: str) -> GroupAction:
 
 
 def rviz(settings: GraphSettings) -> Node:
-    """RViz with the camera's picture and the lane mask."""
+    """RViz with camera, overlays, mask and status."""
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=settings.namespace,
         arguments=["-d", str(SHARE / "config" / "patchline.rviz")],
         parameters=[{"use_sim_time": settings.use_sim_time}],
-        remappings=[*settings.remap.items(), (ROAD_IMAGE_TOPIC, settings.image_topic)],
+        remappings=[
+            *settings.remap.items(),
+            (ROAD_IMAGE_TOPIC, settings.image_topic),
+            (SIGN_IMAGE_TOPIC, settings.sign_image_topic or settings.image_topic),
+        ],
     )

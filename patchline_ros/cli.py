@@ -17,6 +17,7 @@ import typer
 
 from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
+from patchline_ros.graph import GraphSettings
 from patchline_ros.listed import listed
 
 USER_ERROR = 2
@@ -309,6 +310,56 @@ def record(
         _fail(str(error), USER_ERROR)
     except OSError as error:
         _fail(f"the disk refuses the bag: {error.strerror}; it ends before that", FAILURE)
+
+
+@app.command()
+def watch(
+    namespace: Annotated[
+        str, typer.Option(help="Of the car, such as /car1.", show_default="none")
+    ] = GraphSettings.namespace,
+    image_topic: Annotated[
+        str, typer.Option(help="The road camera, as given to car.launch.py.")
+    ] = GraphSettings.image_topic,
+    sign_image_topic: Annotated[
+        str, typer.Option(help="Pictures of signs.", show_default="those of --image-topic")
+    ] = GraphSettings.sign_image_topic,
+    image_transport: Annotated[
+        str, typer.Option(help="raw, or compressed for IMAGE_TOPIC/compressed.")
+    ] = GraphSettings.image_transport,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Address to listen on; 0.0.0.0 lets everyone on the network see the camera."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page in a browser; 0: any free one.")
+    ] = 8766,
+    websocket_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="For Foxglove and the page; 0: any free one.")
+    ] = 8765,
+) -> None:
+    """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
+
+    Pictures are only subscribed to while somebody looks at them.
+    """
+    _require_ros()
+    if importlib.util.find_spec("foxglove") is None:
+        _fail(
+            "watch needs the library foxglove-sdk, the extra `watch`: pip install 'foxglove-sdk"
+            ">=0.30'",
+            USER_ERROR,
+        )
+    from rich.console import Console
+
+    from patchline_ros.nodes.watch import watch_car
+    from patchline_ros.watch.topics import CarTopics
+
+    try:
+        car = CarTopics(namespace, image_topic, sign_image_topic, image_transport)
+        watch_car(car, host, port, websocket_port, Console(highlight=False))
+    except ValueError as error:
+        _fail(str(error), USER_ERROR)
 
 
 @app.command()

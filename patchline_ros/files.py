@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -13,10 +14,41 @@ def sha256(data: bytes) -> str:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes aside, flushes to disk and moves into place: a reader meets the old or the new."""
+    """Writes aside, flushes to disk and moves into place: a reader meets the old or the new.
+
+    Once it returns, the file is there after a loss of power, too.
+
+    Raises:
+        OSError: the disk refuses it, for instance because it is full. What was there stays.
+    """
     aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        # A half of it would only take room; on a read-only disk there is none to remove.
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Brings the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `write_file` left aside in a process that was killed.
+
+    Only for who writes there: it would take away the file that another process is writing.
+    """
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)

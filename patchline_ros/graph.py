@@ -39,7 +39,7 @@ IMAGE_TOPIC_OF_TASK = {
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
-_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets"}
+_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
 _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
 

@@ -9,12 +9,20 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel
-from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata
+from patchline_ros.patching.patch_set import (
+    PatchSetError,
+    PatchSetMetadata,
+    apply,
+    read_metadata,
+)
+from patchline_ros.swap_watch import SwapWatch
 from patchline_ros.tasks import Image, Label, Task
+from patchline_ros.vision.agreement import agreement
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
@@ -49,16 +57,26 @@ class Candidate:
     """A patched model that passed its checks and was run once."""
 
     model: AdaptedModel
-    version: int
+    metadata: PatchSetMetadata
     sha256: str
     """Of the patch set's bytes."""
+
+    @property
+    def version(self) -> int:
+        """Of the patch set."""
+        return self.metadata.version
+
+    def is_the_model_of(self, other: Candidate) -> bool:
+        """Whether both are the same model, though perhaps by another version."""
+        mine, others = self.metadata, other.metadata
+        return (mine.sha256, mine.method) == (others.sha256, others.method)
 
 
 class Perceiver:
     """Runs one task's model; swaps and removes patch sets.
 
-    `perceive`, `activate` and `rollback` belong to one thread; `build` may run in another beside
-    them.
+    `perceive`, `watch`, `activate` and `rollback` belong to one thread; `build` may run in another
+    beside them.
     """
 
     def __init__(self, bundle: Bundle, task: Task) -> None:
@@ -74,6 +92,7 @@ class Perceiver:
         self._drift_tap = bundle.manifest.drift.tap
         self._active: Candidate | None = None
         self._earlier: deque[Candidate] = deque(maxlen=KEPT)
+        self._watch: SwapWatch | None = None
 
     @property
     def active(self) -> Candidate | None:
@@ -87,7 +106,7 @@ class Perceiver:
 
     def perceive(self, image: Image) -> Perception:
         """Result for one uint8 RGB picture (H, W, 3) of any size."""
-        images = image_tensor(resize_image(image, self.spec.input_size))[None]
+        images = self._input(image)
         with torch.inference_mode():
             if self._active is None:
                 taps = self._source.backbone(images)
@@ -105,6 +124,32 @@ class Perceiver:
                 features=pooled(drift_tap)[0].numpy(),
                 patch_version=self.patch_version,
             )
+
+    def watch(self, image: Image, perception: Perception) -> str | None:
+        """What the patch set does after its swap; one that has collapsed is taken back at once.
+
+        To be called with each picture once its result is out, since it may cost another pass.
+
+        Returns:
+            Why the patch set was taken back; None: it was not.
+        """
+        if self._watch is None or not self._watch.due():
+            return None
+        before = self._earlier[-1].model if self._earlier else self._source
+        with torch.inference_mode():
+            decoded = self._source.head.decode(before(self._input(image)))[0]
+        answer = to_picture(decoded, image.shape[:2], self.spec.input_size)
+        self._watch.add(agreement(answer, perception.prediction), perception.entropy)
+        if not self._watch.finished:
+            return None
+        collapse = self._watch.collapse()
+        self._watch = None
+        if collapse is not None:
+            self.rollback()
+        return collapse
+
+    def _input(self, image: Image) -> Tensor:
+        return image_tensor(resize_image(image, self.spec.input_size))[None]
 
     def build(self, data: bytes, digest: str) -> Candidate:
         """Checks a patch set, builds the patched model beside the running one and runs it once.
@@ -128,10 +173,12 @@ class Perceiver:
             outputs = tensors_in(model(probe))
         if not all(torch.isfinite(output).all() for output in outputs):
             raise PatchSetError("the patched model gives outputs that are not finite")
-        return Candidate(model, read_metadata(data).version, digest)
+        return Candidate(model, read_metadata(data), digest)
 
     def activate(self, candidate: Candidate) -> None:
         """Swaps the patched model in; to be called between two frames.
+
+        Where the same model runs already, it only goes by the new version from now on.
 
         Raises:
             PatchSetError: the active patch set is as new or newer.
@@ -141,9 +188,14 @@ class Perceiver:
                 f"patch set version {candidate.version} is not newer than the active version "
                 f"{self.patch_version}"
             )
+        if self._active is not None and self._active.is_the_model_of(candidate):
+            self._active = candidate
+            return
         if self._active is not None:
             self._earlier.append(self._active)
         self._active = candidate
+        expected = candidate.metadata.expected
+        self._watch = SwapWatch(expected) if expected else None
 
     def rollback(self) -> int | None:
         """Back to the model that ran before; the version that was removed, None if none was.
@@ -153,9 +205,10 @@ class Perceiver:
         """
         removed = self._active.version if self._active else None
         self._active = self._earlier.pop() if self._earlier else None
+        self._watch = None
         return removed
 
     def return_to_source(self) -> None:
         """Back to the source model, bit for bit; nothing is kept."""
-        self._active = None
+        self._active = self._watch = None
         self._earlier.clear()

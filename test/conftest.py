@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from small_disk import SmallDisk
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +25,14 @@ def data_root() -> Path:
 def _one_torch_thread() -> None:
     """More threads than free cores wait for each other by spinning: minutes instead of seconds."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """A file system of 2 MiB."""
+    try:
+        disk = SmallDisk(mib=2)
+    except OSError as error:
+        pytest.skip(f"no file system can be mounted in a namespace here: {error}")
+    yield disk
+    disk.close()

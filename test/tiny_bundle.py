@@ -37,7 +37,7 @@ def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def make_bundle(path: Path) -> Bundle:
+def make_bundle(path: Path, source_entropy: float = 0.0) -> Bundle:
     """Writes it below `path`; the drift reference is of random pictures."""
     torch.manual_seed(0)
     models = {
@@ -59,7 +59,7 @@ def make_bundle(path: Path) -> Bundle:
                 spec=model.spec,
                 fingerprint=fingerprint(model),
                 source_metric=0.5,
-                source_entropy=0.0,
+                source_entropy=source_entropy,
             )
             for task, model in models.items()
         },

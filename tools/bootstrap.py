@@ -65,7 +65,8 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "packages",
         "installing Python packages",
-        [requirements / f"{name}.txt" for name in ("packages", "models", "test")] + [arrays],
+        [requirements / f"{name}.txt" for name in ("packages", "models", "watch", "test")]
+        + [arrays],
         torch,
     )
     builds = []

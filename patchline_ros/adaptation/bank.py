@@ -26,6 +26,7 @@ VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
 """Labelled frames that verify a kept patch set, at least: few, since one that they wrongly turn
 down costs a training and no more."""
 _SIGNATURE = "signature.safetensors"
+_TURN = "turn"
 _ADDING, _GOING = ".adding", ".going"
 
 
@@ -55,31 +56,62 @@ class PatchBank:
     """A folder with one entry for each drift: what its frames looked like, and its patch sets.
 
     The signature of a drift are the pooled features of its frames, which the drift monitor has
-    anyway; two are compared by the unbiased MMD^2 with the monitor's own kernel.
+    anyway; two are compared by the unbiased MMD^2 with the monitor's own kernel. Each entry notes
+    when its turn was last, that is when it came or was of use: the one whose turn was longest ago
+    goes first.
     """
 
-    def __init__(self, folder: Path, reference: DriftReference, capacity: int = 16) -> None:
-        """Makes the folder.
+    def __init__(
+        self,
+        folder: Path,
+        reference: DriftReference,
+        capacity: int = 16,
+        capacity_bytes: int = 512 * 2**20,
+    ) -> None:
+        """Makes the folder, and removes what a killed process left half-written.
 
         Args:
             folder: of the bank.
             reference: the source's features, scale and kernel.
-            capacity: entries that are kept; the oldest goes first.
+            capacity: entries that are kept.
+            capacity_bytes: bytes that they may take; the newest stays even if it takes more.
 
         Raises:
             ValueError: a capacity below 1.
+            OSError: the folder can't be made or written.
         """
         if capacity < 1:
             raise ValueError(f"a bank keeps at least one drift; the capacity is {capacity}")
-        self._folder, self._reference, self._capacity = folder, reference, capacity
+        self._folder, self._reference = folder, reference
+        self._capacity, self._capacity_bytes = capacity, capacity_bytes
         folder.mkdir(parents=True, exist_ok=True)
+        self._cleared(_ADDING)
+        self._make_room()
 
     def entries(self) -> list[str]:
-        """Names, the oldest first."""
+        """Names in the order of their age, the oldest first."""
         return sorted(path.name for path in self._folder.iterdir() if path.name.isdigit())
 
+    def used(self, name: str) -> None:
+        """An entry was of use: its patch sets held, so it stays longer than the others.
+
+        Raises:
+            OSError: the disk refuses it.
+        """
+        if name in self.entries():
+            write_file(self._folder / name / _TURN, b"%d" % self._next_turn())
+
+    def _next_turn(self) -> int:
+        return 1 + max((self._turn(name) for name in self.entries()), default=0)
+
+    def _turn(self, name: str) -> int:
+        """When an entry's turn was last; 0 where that is not known."""
+        path = self._folder / name / _TURN
+        text = path.read_bytes() if path.is_file() else b""
+        return int(text) if text.isdigit() else 0
+
     def add(self, raw: Features, patch_sets: Mapping[Task, bytes]) -> str:
-        """Keeps a drift, whole or not at all; the oldest entry goes where there is no room.
+        """Keeps a drift, whole or not at all; where there is no room, another entry goes.
 
         Args:
             raw: (n, d) raw features of its frames, two or more.
@@ -90,6 +122,7 @@ class PatchBank:
 
         Raises:
             ValueError: no patch set, or features that do not fit the reference.
+            OSError: the disk refuses it; the other entries stay.
         """
         if not patch_sets:
             raise ValueError("a drift without patch sets has nothing to keep")
@@ -101,11 +134,21 @@ class PatchBank:
         write_file(aside / _SIGNATURE, save({"features": signature}))
         for task, data in patch_sets.items():
             write_file(aside / f"{task}.safetensors", data)
+        write_file(aside / _TURN, b"%d" % self._next_turn())
         os.replace(aside, self._folder / name)
-        for oldest in [*names, name][: -self._capacity]:
-            os.replace(self._folder / oldest, self._cleared(_GOING))
-        self._cleared(_GOING)
+        self._make_room()
         return name
+
+    def _make_room(self) -> None:
+        # The newest had the last turn: it stays, and so does its number, which is not given again.
+        falling = sorted(self.entries(), key=lambda name: (self._turn(name), name), reverse=True)
+        size, room = 0, 0
+        for name in falling[: self._capacity]:
+            size += sum(path.stat().st_size for path in (self._folder / name).iterdir())
+            room += size <= self._capacity_bytes
+        for name in reversed(falling[max(room, 1) :]):
+            os.replace(self._folder / name, self._cleared(_GOING))
+        self._cleared(_GOING)
 
     def _cleared(self, aside: str) -> Path:
         """A place beside the entries, without what an interrupted change may have left there."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from patchline_ros.adaptation.affinity import most_similar, training_order
 from patchline_ros.adaptation.gate import compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.trainer import (
     TrainingError,
+    TrainingRecord,
     TrainingSettings,
     train_adapted,
 )
@@ -34,6 +35,15 @@ from patchline_ros.vision.model import TaskModel
 LATEST_NS = 2**63 - 1
 """No frame is later."""
 
+FILTER_ABOVE: Final = 128
+"""Training frames of a task up to which all are used. The entropy filter saves little time on so
+few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
+
+
+RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
+"""Multiply the learning rate. Searched on frames to adapt on, lanes want 3 to 10 times the base
+rate for every method; for the others the scenes disagree (`bench tune`, docs/benchmarks.md)."""
+
 
 class EpisodeJob(BaseModel):
     """What a worker is told; it is written as job.json."""
@@ -42,7 +52,6 @@ class EpisodeJob(BaseModel):
 
     bundle: Path
     store: Path
-    store_capacity: int = Field(ge=1)
     output: Path
     since_ns: int = Field(ge=0)
     until_ns: int = Field(default=LATEST_NS, ge=0)
@@ -63,7 +72,7 @@ class EpisodeJob(BaseModel):
     seed: int = 0
     threads: int = Field(default=1, ge=1)
 
-    def samples(self, store: FrameStore, task: Task) -> list[Sample]:
+    def samples(self, store: StoredFrames, task: Task) -> list[Sample]:
         """The labelled frames of a task that the job is about. Raises StoreError."""
         frames = store.select(task, self.since_ns)
         return store.read(frame for frame in frames if frame.stamp_ns <= self.until_ns)
@@ -150,11 +159,21 @@ class _Material:
     """One task's source model and frames."""
 
     source: TaskModel
+    labelled: list[Sample]
+    """All; their pictures give the norm statistics."""
     collected: int
-    scene: list[Image]
-    """All pictures that came with a label, for the norm statistics."""
+    """Those that are not held out, before the entropy filter."""
     train: list[Sample]
     gate: list[Sample]
+
+    @property
+    def scene(self) -> list[Image]:
+        """All pictures that came with a label."""
+        return [sample.image for sample in self.labelled]
+
+    def judges(self, record: TrainingRecord) -> list[Sample]:
+        """Frames that nothing was fitted to: where only norm statistics were taken, every one."""
+        return self.gate if record.best_epoch else self.labelled
 
 
 def library_versions() -> dict[str, str]:
@@ -162,8 +181,8 @@ def library_versions() -> dict[str, str]:
     return {"patchline_ros": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) -> _Material | None:
-    """Reads a task's frames, holds some out for the gate, drops those with too little entropy.
+def _material(job: EpisodeJob, bundle: Bundle, store: StoredFrames, task: Task) -> _Material | None:
+    """Reads a task's frames, holds some out for the gate; of many, drops the least uncertain.
 
     None when the task has fewer than two frames a side, so that there is nothing to train or to
     judge on.
@@ -174,10 +193,11 @@ def _material(job: EpisodeJob, bundle: Bundle, store: FrameStore, task: Task) ->
     if len(train) < 2 or len(gate) < 2:
         return None
     source = bundle.model(task)
-    entropy = bundle.manifest.models[task].source_entropy
-    kept = [train[i] for i in uncertain(entropies(source, train), entropy)]
-    scene = [sample.image for sample in samples]
-    return _Material(source, len(train), scene, kept, gate)
+    kept = train
+    if len(train) > FILTER_ABOVE:
+        entropy = bundle.manifest.models[task].source_entropy
+        kept = [train[i] for i in uncertain(entropies(source, train), entropy)]
+    return _Material(source, samples, len(train), kept, gate)
 
 
 def running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
@@ -197,7 +217,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle, frame or running patch set.
     """
     bundle = Bundle.load(job.bundle)
-    store = FrameStore(job.store, job.store_capacity)
+    store = StoredFrames(job.store)
     material: dict[Task, _Material] = {}
     for task in bundle.manifest.models:
         found = _material(job, bundle, store, task)
@@ -257,7 +277,7 @@ def _adapt_task(
             material.train,
             material.gate,
             material.scene,
-            job.training,
+            job.training.model_copy(update={"rate": job.training.rate * RATES[task]}),
             job.seed,
             warm_start=trained[teacher] if teacher else None,
             progress=lambda fraction: emit(Progress(task, fraction)),
@@ -267,12 +287,13 @@ def _adapt_task(
         return Rejected(task, str(error))
     trained[task] = model
     running = running_model(job, bundle, material.source, task)
-    verdict = compare(running, model, material.gate)
+    judges = material.judges(record)
+    verdict = compare(running, model, judges)
     report.gate[name] = {
         "before": verdict.running,
         "after": verdict.candidate,
         "error": verdict.error,
-        "frames": len(material.gate),
+        "frames": len(judges),
         "norm_only": record.metrics[0],
         "best_epoch": record.best_epoch,
     }
@@ -286,7 +307,7 @@ def _adapt_task(
     if not report.accepted[name]:
         return Rejected(
             task,
-            f"on {len(material.gate)} held-out frames the adapted model scores "
+            f"on {len(judges)} labelled frames the adapted model scores "
             f"{verdict.candidate:.3f}, the running one {verdict.running:.3f} (± "
             f"{verdict.error:.3f} between them)",
         )
@@ -300,6 +321,7 @@ def _adapt_task(
         norm="reestimated" if job.training.reestimate_norm else "source",
         seed=job.seed,
         metrics=report.gate[name],
+        expected=verdict.expected,
         versions=report.versions,
     )
     write_file(path, to_bytes(model, metadata))

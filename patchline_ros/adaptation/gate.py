@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchline_ros.patching.patch_set import Expected
+from patchline_ros.swap_watch import expectation
 from patchline_ros.tasks import Label, Sample
+from patchline_ros.vision.agreement import agreement
 from patchline_ros.vision.heads.base import Head
 from patchline_ros.vision.inputs import device_of, make_batch, to_picture
 from patchline_ros.vision.metrics import score
@@ -30,25 +33,41 @@ class Model(Protocol):
         """Raw outputs."""
 
 
-def predictions(model: Model, samples: Sequence[Sample], batch_size: int = 16) -> list[Label]:
-    """Results in pixels of each sample's own picture."""
-    results: list[Label] = []
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about some samples.
+
+    Attributes:
+        labels: in pixels of each sample's own picture.
+        entropies: mean entropy of each picture's outputs, in nats.
+    """
+
+    labels: list[Label]
+    entropies: list[float]
+
+
+def answers(model: Model, samples: Sequence[Sample], batch_size: int = 16) -> Answers:
+    """The model's answers, in the order of the samples; it must be in evaluation mode."""
+    labels: list[Label] = []
+    entropies: list[float] = []
     with torch.inference_mode():
         for start in range(0, len(samples), batch_size):
             chosen = samples[start : start + batch_size]
             batch = make_batch(model.spec, chosen, device_of(model.head))
-            decoded = model.head.decode(model(batch.images))
-            results.extend(
+            raw = model(batch.images)
+            entropies.extend(model.head.entropy(raw).tolist())
+            labels.extend(
                 to_picture(label, sample.image.shape[:2], model.spec.input_size)
-                for label, sample in zip(decoded, chosen, strict=True)
+                for label, sample in zip(model.head.decode(raw), chosen, strict=True)
             )
-    return results
+    return Answers(labels, entropies)
 
 
 def evaluate(model: Model, samples: Sequence[Sample]) -> float:
     """The task's metric, 0..1, on labelled samples; the model must be in evaluation mode."""
     truth = [sample.label for sample in samples]
-    return score(model.spec.task, len(model.spec.classes), predictions(model, samples), truth)
+    found = answers(model, samples).labels
+    return score(model.spec.task, len(model.spec.classes), found, truth)
 
 
 def accepts(running: float, candidate: float, margin: float) -> bool:
@@ -63,11 +82,13 @@ class Comparison:
     Attributes:
         running, candidate: the task's metric, 0..1.
         error: standard error of their difference.
+        expected: what is to be seen of the candidate after a swap.
     """
 
     running: float
     candidate: float
     error: float
+    expected: Expected
 
     def accepted(self, margin: float) -> bool:
         """The candidate is better by more than the margin and one standard error together."""
@@ -86,7 +107,7 @@ def compare(running: Model, candidate: Model, samples: Sequence[Sample]) -> Comp
         samples: two or more labelled frames, in the order of time.
     """
     spec, truth = candidate.spec, [sample.label for sample in samples]
-    of_running, of_candidate = predictions(running, samples), predictions(candidate, samples)
+    old, new = answers(running, samples), answers(candidate, samples)
 
     def metric(found: Sequence[Label], rows: Sequence[int]) -> float:
         chosen = [found[row] for row in rows]
@@ -97,7 +118,13 @@ def compare(running: Model, candidate: Model, samples: Sequence[Sample]) -> Comp
     differences = []
     for block in blocks:
         rest = sorted(set(everyone) - set(block.tolist()))
-        differences.append(metric(of_candidate, rest) - metric(of_running, rest))
+        differences.append(metric(new.labels, rest) - metric(old.labels, rest))
     count = len(blocks)
     error = float(np.sqrt((count - 1) * np.var(differences)))
-    return Comparison(metric(of_running, everyone), metric(of_candidate, everyone), error)
+    alike = [agreement(*pair) for pair in zip(old.labels, new.labels, strict=True)]
+    return Comparison(
+        running=metric(old.labels, everyone),
+        candidate=metric(new.labels, everyone),
+        error=error,
+        expected=expectation(alike, new.entropies),
+    )

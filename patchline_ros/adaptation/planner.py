@@ -171,13 +171,15 @@ class Planner:
             self._settled_ns = episode.since_ns
 
     def finished(self, episode: Mapping[str, Any], accepted: Mapping[Task, Path]) -> None:
-        """An episode's report came: a trained drift goes into the bank.
+        """An episode's report came: a trained drift goes into the bank, or an entry was of use.
 
         Raises:
             OSError: the disk refuses it.
         """
         if episode["bank_entry"]:
             self._settled_ns = settled_since(episode)
+            if any(episode["accepted"].values()):
+                self._bank.used(episode["bank_entry"])
             return
         signature = self._signature
         if signature is None and self._drift and self._drift.since_ns == episode["since_ns"]:

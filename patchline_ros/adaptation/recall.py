@@ -17,11 +17,11 @@ from patchline_ros.adaptation.episode import (
     library_versions,
     running_model,
 )
-from patchline_ros.adaptation.gate import accepts, evaluate
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.gate import accepts, compare
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata, to_bytes
+from patchline_ros.patching.patch_set import PatchSetError, apply, renumbered
 from patchline_ros.tasks import Sample, Task
 
 
@@ -36,7 +36,7 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         OSError: a patch set that can't be read or written.
     """
     bundle = Bundle.load(job.bundle)
-    store = FrameStore(job.store, job.store_capacity)
+    store = StoredFrames(job.store)
     frames = {task: job.samples(store, task) for task in job.known}
     report = EpisodeReport(
         patches=0,
@@ -67,8 +67,8 @@ def _verify(
         candidate = apply(source, bundle.fingerprint(task), data)
     except PatchSetError as error:
         return Rejected(task, f"the patch set of the earlier drift can't be used: {error}")
-    running = evaluate(running_model(job, bundle, source, task), samples)
-    metric = evaluate(candidate, samples)
+    found = compare(running_model(job, bundle, source, task), candidate, samples)
+    running, metric = found.running, found.candidate
     report.gate[name] = {"before": running, "after": metric, "frames": len(samples)}
     report.seconds[name] = time.monotonic() - started
     if not accepts(running, metric, job.margin):
@@ -80,8 +80,6 @@ def _verify(
     report.accepted[name] = True
     version = job.next_version[task]
     path = job.output / f"{task}.v{version}.safetensors"
-    metadata = read_metadata(data).model_copy(
-        update={"version": version, "metrics": report.gate[name]}
-    )
-    write_file(path, to_bytes(candidate, metadata))
+    facts = {"metrics": report.gate[name], "expected": found.expected}
+    write_file(path, renumbered(data, version, **facts))
     return Accepted(task, version, path)

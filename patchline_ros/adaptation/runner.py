@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.files import write_file
+from patchline_ros.files import remove_leftovers, write_file
+from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
 
 _PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
+KEPT_VERSIONS: Final = 8
+"""Patch sets of each task that are kept. A node holds the running one and two to roll back to; the
+others are for rollbacks and new versions that take turns, and for a look at what was before."""
 
 
 class EpisodeRunner:
     """Starts a worker for an episode and hands on its events.
 
-    The work folder keeps the accepted patch sets (`<task>.v<version>.safetensors`), the last
+    The work folder keeps the last accepted patch sets (`<task>.v<version>.safetensors`), the last
     job.json and episode.json, and the worker's log. An empty patch set stands for the source model.
+    The newest version of a task always stays, so that no number is given twice.
     """
 
     def __init__(
         self,
         bundle: Path,
         store: Path,
-        store_capacity: int,
         work: Path,
         training: TrainingSettings,
         seed: int,
@@ -40,7 +46,6 @@ class EpisodeRunner:
     ) -> None:
         self._bundle = bundle
         self._store = store
-        self._store_capacity = store_capacity
         self._work = work
         self._training = training
         self._seed = seed
@@ -49,6 +54,7 @@ class EpisodeRunner:
         self._reader: threading.Thread | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         work.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(work)
 
     @property
     def running(self) -> bool:
@@ -57,14 +63,34 @@ class EpisodeRunner:
 
     def latest(self) -> dict[Task, tuple[int, Path]]:
         """Version and file of the newest stored patch set of each task."""
-        newest: dict[Task, tuple[int, Path]] = {}
+        return {task: max(stored.items()) for task, stored in self._stored().items()}
+
+    def _stored(self) -> dict[Task, dict[int, Path]]:
+        """Files by task and version, of the tasks that have any."""
+        stored: dict[Task, dict[int, Path]] = {}
         for path in self._work.iterdir():
             match = _PATCH_SET.fullmatch(path.name)
             if match and match[1] in {str(task) for task in Task}:
-                task, version = Task(match[1]), int(match[2])
-                if version > newest.get(task, (0, path))[0]:
-                    newest[task] = (version, path)
-        return newest
+                stored.setdefault(Task(match[1]), {})[int(match[2])] = path
+        return stored
+
+    def drop_old(self, active: Mapping[Task, int]) -> None:
+        """Removes old versions: the last `KEPT_VERSIONS` of each task and the active one stay.
+
+        Those that stand for the source model do not count, and go but for the newest of a task. The
+        bank of earlier patch sets has copies of its own.
+
+        Args:
+            active: version of each task's active patch set.
+
+        Raises:
+            OSError: the disk refuses it.
+        """
+        for task, stored in self._stored().items():
+            patch_sets = [version for version in sorted(stored) if stored[version].stat().st_size]
+            stay = {max(stored), active.get(task, 0), *patch_sets[-KEPT_VERSIONS:]}
+            for version in stored.keys() - stay:
+                stored[version].unlink()
 
     def return_to_source(self, task: Task) -> Path:
         """Keeps, as a version of its own, that the source model is to run from now on.
@@ -75,6 +101,33 @@ class EpisodeRunner:
         path = self._work / f"{task}.v{self._next_version(task)}.safetensors"
         write_file(path, b"")
         return path
+
+    def keep_undone(
+        self, task: Task, removed: Collection[int], running: int
+    ) -> tuple[int, Path] | None:
+        """Keeps, as a version of its own, that an earlier model is to run from now on.
+
+        Args:
+            task: whose patch set was undone.
+            removed: its version; where several were undone, theirs.
+            running: the version that runs since then, 0 for the source model.
+
+        Returns:
+            The new version and its file; None where the newest one was not among the removed.
+
+        Raises:
+            OSError: the earlier patch set is gone, or the disk refuses the file.
+            PatchSetError: the earlier patch set is damaged.
+        """
+        version = self._next_version(task)
+        if version - 1 not in removed:
+            return None
+        if not running:
+            return version, self.return_to_source(task)
+        data = (self._work / f"{task}.v{running}.safetensors").read_bytes()
+        path = self._work / f"{task}.v{version}.safetensors"
+        write_file(path, renumbered(data, version))
+        return version, path
 
     def _next_version(self, task: Task) -> int:
         newest = self.latest().get(task)
@@ -88,7 +141,7 @@ class EpisodeRunner:
         known: KnownDrift | None = None,
         until_ns: int = LATEST_NS,
     ) -> None:
-        """Starts an episode on stored frames.
+        """Removes old versions and starts an episode on stored frames.
 
         Args:
             since_ns: stamp from which frames belong to the drift.
@@ -100,14 +153,15 @@ class EpisodeRunner:
 
         Raises:
             RuntimeError: an episode is already under way.
+            OSError: the disk refuses the job, or the system the process.
         """
         if self.running:
             raise RuntimeError("an episode is already under way")
         self.stop()
+        self.drop_old(active)
         job = EpisodeJob(
             bundle=self._bundle,
             store=self._store,
-            store_capacity=self._store_capacity,
             output=self._work,
             since_ns=since_ns,
             until_ns=until_ns,
@@ -126,7 +180,8 @@ class EpisodeRunner:
         )
         job_file = self._work / "job.json"
         write_file(job_file, job.model_dump_json(indent=1).encode())
-        command = [sys.executable, "-m", "patchline_ros.adaptation.worker", str(job_file)]
+        worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]
+        command = [*worker, str(job_file), str(os.getpid())]
         with (self._work / "worker.log").open("w", encoding="utf-8") as log:
             self._worker = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True

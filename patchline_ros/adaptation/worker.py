@@ -1,4 +1,4 @@
-"""The worker process of an episode: `python -m patchline_ros.adaptation.worker JOB.json`.
+"""The worker process of an episode: `python -m patchline_ros.adaptation.worker JOB.json PARENT`.
 
 It runs beside the nodes at low priority and dies with its parent. Events go to standard output, a
 line of JSON each; the log goes to standard error.
@@ -34,6 +34,10 @@ def _emit(event: Event) -> None:
 def main() -> int:
     """Runs the job named on the command line; 0 when the episode finished."""
     die_with_parent()
+    if os.getppid() != int(sys.argv[2]):
+        # It ended before that was asked; the next one's training would give the same versions.
+        print("the adapter that started this training has ended", file=sys.stderr)
+        return 1
     os.nice(10)
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job.threads)

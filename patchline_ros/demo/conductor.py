@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from rich.console import Console
 
 from patchline_ros import graph
 from patchline_ros.demo.drive import Shots
-from patchline_ros.demo.processes import Processes, free_domain
+from patchline_ros.demo.processes import (
+    Processes,
+    free_domain,
+    installed_prefix,
+    local_environment,
+)
 from patchline_ros.demo.progress import DemoFailedError, Plan, Progress
 from patchline_ros.demo.records import (
     CAMERA_LOG,
@@ -70,7 +73,7 @@ def conduct(
         image_topic=graph.ROAD_IMAGE_TOPIC,
         sign_image_topic=graph.SIGN_IMAGE_TOPIC,
     )
-    prefix = _prefix()
+    prefix = installed_prefix()
     adapter = {"min_frames": round(ENOUGH_LABELS * shots.labelled_frames()), "seed": seed}
     perception = {"queue_depth": QUEUE_DEPTH}
     changes = {"adapter": adapter} | dict.fromkeys(graph.NODE_OF_TASK.values(), perception)
@@ -87,7 +90,7 @@ def conduct(
     follower = _Follower(out, shots)
     began = time.monotonic()
     with (
-        Processes(out / LOGS, _environment(domain, profile)) as processes,
+        Processes(out / LOGS, local_environment(domain, profile)) as processes,
         View(console) as view,
     ):
         for node in [recorder, *nodes]:
@@ -157,25 +160,3 @@ class _Follower:
         view.show(self._progress)
         if any(record.kind is Kind.ADAPTATION for record in records):
             self._heard_adapter = time.monotonic()
-
-
-def _prefix() -> Path | None:
-    """Where the package's executables were installed, None when it runs from its source."""
-    try:
-        return Path(get_package_prefix(graph.PACKAGE))
-    except PackageNotFoundError:
-        return None
-
-
-def _environment(domain: int, profile: Path) -> dict[str, str]:
-    """A ROS network of its own, on this machine alone, and one thread a process."""
-    variables = graph.environment(profile)
-    variables.update(
-        ROS_DOMAIN_ID=str(domain),
-        ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
-        OMP_NUM_THREADS="1",
-        PYTHONUNBUFFERED="1",
-    )
-    if os.environ.get("ROS_DISTRO") == "humble":
-        variables["ROS_LOCALHOST_ONLY"] = "1"
-    return variables

@@ -1,4 +1,4 @@
-"""The processes of a demo: started with a log file each, watched, and stopped for certain."""
+"""The graph's processes: started with a log file each, watched, and stopped for certain."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from patchline_ros import graph
+
 STOPPING = ((signal.SIGINT, 8.0), (signal.SIGTERM, 4.0), (signal.SIGKILL, 10.0))
 """What is sent to a process that should end, and the seconds it has to do so."""
 
@@ -26,7 +28,7 @@ LAST_LINES = 12
 
 
 class ProcessDiedError(RuntimeError):
-    """A process of the demo ended by itself."""
+    """A process of the graph ended by itself."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,13 @@ class Processes:
         """Stop everything."""
         self.stop()
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        """Start one process; OSError when its executable is not there."""
+    def start(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start one process; OSError when its executable is not there.
+
+        One that was started under this name before must have ended; its log goes on.
+        """
         log = self._logs / f"{name}.log"
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -75,7 +80,9 @@ class Processes:
                 env=self._environment,
                 start_new_session=True,
             )
+        self._children = [child for child in self._children if child.name != name]
         self._children.append(_Child(name, process, log))
+        return process
 
     def check(self) -> None:
         """Raise ProcessDiedError, with the end of its log, when one has ended by itself."""
@@ -134,3 +141,27 @@ def free_domain() -> int:
                 continue
         return domain
     raise RuntimeError("all ROS domains 1 to 101 are in use on this machine; stop some nodes")
+
+
+def installed_prefix() -> Path | None:
+    """Where the package's executables were installed, None when it runs from its source."""
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    try:
+        return Path(get_package_prefix(graph.PACKAGE))
+    except PackageNotFoundError:
+        return None
+
+
+def local_environment(domain: int, profile: Path) -> dict[str, str]:
+    """A ROS network of its own, on this machine alone, and one thread a process."""
+    variables = graph.environment(profile)
+    variables.update(
+        ROS_DOMAIN_ID=str(domain),
+        ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
+        OMP_NUM_THREADS="1",
+        PYTHONUNBUFFERED="1",
+    )
+    if os.environ.get("ROS_DISTRO") == "humble":
+        variables["ROS_LOCALHOST_ONLY"] = "1"
+    return variables

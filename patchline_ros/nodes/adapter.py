@@ -6,12 +6,14 @@ Training runs in a worker process of its own, so perception and this node go on 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
@@ -36,7 +38,7 @@ from patchline_ros.adaptation.planner import (
     settled_since,
 )
 from patchline_ros.adaptation.runner import EpisodeRunner
-from patchline_ros.adaptation.store import FrameStore, StoreError
+from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import sha256
@@ -94,14 +96,13 @@ class AdapterNode(ManagedNode):
             )
         self._bundle = self.load_bundle(values)
         self._signer = _signer(values["signing_key"])
-        folder = Path(values["store"]).expanduser().resolve()
+        folder = Path(values["store"]).expanduser().absolute()
         try:
             self._lock = StoreLock(folder)
-            self._store = FrameStore(folder / "frames", values["capacity"])
+            self._store = FrameStore(folder / "frames", values["capacity"], values["capacity_mib"])
             self._runner = EpisodeRunner(
                 bundle=self._bundle.path.resolve(),
                 store=folder / "frames",
-                store_capacity=values["capacity"],
                 work=folder / "episodes",
                 training=TrainingSettings(epochs=values["epochs"]),
                 seed=values["seed"],
@@ -125,25 +126,26 @@ class AdapterNode(ManagedNode):
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
         self._status = AdaptationStatus()
-        self._stored = self._refused = 0
+        self._stored = self._refused = self._not_stored = 0
+        self._disk_trouble = ""
         self._paused = False
         self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
         self._accepted: dict[Task, Path] = {}
         self._active_versions: dict[Task, int] = {}
+        self._undone: dict[Task, set[int]] = {}
         self._publish_status(AdaptationStatus.IDLE)
         self._send_stored()
-        watching = NODE_OF_TASK[self._bundle.manifest.drift.task]
+        heard: list[tuple[type[Any], str, Callable[[Any], None], QoSProfile]] = [
+            (LabelledFrame, "labelled_frames", self._on_labelled_frame, qos.LABELLED_FRAMES),
+            (DriftStatus, "drift_status", self._on_drift, qos.RESULTS),
+        ]
+        for task in self._bundle.manifest.models:
+            node, on_features = NODE_OF_TASK[task], partial(self._on_features, task)
+            heard.append((FrameFeatures, f"{node}/features", on_features, qos.RESULTS))
+            heard.append((PatchStatus, f"{node}/patch_status", self._on_patch, qos.LATCHED))
         self._inputs = [
             self.create_subscription(kind, topic, self.guarded(callback), profile)
-            for kind, topic, callback, profile in [
-                (LabelledFrame, "labelled_frames", self._on_labelled_frame, qos.LABELLED_FRAMES),
-                (DriftStatus, "drift_status", self._on_drift, qos.RESULTS),
-                (FrameFeatures, f"{watching}/features", self._on_features, qos.RESULTS),
-                *(
-                    (PatchStatus, f"{NODE_OF_TASK[task]}/patch_status", self._on_patch, qos.LATCHED)
-                    for task in self._bundle.manifest.models
-                ),
-            ]
+            for kind, topic, callback, profile in heard
         ]
         self._offered = [
             self.create_service(kind, f"~/{name}", self.guarded(callback))
@@ -181,21 +183,28 @@ class AdapterNode(ManagedNode):
             self._lock = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts of labelled frames."""
+        """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged."""
         trouble = f"{self._refused} labelled frames refused" if self._refused else ""
         kept = {f"kept_{task}": self._store.count(task, 0) for task in self._patch_sets}
-        return trouble, {"stored": self._stored, "refused": self._refused, **kept}
+        counts = {"stored": self._stored, "refused": self._refused, "not_stored": self._not_stored}
+        return self._disk_trouble or trouble, {**counts, **kept}
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
             frame_id, task, stamp_ns, sample = msg_to_labelled_frame(msg)
             self._check(task, stamp_ns, sample)
             self._store.add(frame_id, task, stamp_ns, sample)
+        except DiskError as error:
+            self._not_stored += 1
+            self._disk_trouble = f"{error}; what was stored before is still there"
+            self.get_logger().error(self._disk_trouble, throttle_duration_sec=_LOG_AGAIN_SECONDS)
+            return
         except (ConversionError, LabelError, StoreError) as error:
             self._refused += 1
             self.get_logger().error(f"labelled frame {msg.id!r} refused: {error}")
             return
         self._stored += 1
+        self._disk_trouble = ""
 
     def _check(self, task: Task, stamp_ns: int, sample: Sample) -> None:
         """Raises LabelError for a task or class that the bundle lacks, or no stamp."""
@@ -206,6 +215,7 @@ class AdapterNode(ManagedNode):
         check_label(task, self._bundle.spec(task).classes, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
+        self._store.protect(stamp_to_ns(msg.since) if msg.drifting else 0)
         self._planner.heard(
             Drift(
                 drifting=msg.drifting,
@@ -216,26 +226,49 @@ class AdapterNode(ManagedNode):
         )
         self._follow_plan()
 
-    def _on_features(self, msg: FrameFeatures) -> None:
-        features = np.frombuffer(msg.features, dtype=np.float32)
-        try:
-            self._planner.saw(stamp_to_ns(msg.header.stamp), features)
-        except BankError as error:
-            self.get_logger().error(str(error))
+    def _on_features(self, task: Task, msg: FrameFeatures) -> None:
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        self._store.saw(task, stamp_ns, msg.entropy)
+        if task is self._bundle.manifest.drift.task:
+            try:
+                self._planner.saw(stamp_ns, np.frombuffer(msg.features, dtype=np.float32))
+            except BankError as error:
+                self.get_logger().error(str(error))
 
     def _on_patch(self, msg: PatchStatus) -> None:
-        self._active_versions[Task(msg.task)] = msg.version
+        task = Task(msg.task)
+        self._active_versions[task] = msg.version
+        if msg.state == PatchStatus.REMOVED:
+            self._undone.setdefault(task, set()).add(msg.removed)
 
     def _on_tick(self) -> None:
         assert self._runner is not None
         for event in self._runner.poll():
             self._on_event(event)
+        if self._runner.running:
+            return
+        while self._undone:
+            self._keep_undone(*self._undone.popitem())
         self._follow_plan()
+
+    def _keep_undone(self, task: Task, removed: set[int]) -> None:
+        """What runs since patch sets were undone is the newest, whoever starts again."""
+        assert self._runner is not None
+        try:
+            kept = self._runner.keep_undone(task, removed, self._active_versions[task])
+        except (OSError, PatchSetError) as error:
+            self.get_logger().error(
+                f"that version {max(removed)} for {task} was undone can't be stored: {error}"
+            )
+            return
+        if kept is not None:
+            self._publish_patch_set(task, *kept)
 
     def _follow_plan(self) -> None:
         """With each reading, so that none passes unseen, and when an episode or a pause is over."""
         assert self._runner is not None
-        if self._runner.running or self._paused:
+        # What was undone is written down first, with the next tick.
+        if self._runner.running or self._paused or self._undone:
             return
         action = self._planner.next(self._stamps, self.get_parameter("min_frames").value)
         if isinstance(action, Episode):
@@ -254,9 +287,20 @@ class AdapterNode(ManagedNode):
             for task in self._patch_sets
         }
 
-    def _start(self, episode: Episode) -> None:
+    def _start(self, episode: Episode) -> bool:
+        """Starts it; where the disk refuses that, it says so, and the next tick tries again."""
         assert self._runner is not None
         known = episode.known
+        try:
+            self._runner.start(
+                episode.since_ns, episode.mmd2, self._active_versions, known, episode.until_ns
+            )
+        except OSError as error:
+            reason = f"the episode can't be started: {error}"
+            self.get_logger().error(reason, throttle_duration_sec=_LOG_AGAIN_SECONDS)
+            if (self._status.state, self._status.reason) != (AdaptationStatus.FAILED, reason):
+                self._publish_status(AdaptationStatus.FAILED, reason=reason)
+            return False
         if known is not None:
             self.get_logger().info(
                 f"the drift is like entry {known.name} of the bank (MMD^2 {known.mmd2:.4f}), whose "
@@ -269,11 +313,9 @@ class AdapterNode(ManagedNode):
         )
         self._planner.begun(episode)
         self._accepted = {}
-        self._runner.start(
-            episode.since_ns, episode.mmd2, self._active_versions, known, episode.until_ns
-        )
         state = AdaptationStatus.TRAINING if known is None else AdaptationStatus.VERIFYING
         self._publish_status(state, collected=sum(episode.frames.values()))
+        return True
 
     def _return_to_source(self, why: str) -> None:
         """Where a patch set is the newest; the source model becomes a version of its own."""
@@ -325,8 +367,9 @@ class AdapterNode(ManagedNode):
             response.message = "the adapter is paused; call ~/pause with false first"
         elif not any(episode.frames.values()):
             response.message = "there are no labelled frames to train on"
+        elif not self._start(episode):
+            response.message = self._status.reason
         else:
-            self._start(episode)
             response.success = True
             response.message = f"training starts on {sum(episode.frames.values())} labelled frames"
         return response
@@ -343,7 +386,11 @@ class AdapterNode(ManagedNode):
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Back to the source models, as if no drift had been adapted to; labelled frames stay."""
         assert self._runner is not None
-        self._episode_file.unlink(missing_ok=True)
+        try:
+            self._episode_file.unlink(missing_ok=True)
+        except OSError as error:
+            response.message = f"the last episode can't be forgotten: {error}"
+            return response
         self._status.episode_json = ""
         self._break_off()
         self._return_to_source("reset")
@@ -399,7 +446,7 @@ class AdapterNode(ManagedNode):
         try:
             self._planner.finished(episode, self._accepted)
         except OSError as error:
-            self.get_logger().error(f"the bank could not keep the patch sets: {error}")
+            self.get_logger().error(f"the bank of earlier patch sets can't be written: {error}")
 
     def _publish_status(self, state: int, **changes: Any) -> None:
         """Publishes the status with the changes; what belonged to another state starts anew."""

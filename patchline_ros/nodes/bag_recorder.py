@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,7 @@ def register(types: Typestore, name: str) -> None:
     """Adds a message type and all that it is made of, from the installed .msg files.
 
     Raises:
-        ValueError: there is no such file.
+        ValueError: there is no such file, or it was changed since the message was built.
     """
     from rosbags.interfaces import Nodetype
     from rosbags.typesys import get_types_from_msg
@@ -57,7 +58,11 @@ def register(types: Typestore, name: str) -> None:
         parsed = get_types_from_msg(file.read_text(encoding="utf-8"), name)
     except (PackageNotFoundError, OSError) as error:
         raise ValueError(f"the definition of {name} is not installed here: {error}") from error
-    for _, kind in parsed[name][1]:
+    fields = parsed[name][1]
+    built = getattr(importlib.import_module(f"{package}.msg"), message)
+    if fields and [field for field, _ in fields] != [*built.get_fields_and_field_types()]:
+        raise ValueError(f"the definition of {name} was changed since it was built: build it again")
+    for _, kind in fields:
         while kind[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE):
             kind = kind[1][0]
         if kind[0] is Nodetype.NAME:

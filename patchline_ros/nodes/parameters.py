@@ -99,6 +99,9 @@ ADAPTER = (
     Parameter("seed", 0, "of the training", 0, 2**31 - 1),
     Parameter("capacity", 512, "labelled frames kept for each task", 8, 100_000),
     Parameter(
+        "capacity_mib", 512, "MiB that the labelled frames of each task take at most", 1, 1_000_000
+    ),
+    Parameter(
         "min_frames",
         24,
         "labelled frames from after the drift began that each labelled task must have",

@@ -108,6 +108,7 @@ class PerceptionNode(ManagedNode):
         self._require_signature: bool = values["require_signature"]
         self._largest_bytes: int = values["largest_patch_set_mib"] << 20
         self._newest_version = 0
+        self._removed_versions: set[int] = set()
         self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
         self._queue_depth: int = values["queue_depth"]
@@ -241,6 +242,10 @@ class PerceptionNode(ManagedNode):
                 picture, perception.prediction, self._class_names, perception.confidence
             )
             self._overlay.publish(rgb_to_image(drawn, msg.header))
+        collapse = self._perceiver.watch(picture, perception)
+        if collapse is not None:
+            self._patch_version = self._perceiver.patch_version
+            self._say_removed(perception.patch_version, f"was taken back: {collapse}")
 
     def _skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
@@ -257,6 +262,10 @@ class PerceptionNode(ManagedNode):
         active = self._perceiver.active
         if msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active):
             return  # a restarted adapter sends what runs here already
+        if msg.version in self._removed_versions:
+            # The adapter that sends it again did not hear of it.
+            self._say_removed(msg.version, "was removed here")
+            return
         started = time.monotonic()
         try:
             self._check(msg)
@@ -319,7 +328,7 @@ class PerceptionNode(ManagedNode):
         self._newest_version, self._patch_version = version, 0
 
     def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
-        """Back to what ran before. A removed version is not taken again when it is sent again."""
+        """Back to what ran before."""
         assert self._inference is not None
         removed = self._inference.between(self._remove).result()
         response.success = removed is not None
@@ -328,9 +337,15 @@ class PerceptionNode(ManagedNode):
             return response
         now = f"patch set {self._patch_version}" if self._patch_version else "the source model"
         response.message = f"patch set {removed} was removed, {now} runs"
-        self._publish_status(PatchStatus.REMOVED, f"version {removed} was removed on request")
-        self.get_logger().info(response.message)
+        self._say_removed(removed, "was removed on request")
         return response
+
+    def _say_removed(self, version: int, what: str) -> None:
+        """A removed version is not taken again when it is sent again."""
+        self._removed_versions.add(version)
+        reason = f"version {version} {what}"
+        self.get_logger().warning(f"patch set for {self.task}: {reason}")
+        self._publish_status(PatchStatus.REMOVED, reason, removed=version)
 
     def _remove(self) -> int | None:
         assert self._perceiver is not None
@@ -346,7 +361,12 @@ class PerceptionNode(ManagedNode):
         return response
 
     def _publish_status(
-        self, state: int, reason: str = "", build_seconds: float = 0.0, swap_seconds: float = 0.0
+        self,
+        state: int,
+        reason: str = "",
+        build_seconds: float = 0.0,
+        swap_seconds: float = 0.0,
+        removed: int = 0,
     ) -> None:
         self._status.publish(
             PatchStatus(
@@ -354,6 +374,7 @@ class PerceptionNode(ManagedNode):
                 task=str(self.task),
                 version=self._patch_version,
                 state=state,
+                removed=removed,
                 reason=reason,
                 build_seconds=build_seconds,
                 swap_seconds=swap_seconds,

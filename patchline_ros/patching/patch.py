@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,10 @@ from patchline_ros.vision.backbone import GroupSpec
 
 PatchInit = Literal["zero_scale", "normal", "xavier", "uniform"]
 NORMAL_STD = 0.01
+
+LEAST_STRIDED_CHANNELS: Final = 16
+"""With fewer, oneDNN's gradient of a strided 1x1 convolution with channels last writes past its
+memory (oneDNN issue 6035)."""
 
 
 class PatchDesign(BaseModel):
@@ -46,6 +50,8 @@ class Patch(nn.Module):
         super().__init__()
         design = design or PatchDesign()
         self.spec = spec
+        stride = 1 if spec.pool else spec.stride
+        self._skip = stride if spec.in_channels < LEAST_STRIDED_CHANNELS else 1
         layers: list[nn.Module] = []
         for i in range(design.convolutions):
             first = i == 0
@@ -53,7 +59,7 @@ class Patch(nn.Module):
                 spec.in_channels if first else spec.out_channels,
                 spec.out_channels,
                 1,
-                spec.stride if first and not spec.pool else 1,
+                stride // self._skip if first else 1,
                 bias=False,
             )
             _initialise(convolution, design.init)
@@ -77,7 +83,8 @@ class Patch(nn.Module):
             # The padding with which torchvision's backbones pool.
             padding = (self.spec.pool - 1) // 2
             tap = functional.max_pool2d(tap, self.spec.pool, self.spec.stride, padding)
-        summand: Tensor = self.layers(tap)
+        # The same pixels as a strided 1x1 convolution reads.
+        summand: Tensor = self.layers(tap[:, :, :: self._skip, :: self._skip])
         return summand if self.scale is None else self.scale * summand
 
 

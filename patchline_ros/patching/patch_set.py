@@ -34,6 +34,22 @@ class PatchSetError(ValueError):
     """A patch set can't be used; the message says why in one sentence."""
 
 
+class Expected(BaseModel):
+    """What the gate saw of the new model on its frames, as means over frames.
+
+    On the road the same is to be seen (`swap_watch.py`); errors are standard errors of the means.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agreement: float
+    """With the model that ran before, 0..1 (`vision/agreement.py`)."""
+    agreement_error: float = Field(gt=0)
+    entropy: float
+    """In nats."""
+    entropy_error: float = Field(gt=0)
+
+
 class PatchSetMetadata(BaseModel):
     """What is known of a patch set besides its tensors."""
 
@@ -48,6 +64,8 @@ class PatchSetMetadata(BaseModel):
     norm: NormPolicy
     seed: int
     metrics: dict[str, float] = Field(default_factory=dict)
+    expected: Expected | None = None
+    """None: nobody watches what becomes of it after a swap."""
     versions: dict[str, str] = Field(default_factory=dict)
     sha256: str = ""
     """Of the tensors' bytes; filled in when the patch set is written."""
@@ -62,6 +80,20 @@ def to_bytes(model: AdaptedModel, metadata: PatchSetMetadata) -> bytes:
     digest = sha256(_tensor_bytes(save_tensors(tensors)))
     whole = metadata.model_copy(update={"sha256": digest})
     return save_tensors(tensors, metadata={_HEADER_KEY: whole.model_dump_json()})
+
+
+def renumbered(data: bytes, version: int, **facts: object) -> bytes:
+    """The same patch set as another version; `facts` replace what else its metadata says.
+
+    Raises:
+        PatchSetError: this is not a patch set.
+    """
+    metadata = read_metadata(data).model_copy(update={"version": version, **facts})
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise PatchSetError(f"the patch set's tensors can't be read: {error}") from error
+    return save_tensors(tensors, metadata={_HEADER_KEY: metadata.model_dump_json()})
 
 
 def _header_length(data: bytes) -> int:

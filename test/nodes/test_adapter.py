@@ -20,8 +20,9 @@ from patchline_ros.msg import (
 from ros_bench import Bench
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
+from tiny_bundle import make_patch_set
 
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
@@ -77,7 +78,7 @@ class Adapter:
 @pytest.fixture
 def adapter(bench, bundle, tmp_path) -> Adapter:
     store = str(tmp_path / "store")
-    return Adapter(bench(bundle=str(bundle.path), store=store, min_frames=20, epochs=20))
+    return Adapter(bench(bundle=str(bundle.path), store=store, min_frames=24, epochs=20))
 
 
 BAD_LABELS = {
@@ -105,7 +106,7 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     diagnostics = adapter.bench.collect(DiagnosticArray, "/diagnostics")
     adapter.bench.until(lambda: bool(diagnostics))
     assert diagnostics[-1].status[0].message == f"{len(BAD_LABELS)} labelled frames refused"
-    store = FrameStore(tmp_path / "store" / "frames", 10)
+    store = StoredFrames(tmp_path / "store" / "frames")
     assert [store.count(task, 0) for task in Task] == [0, 1, 1]
     np.testing.assert_array_equal(store.read(store.select(Task.LANES, 0))[0].label, good)
 
@@ -121,7 +122,7 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     assert states == sorted(states), "collecting, then training, then finished"
     training = [s for s in adapter.statuses if s.state == AdaptationStatus.TRAINING]
     assert training[-1].order == ["signs"]
-    assert (training[-1].collected, training[-1].kept) == (20, 16), "the first that are enough"
+    assert (training[-1].collected, training[-1].kept) == (24, 20)
     episode = json.loads(adapter.statuses[-1].episode_json)
     assert episode["since_ns"] == DRIFT_BEGAN
     assert episode["accepted"] == {"signs": True}, episode["gate"]
@@ -202,6 +203,39 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [3])
 
 
+def test_what_was_undone_stays_so_after_a_restart(bench, bundle, tmp_path):
+    store = str(tmp_path / "store")
+    (tmp_path / "store" / "episodes").mkdir(parents=True)
+    for version in (1, 2):
+        path = tmp_path / "store" / "episodes" / f"signs.v{version}.safetensors"
+        path.write_bytes(make_patch_set(bundle, Task.SIGNS, version))
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store))
+    probe = adapter.bench
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+
+    def undone(removed: int, running: int) -> int:
+        """Tells the adapter so; how many bytes the patch set has that it sends then."""
+        before = len(adapter.patch_sets)
+        msg = PatchStatus(task="signs", state=PatchStatus.REMOVED, version=running, removed=removed)
+        status.publish(msg)
+        probe.until(lambda: len(adapter.patch_sets) > before)
+        return len(adapter.patch_sets[-1].data)
+
+    probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2])
+    assert undone(removed=2, running=1)
+    again = adapter.patch_sets[-1].data.tobytes()
+    first = make_patch_set(bundle, Task.SIGNS, 1)
+    assert read_metadata(again) == read_metadata(first).model_copy(update={"version": 3})
+    # An old status says nothing of the newest version.
+    status.publish(PatchStatus(task="signs", state=PatchStatus.REMOVED, version=1, removed=2))
+    probe.spin(0.6)
+    assert not undone(removed=3, running=0)
+    adapter.bench.close()
+    restarted = Adapter(bench(bundle=str(bundle.path), store=store))
+    restarted.bench.until(lambda: [msg.version for msg in restarted.patch_sets] == [4])
+    assert not restarted.patch_sets[0].data
+
+
 def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     store = str(tmp_path / "store")
     private, public = make_keys(tmp_path / "car")
@@ -238,7 +272,7 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     for msg in adapter.patch_sets:
         text = statement(Task.SIGNS, msg.version, msg.base_fingerprint, msg.sha256)
         Verifier(public).check(text, bytes(msg.signature))
-    assert FrameStore(tmp_path / "store" / "frames", 512).count(Task.SIGNS, 0) == 15
+    assert StoredFrames(tmp_path / "store" / "frames").count(Task.SIGNS, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
@@ -249,6 +283,53 @@ def test_every_labelled_task_must_have_enough_frames(adapter):
     adapter.drift.publish(drift())
     adapter.bench.until(lambda: bool(adapter.statuses) and adapter.statuses[-1].collected == 21)
     assert adapter.state == AdaptationStatus.COLLECTING
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, how):
+    store = small_disk.path / "store"
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
+    probe = adapter.bench
+    adapter.send_signs(range(3))
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+
+    def message() -> str:
+        return diagnostics[-1].status[0].message if diagnostics else ""
+
+    small_disk.fill() if how == "full" else small_disk.remount("ro")
+    says = "No space left on device" if how == "full" else "Read-only file system"
+    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    probe.until(lambda: says in message())
+    assert message().startswith("frame f3 could not be stored: ")
+    assert message().endswith("what was stored before is still there")
+    values = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
+    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("3", "1", "3")
+    answer = probe.call(Trigger, "adapter/adapt_now")
+    assert not answer.success and says in answer.message
+    assert says in adapter.statuses[-1].reason
+    small_disk.empty() if how == "full" else small_disk.remount("rw")
+    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    probe.until(lambda: message() == "running")
+    frames = StoredFrames(store / "frames")
+    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 4
+    assert probe.call(Trigger, "adapter/adapt_now").success
+
+
+def test_what_the_model_was_unsure_of_stays_longer(bench, bundle, tmp_path):
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store"), capacity=8))
+    probe = adapter.bench
+    seen = probe.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
+    for number in range(12):
+        # Of each other picture the features come before the label, and after it else.
+        label = frame(Task.SIGNS, number, 0)
+        features = FrameFeatures(header=label.header, entropy=0.9 if number < 4 else 0.01)
+        first, second = (seen, features), (adapter.labels, label)
+        for publisher, msg in (first, second) if number % 2 else (second, first):
+            publisher.publish(msg)
+            probe.spin(0.05)
+    kept = StoredFrames(tmp_path / "store" / "frames").select(Task.SIGNS, 0)
+    assert {"f0", "f1", "f2", "f3", "f11"} <= {stored.frame_id for stored in kept}
+    assert len(kept) == 8
 
 
 def test_a_store_that_cannot_be_made_is_named_at_configure(bench, bundle, tmp_path):

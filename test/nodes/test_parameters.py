@@ -42,7 +42,11 @@ def test_the_page_lists_them():
         (LaneSegmenter, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
         (ObjectDetector, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
         (SignClassifier, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
-        (AdapterNode, parameters.ADAPTER, {"threads", "min_frames", "capacity", "epochs"}),
+        (
+            AdapterNode,
+            parameters.ADAPTER,
+            {"threads", "min_frames", "capacity", "capacity_mib", "epochs"},
+        ),
     ],
 )
 def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(

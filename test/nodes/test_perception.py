@@ -34,7 +34,9 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
+from patchline_ros.patching.patch_set import Expected, renumbered
 from patchline_ros.signing import Signer, make_keys, statement
+from patchline_ros.swap_watch import COMPARED, EVERY
 from patchline_ros.tasks import Task
 
 RELIABLE = qos.images("reliable", 20)
@@ -200,7 +202,7 @@ def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(la
     assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
 
     again = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
-    assert again.state == PatchStatus.REFUSED and "not newer than 1" in again.reason
+    assert again.state == PatchStatus.REMOVED and "1 was removed here" in again.reason
     newer = make_patch_set(bundle, Task.LANES, 2)
     assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
 
@@ -233,6 +235,37 @@ def test_a_rollback_goes_back_step_by_step(lanes, bundle):
         assert lanes.statuses[-1].state == PatchStatus.REMOVED
         assert lanes.masks_of(1, 2) == masks
     assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
+
+
+def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
+    numbers = range(COMPARED * EVERY)
+    sources = lanes.masks_of(1, 2)
+    for version, agreement in ((1, 0.0), (2, 1.0)):
+        # Version 1 is as unlike the source as was expected; version 2, which is as unlike, is not.
+        seen = Expected(agreement=agreement, agreement_error=0.05, entropy=0.5, entropy_error=0.5)
+        data = make_patch_set(bundle, Task.LANES, version, expected=seen)
+        assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
+        if version == 1:
+            first = lanes.masks_of(*numbers)[:2]
+            assert lanes.statuses[-1].state == PatchStatus.ACTIVE
+    lanes.masks_of(*numbers)
+    lanes.bench.until(lambda: lanes.statuses[-1].state == PatchStatus.REMOVED)
+    status = lanes.statuses[-1]
+    assert (status.version, status.removed) == (1, 2)
+    assert "version 2 was taken back: on 16 pictures it agrees" in status.reason
+    assert lanes.masks_of(0, 1) == first != sources
+
+
+def test_the_same_model_as_another_version_is_not_swapped(lanes, bundle):
+    first = make_patch_set(bundle, Task.LANES, 1)
+    second = make_patch_set(bundle, Task.LANES, 2)
+    assert lanes.send(patch_set_msg(first)).state == PatchStatus.ACTIVE
+    for data, version in ((second, 2), (renumbered(second, 3), 3)):
+        status = lanes.send(patch_set_msg(data, version=version))
+        assert (status.state, status.version) == (PatchStatus.ACTIVE, version)
+    lanes.bench.call(Trigger, "lane_segmenter/rollback")
+    lanes.bench.until(lambda: lanes.statuses[-1].state == PatchStatus.REMOVED)
+    assert (lanes.statuses[-1].removed, lanes.statuses[-1].version) == (3, 1)
 
 
 def test_a_disabled_node_takes_no_picture_but_hears_patch_sets(lanes, bundle):

@@ -64,7 +64,11 @@ def test_it_starts_what_the_graph_describes(launch_file):
     described = [node.executable for node in graph.describe(graph.GraphSettings("b", "s"))]
     bundle = str(SIM_BUNDLE)
     assert started(launch_file, bundle=bundle) == described
-    assert started(launch_file, bundle=bundle, rviz="true") == [*described, "rviz2"]
+    assert started(launch_file, bundle=bundle, rviz="true") == [
+        *described,
+        "status_picture",
+        "rviz2",
+    ]
 
 
 def test_the_arguments_are_the_ones_that_cars_expect(launch_file):

@@ -23,7 +23,7 @@ from std_msgs.msg import Header
 from tiny_bundle import make_patch_set
 from vision_msgs.msg import Classification
 
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.graph import GraphSettings
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
@@ -93,7 +93,7 @@ def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path)
         assert {msg.header.stamp.sec for msg in features[1]} == {1}
         assert {msg.patch_version for msg in features[1]} == {0}
         assert {msg.state for msg in statuses[1]} == {PatchStatus.SOURCE}
-        kept = [FrameStore(tmp_path / f"store{n}" / "frames", 10) for n in (1, 2)]
+        kept = [StoredFrames(tmp_path / f"store{n}" / "frames") for n in (1, 2)]
         probe.until(lambda: kept[0].count(Task.SIGNS, 0) == 1)
         assert kept[1].count(Task.SIGNS, 0) == 0
     finally:
@@ -132,7 +132,7 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
         header = Header(stamp=ns_to_stamp((number + 1) * SECOND))
         sample = Sample(picture, number % 3)
         labels.publish(labelled_frame_to_msg(f"f{number}", Task.SIGNS, sample, header))
-    store = FrameStore(tmp_path / "store" / "frames", 100)
+    store = StoredFrames(tmp_path / "store" / "frames")
     probe.until(lambda: store.count(Task.SIGNS, 0) == 15)
 
     def training() -> bool:

@@ -1,8 +1,10 @@
-"""Store, selection, number of patches, order, and a whole episode in its worker process."""
+"""Selection, number of patches, order, and a whole episode in its worker process."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished,
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.selection import entropies, uncertain
-from patchline_ros.adaptation.store import FrameStore, StoreError
+from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.trainer import TrainingError, TrainingSettings, train_adapted
 from patchline_ros.bundle import Bundle, BundleError
 from patchline_ros.patching.patch_set import apply
@@ -39,35 +41,6 @@ def fill(store: FrameStore, tasks: list[Task], frames: int) -> None:
     for task in tasks:
         for i in range(frames):
             store.add(f"frame{i}", task, 1000 + i, sample(task, i))
-
-
-@pytest.mark.parametrize("task", list(Task))
-def test_the_store_gives_frames_back(tmp_path: Path, task: Task) -> None:
-    store = FrameStore(tmp_path, capacity=10)
-    put = sample(task, 2)
-    store.add("a-1", task, 5, put)
-    (again,) = FrameStore(tmp_path, 10).read(store.select(task, 0))
-    assert np.array_equal(again.image, put.image)
-    if task is Task.OBJECTS:
-        assert np.array_equal(again.label.boxes, put.label.boxes)
-    else:
-        assert np.array_equal(again.label, put.label)
-
-
-def test_the_store_is_bounded_and_ignores_half_written_files(tmp_path: Path) -> None:
-    store = FrameStore(tmp_path, capacity=3)
-    fill(store, [Task.SIGNS], 5)
-    (tmp_path / "signs" / ".00000000000000009999_x.npz.part").write_bytes(b"half")
-    assert [frame.stamp_ns for frame in store.select(Task.SIGNS, 0)] == [1002, 1003, 1004]
-    assert store.count(Task.SIGNS, 1004) == 1
-    broken = tmp_path / "signs" / "00000000000000001005_bad.npz"
-    broken.write_bytes(b"not a picture")
-    with pytest.raises(StoreError, match="bad"):
-        store.read(store.select(Task.SIGNS, 1005))
-    with pytest.raises(StoreError, match="file name"):
-        store.add("../x", Task.SIGNS, 0, sample(Task.SIGNS, 0))
-    with pytest.raises(StoreError, match="holds nothing"):
-        FrameStore(tmp_path, 0)
 
 
 def test_selection_keeps_what_is_at_least_as_uncertain_as_the_source() -> None:
@@ -246,7 +219,6 @@ def runner_for(tmp_path: Path, bundle: Bundle, epochs: int) -> EpisodeRunner:
     return EpisodeRunner(
         bundle=bundle.path,
         store=tmp_path / "store",
-        store_capacity=100,
         work=tmp_path / "work",
         training=TrainingSettings(epochs=epochs),
         seed=0,
@@ -266,7 +238,7 @@ def events_of(runner: EpisodeRunner) -> list:
 
 def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS, Task.LANES], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS, Task.LANES], 20)
     runner = runner_for(tmp_path, bundle, epochs=6)
     runner.start(since_ns=1000, mmd2=0.5, active={})
     events = events_of(runner)
@@ -288,7 +260,7 @@ def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    store = FrameStore(tmp_path / "store", 100)
+    store = FrameStore(tmp_path / "store", 100, 100)
     fill(store, [Task.SIGNS], 20)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     runner.start(since_ns=0, mmd2=0.5, active={})
@@ -302,9 +274,17 @@ def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None
     assert runner.latest() == {}
 
 
+def test_a_worker_whose_adapter_has_ended_gives_no_version(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "patchline_ros.adaptation.worker", str(tmp_path / "job.json")]
+    nobody = str(os.getpid() + 1)
+    ended = subprocess.run([*command, nobody], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "the adapter that started this training has ended" in ended.stderr
+
+
 def test_stopping_ends_the_training(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS], 20)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     runner.start(since_ns=0, mmd2=0.5, active={})
     with pytest.raises(RuntimeError, match="under way"):
@@ -312,13 +292,3 @@ def test_stopping_ends_the_training(tmp_path: Path) -> None:
     worker = runner._worker
     runner.stop()
     assert worker.poll() is not None
-
-
-def test_a_stored_frame_that_was_cut_short_is_named(tmp_path: Path) -> None:
-    store = FrameStore(tmp_path, 10)
-    whole = store.add("cut", Task.LANES, 7, sample(Task.LANES, 0)).path
-    data = whole.read_bytes()
-    for length in (0, 10, len(data) // 2, len(data) - 3):
-        whole.write_bytes(data[:length])
-        with pytest.raises(StoreError, match="cut"):
-            store.read(store.select(Task.LANES, 0))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kills import killed_at_each_line
 
 from patchline_ros.adaptation.bank import BankError, PatchBank
 from patchline_ros.drift.kernels import Features
@@ -44,6 +45,54 @@ def test_a_drift_that_returns_is_known(tmp_path: Path, reference: DriftReference
     other[:, 1::2] -= 4
     assert bank.find(frames(0, 7)) is None
     assert bank.find(other) is None
+
+
+def test_what_is_of_use_stays_and_the_others_go(tmp_path: Path, reference: DriftReference) -> None:
+    bank = PatchBank(tmp_path, reference, capacity=3)
+    for i in range(3):
+        bank.add(frames(i, i), {Task.LANES: bytes([i])})
+    bank.used("000001")
+    bank.add(frames(4, 4), {Task.LANES: b"4"})
+    assert bank.entries() == ["000001", "000003", "000004"]
+    # The order of use is there after a restart, and a number that went is not given again.
+    bank = PatchBank(tmp_path, reference, capacity=2)
+    bank.used("000001")
+    bank.used("000002")
+    assert bank.add(frames(5, 5), {Task.LANES: b"5"}) == "000005"
+    assert bank.entries() == ["000001", "000005"]
+    # Patch sets of 3000 bytes each: two do not fit, and the newest stays whatever it takes.
+    small = PatchBank(tmp_path, reference, capacity_bytes=8000)
+    for i in (6, 7):
+        small.add(frames(i, i), {Task.LANES: bytes(5000)})
+    assert small.entries() == ["000007"]
+    small.add(frames(8, 8), {Task.LANES: bytes(9000)})
+    assert small.entries() == ["000008"]
+
+
+def keep_another(folder: Path, reference: DriftReference) -> None:
+    bank = PatchBank(folder, reference, capacity=3)
+    bank.used("000001")
+    bank.add(frames(5, 5), {Task.LANES: b"5", Task.SIGNS: b"5"})
+
+
+def test_a_kill_at_any_line_leaves_whole_entries(tmp_path: Path, reference: DriftReference) -> None:
+    bank = PatchBank(tmp_path, reference, capacity=3)
+    for i in (1, 2, 3):
+        bank.add(frames(i, i), {Task.LANES: b"%d" % i, Task.SIGNS: b"%d" % i})
+    lines, newest = 0, "000003"
+    for _ in killed_at_each_line(keep_another, tmp_path, reference):
+        lines += 1
+        bank = PatchBank(tmp_path, reference, capacity=3)
+        entries = bank.entries()
+        assert {path.name for path in tmp_path.iterdir()} == set(entries)
+        assert "000001" in entries and entries[-1] >= newest
+        newest = entries[-1]
+        for name in entries:
+            assert bank._signature(name).shape == (20, WIDTH)
+            lanes, signs = (tmp_path / name / f"{task}.safetensors" for task in ("lanes", "signs"))
+            assert lanes.read_bytes() == signs.read_bytes() != b""
+    assert lines > 60
+    assert len(bank.entries()) == 3
 
 
 def test_the_oldest_goes_and_nothing_is_half_there(

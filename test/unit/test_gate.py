@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from patchline_ros.adaptation.gate import Comparison, compare
+from patchline_ros.patching.patch_set import Expected
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel
 
@@ -63,5 +64,6 @@ def test_one_answer_more_on_four_frames_is_chance_and_on_many_it_is_not() -> Non
 
 
 def test_margin_and_error_add_up() -> None:
-    assert Comparison(0.5, 0.61, 0.1).accepted(0.005)
-    assert not Comparison(0.5, 0.61, 0.1).accepted(0.015)
+    seen = Expected(agreement=0.9, agreement_error=0.05, entropy=0.2, entropy_error=0.05)
+    assert Comparison(0.5, 0.61, 0.1, seen).accepted(0.005)
+    assert not Comparison(0.5, 0.61, 0.1, seen).accepted(0.015)

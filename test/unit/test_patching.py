@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -341,3 +343,25 @@ def test_a_fresh_side_head_changes_nothing_and_computes_no_decoder(task: Task) -
     assert ran == []
     with pytest.raises(ValueError, match="use side wiring"):
         PatchSettings(k=1, wiring="inline", head="side")
+
+
+def test_a_strided_patch_of_few_channels_trains_with_channels_last() -> None:
+    """In a process of its own: what goes wrong there is memory, and it ends the process."""
+    script = """
+import torch
+from patchline_ros.patching.patch import Patch, PatchDesign
+from patchline_ros.vision.backbone import GroupSpec
+
+torch.set_num_threads(1)
+patch = Patch(GroupSpec(8, 16, 2), PatchDesign(init="normal"))
+for _ in range(60):
+    tap = torch.randn(4, 8, 96, 128).to(memory_format=torch.channels_last)
+    patch.zero_grad()
+    out = patch(tap)
+    out.sum().backward()
+    seen = torch.einsum("nohw,nihw->oi", (out > 0).float(), tap[:, :, ::2, ::2])
+    gradient = patch.layers[0].weight.grad[:, :, 0, 0]
+    torch.testing.assert_close(gradient, seen, rtol=1e-3, atol=1e-2)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -144,6 +144,10 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     plan.finished(report(500, "000001"), {})
     assert plan.next(lambda _: labelled(500, signs=12), LEAST) == Wait()
     assert bank.entries() == ["000001"]
+    # It was of use, so another goes when there is no room.
+    for _ in range(16):
+        bank.add(frames(1, 1), {Task.SIGNS: b"other"})
+    assert "000001" not in bank.entries()
 
 
 def test_a_broken_bank_is_said_once_and_the_drift_is_trained(

@@ -25,7 +25,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 def trained(tmp_path: Path, bundle: Bundle) -> Path:
     """The patch set for signs that a first episode accepted."""
-    fill(FrameStore(tmp_path / "store", 100), [Task.SIGNS], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS], 20)
     runner = runner_for(tmp_path, bundle, epochs=20)
     runner.start(since_ns=1000, mmd2=0.5, active={})
     (accepted,) = [event for event in events_of(runner) if isinstance(event, Accepted)]

@@ -1,0 +1,113 @@
+"""A headless Chromium that a test reads pages with, over the DevTools protocol."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+from websockets.sync.client import connect
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Browser:
+    """One page in a browser of its own, until `close`."""
+
+    def __init__(self, profile: Path) -> None:
+        """Skips the test where there is no Chromium."""
+        found = next(filter(None, map(shutil.which, NAMES)), None)
+        if found is None:
+            pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
+        self._process = subprocess.Popen(
+            [
+                found,
+                *("--headless", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader"),
+                *("--no-first-run", "--disable-extensions", "--remote-debugging-port=0"),
+                *("--disable-background-networking", "--hide-scrollbars"),
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        port = self._port(profile / "DevToolsActivePort")
+        with urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+            page = next(target for target in json.load(answer) if target["type"] == "page")
+        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._numbers = itertools.count(1)
+        self.complaints: list[str] = []
+        """What the page has logged as an error, and exceptions that nothing caught."""
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """The answer of the browser to one command."""
+        number = next(self._numbers)
+        self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message: dict[str, Any] = json.loads(self._socket.recv(timeout=30))
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return message["result"]
+            if message.get("method") == "Runtime.exceptionThrown":
+                details = message["params"]["exceptionDetails"]
+                self.complaints.append(
+                    details.get("exception", {}).get("description", str(details))
+                )
+            elif message.get("method") == "Log.entryAdded":
+                entry = message["params"]["entry"]
+                if entry["level"] == "error":
+                    self.complaints.append(entry["text"])
+
+    def open(self, url: str) -> None:
+        """Goes there."""
+        self.call("Page.navigate", url=url)
+
+    def value(self, expression: str) -> Any:
+        """What the expression is in the page."""
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)[
+            "result"
+        ].get("value")
+
+    def text(self, selector: str = "body") -> str:
+        """What a person reads there."""
+        return self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
+
+    def look(self, width: int, height: int, dark: bool) -> None:
+        """The size of the window, and its colours."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def picture(self, path: Path) -> None:
+        """Saves the whole page as PNG."""
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def close(self) -> None:
+        """Ends the browser."""
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _port(self, file: Path) -> int:
+        deadline = time.monotonic() + 60
+        while not (file.exists() and file.read_text().count("\n")):
+            assert self._process.poll() is None, "the browser ended by itself"
+            assert time.monotonic() < deadline, "the browser does not listen"
+            time.sleep(0.1)
+        return int(file.read_text().splitlines()[0])
