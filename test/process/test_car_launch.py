@@ -229,8 +229,8 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
     log = car.log("launch").removeprefix(log)
     assert process.returncode == 0 and "messages sent" in log, log
     assert "Traceback" not in log and "has died" not in log, log
-    replayed = {stamp_to_ns(msg.header.stamp) for msg in features}
-    assert replayed and replayed <= live
+    # Both took the latest picture, so each may have left out others; the stamps are the camera's.
+    assert live & {stamp_to_ns(msg.header.stamp) for msg in features}
 
 
 MISTAKES = {
