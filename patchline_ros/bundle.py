@@ -90,7 +90,7 @@ class Manifest(_Strict):
     """sha256 of each other file."""
 
 
-def _validated(text: str, path: Path) -> Manifest:
+def _validated(text: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:
@@ -120,7 +120,7 @@ class Bundle:
             )
         if not manifest_path.is_file():
             raise BundleError(f"bundle {path} has no {MANIFEST}: it is not a bundle, or not whole")
-        manifest = _validated(manifest_path.read_text(encoding="utf-8"), manifest_path)
+        manifest = _validated(manifest_path.read_bytes(), manifest_path)
         for name, digest in manifest.files.items():
             file = path / name
             if Path(name).name != name:

@@ -19,6 +19,7 @@ from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
 from patchline_ros.graph import GraphSettings
 from patchline_ros.listed import listed
+from patchline_ros.nodes.trials.commands import app as trial
 
 USER_ERROR = 2
 FAILURE = 1
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench, name="bench")
+app.add_typer(trial, name="trial", callback=lambda: _require_ros())
 
 Topics = Annotated[
     str, typer.Option(help="Such as /image_raw,/labelled_frames.", show_default="all")
@@ -383,7 +385,7 @@ def _require_ros() -> None:
     """End with a sentence when ROS 2 or the built messages are not there."""
     if importlib.util.find_spec("rclpy") is None:
         _fail(
-            "the demo needs ROS 2: call ./patchline demo in a checkout, which sets it up, or "
+            "this needs ROS 2: call ./patchline in a checkout, which sets it up, or "
             "source the setup file of your ROS 2",
             USER_ERROR,
         )

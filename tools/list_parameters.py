@@ -5,6 +5,9 @@ from patchline_ros.nodes.parameters import Parameter
 
 TABLES = {
     "sign_classifier, object_detector, lane_segmenter": parameters.PERCEPTION,
+    "sign_classifier": tuple(
+        p for p in parameters.SIGN_CLASSIFIER if p not in parameters.PERCEPTION
+    ),
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
     "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
@@ -16,7 +19,8 @@ HEAD = """\
 Written by `python -m tools.list_parameters` from `patchline_ros/nodes/parameters.py`; a test
 compares. A value outside its range is refused, at the start and by `ros2 param set`. Those that are
 *fixed* are read when a node is configured; the others take effect at once. `config/car.yaml` is the
-file for a car.
+file for a car. History, depth and reliability of the perception nodes' subscriptions can also be
+set as ROS 2's own `qos_overrides./TOPIC.subscription.POLICY`.
 """
 COLUMNS = ["| name | default | allowed | fixed | |", "|---|---|---|---|---|"]
 

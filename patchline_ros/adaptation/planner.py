@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
@@ -218,3 +220,25 @@ def settled_since(episode: Mapping[str, Any]) -> int | None:
         return None
     since_ns: int = episode["since_ns"]
     return since_ns
+
+
+class _StoredReport(BaseModel):
+    """What `settled_since` needs of an episode's report."""
+
+    since_ns: int
+    accepted: dict[str, bool]
+    bank_entry: str = ""
+
+
+def settled_in(report: bytes) -> int | None:
+    """The same, of a report as it lies in a file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return settled_since(_StoredReport.model_validate_json(report).model_dump())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error

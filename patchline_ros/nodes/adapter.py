@@ -6,6 +6,7 @@ Training runs in a worker process of its own, so perception and this node go on 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from patchline_ros.adaptation.planner import (
     Episode,
     Planner,
     ReturnToSource,
-    settled_since,
+    settled_in,
 )
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
@@ -60,7 +61,7 @@ from patchline_ros.nodes.conversions import (
 )
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.run import run
-from patchline_ros.patching.patch_set import PatchSetError, read_metadata
+from patchline_ros.patching.patch_set import PatchSetError, checked_metadata
 from patchline_ros.signing import Signer, SigningError, statement
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import LabelError, check_label
@@ -126,7 +127,7 @@ class AdapterNode(ManagedNode):
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
         self._status = AdaptationStatus()
-        self._stored = self._refused = self._not_stored = 0
+        self._stored = self._refused = self._not_stored = self._ignored = 0
         self._disk_trouble = ""
         self._paused = False
         self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
@@ -142,7 +143,8 @@ class AdapterNode(ManagedNode):
         for task in self._bundle.manifest.models:
             node, on_features = NODE_OF_TASK[task], partial(self._on_features, task)
             heard.append((FrameFeatures, f"{node}/features", on_features, qos.RESULTS))
-            heard.append((PatchStatus, f"{node}/patch_status", self._on_patch, qos.LATCHED))
+            on_patch = partial(self._on_patch, task)
+            heard.append((PatchStatus, f"{node}/patch_status", on_patch, qos.LATCHED))
         self._inputs = [
             self.create_subscription(kind, topic, self.guarded(callback), profile)
             for kind, topic, callback, profile in heard
@@ -183,10 +185,18 @@ class AdapterNode(ManagedNode):
             self._lock = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged."""
+        """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
+
+        `ignored` are readings and statuses that make no sense.
+        """
         trouble = f"{self._refused} labelled frames refused" if self._refused else ""
         kept = {f"kept_{task}": self._store.count(task, 0) for task in self._patch_sets}
-        counts = {"stored": self._stored, "refused": self._refused, "not_stored": self._not_stored}
+        counts = {
+            "stored": self._stored,
+            "refused": self._refused,
+            "not_stored": self._not_stored,
+            "ignored": self._ignored,
+        }
         return self._disk_trouble or trouble, {**counts, **kept}
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
@@ -212,15 +222,25 @@ class AdapterNode(ManagedNode):
             raise LabelError(f"the bundle has no model for {task}")
         if stamp_ns == 0:
             raise LabelError("it has no stamp, so nobody can say which drift it belongs to")
+        if stamp_ns < 0:
+            raise LabelError(f"its stamp is before 1970 ({stamp_ns} ns)")
         check_label(task, self._bundle.spec(task).classes, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
-        self._store.protect(stamp_to_ns(msg.since) if msg.drifting else 0)
+        since_ns = stamp_to_ns(msg.since)
+        if not math.isfinite(msg.mmd2) or (msg.drifting and since_ns <= 0):
+            self._ignored += 1
+            self.get_logger().error(
+                f"drift status refused: its MMD^2 is {msg.mmd2}, its drift began at {since_ns} ns",
+                throttle_duration_sec=_LOG_AGAIN_SECONDS,
+            )
+            return
+        self._store.protect(since_ns if msg.drifting else 0)
         self._planner.heard(
             Drift(
                 drifting=msg.drifting,
                 mmd2=msg.mmd2,
-                since_ns=stamp_to_ns(msg.since),
+                since_ns=since_ns,
                 stamp_ns=stamp_to_ns(msg.header.stamp),
             )
         )
@@ -235,8 +255,14 @@ class AdapterNode(ManagedNode):
             except BankError as error:
                 self.get_logger().error(str(error))
 
-    def _on_patch(self, msg: PatchStatus) -> None:
-        task = Task(msg.task)
+    def _on_patch(self, task: Task, msg: PatchStatus) -> None:
+        if msg.task != str(task):
+            self._ignored += 1
+            self.get_logger().error(
+                f"patch status refused: it is of {msg.task!r}, on the topic of {task}",
+                throttle_duration_sec=_LOG_AGAIN_SECONDS,
+            )
+            return
         self._active_versions[task] = msg.version
         if msg.state == PatchStatus.REMOVED:
             self._undone.setdefault(task, set()).add(msg.removed)
@@ -468,7 +494,7 @@ class AdapterNode(ManagedNode):
         """
         try:
             data = path.read_bytes()
-            fingerprint = read_metadata(data).base_fingerprint if data else ""
+            fingerprint = checked_metadata(data).base_fingerprint if data else ""
         except (OSError, PatchSetError) as error:
             self.get_logger().error(f"stored patch set {path} is not sent: {error}")
             return False
@@ -498,9 +524,17 @@ class AdapterNode(ManagedNode):
         """Beginning of the drift that the last finished episode was for; its result is shown."""
         if not self._episode_file.is_file():
             return None
-        text = self._episode_file.read_text(encoding="utf-8")
-        self._status.episode_json = text
-        return settled_since(json.loads(text))
+        try:
+            report = self._episode_file.read_bytes()
+            settled = settled_in(report)
+        except (OSError, ValueError) as error:
+            self.get_logger().error(
+                f"{self._episode_file} can't be read: {error}; a drift that it was for may be "
+                "adapted to once more"
+            )
+            return None
+        self._status.episode_json = report.decode()
+        return settled
 
 
 def _signer(path: str) -> Signer | None:

@@ -89,6 +89,19 @@ PERCEPTION = (
     Parameter("sample_every", 1, "use every n-th picture received", 1, 1000, read_only=False),
 )
 
+SIGN_CLASSIFIER = (
+    *PERCEPTION,
+    Parameter(
+        "regions",
+        "whole",
+        "what of a picture is a sign: all of it, or each box that comes on sign/detections for it",
+        choices=("whole", "detections"),
+    ),
+    Parameter(
+        "region_class", "", "class id of the detections that are signs; empty: every detection is"
+    ),
+)
+
 DRIFT_MONITOR = MANAGED
 
 ADAPTER = (

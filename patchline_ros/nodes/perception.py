@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
@@ -37,11 +38,12 @@ from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Candidate, Perceiver, Perception
 from patchline_ros.signing import SigningError, Verifier, statement
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Boxes, Task
+from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.vision.drawing import draw_answer
 
-Arrival: TypeAlias = tuple["Image | CompressedImage", float]
-"""A picture and the monotonic time at which it came."""
+Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Boxes | None"]
+"""A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
 _SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
@@ -81,9 +83,15 @@ class PerceptionNode(ManagedNode):
     a swap.
     """
 
-    def __init__(self, task: Task, message_type: type, result_topic: str) -> None:
+    def __init__(
+        self,
+        task: Task,
+        message_type: type,
+        result_topic: str,
+        table: tuple[parameters.Parameter, ...] = parameters.PERCEPTION,
+    ) -> None:
         """The node of `task`; results of `message_type` go out on `result_topic`."""
-        super().__init__(NODE_OF_TASK[task], parameters.PERCEPTION)
+        super().__init__(NODE_OF_TASK[task], table)
         self.task = task
         self._message_type = message_type
         self._result_topic = result_topic
@@ -93,6 +101,24 @@ class PerceptionNode(ManagedNode):
         self._perceiver: Perceiver | None = None
         self._inference: Worker[Arrival] | None = None
         self._builder: Worker[PatchSet] | None = None
+
+    def send_results(self, message_type: type, topic: str) -> None:
+        """Other results than those of the start; to be called before they are advertised."""
+        self._message_type, self._result_topic = message_type, topic
+
+    def hear(
+        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        """Subscribes until the node is deactivated; QoS overrides are taken as parameters."""
+        self._inputs.append(
+            self.create_subscription(
+                kind,
+                topic,
+                self.guarded(callback),
+                profile,
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        )
 
     @abstractmethod
     def message(self, perception: Perception, header: Header) -> Any:
@@ -130,10 +156,8 @@ class PerceptionNode(ManagedNode):
         if self._compressed:
             topic, kind = f"{topic}/compressed", CompressedImage
         self._image_topic = topic
-        self._inputs = [
-            self._subscribe(kind, topic, self._on_picture, self._image_qos),
-            self._subscribe(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED),
-        ]
+        self.hear(kind, topic, self._on_picture, self._image_qos)
+        self.hear(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED)
         self._offered = [
             self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
             self.create_service(SetBool, "~/enable", self.guarded(self._on_enable)),
@@ -193,11 +217,6 @@ class PerceptionNode(ManagedNode):
         self._patch_version = 0
         self._publish_status(PatchStatus.SOURCE)
 
-    def _subscribe(
-        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-    ) -> Subscription[Any]:
-        return self.create_subscription(kind, topic, self.guarded(callback), profile)
-
     def _on_picture(self, msg: Image | CompressedImage) -> None:
         """Only hands the picture on, so that the executor is free for the next one."""
         assert self._inference is not None
@@ -210,20 +229,29 @@ class PerceptionNode(ManagedNode):
         if (self.counts.received - 1) % self.get_parameter("sample_every").value:
             self.counts.not_sampled += 1
             return
-        self._inference.put((msg, arrived))
+        self.take(msg, arrived)
+
+    def take(self, msg: Image | CompressedImage, arrived: float) -> None:
+        """A picture that is to be looked at has come."""
+        self.look_at(msg, arrived, None)
+
+    def look_at(self, msg: Image | CompressedImage, arrived: float, regions: Boxes | None) -> None:
+        """Hands a picture to the model."""
+        assert self._inference is not None
+        self._inference.put((msg, arrived, regions))
 
     def _process(self, arrival: Arrival) -> None:
         """One picture through the model (in the inference thread)."""
         assert self._perceiver is not None
-        msg, arrived = arrival
+        msg, arrived, regions = arrival
         begun = time.monotonic()
         try:
             picture = compressed_to_rgb(msg) if self._compressed else image_to_rgb(msg)
         except ConversionError as error:
-            self._skip(str(error))
+            self.skip(str(error))
             return
         decoded = time.monotonic()
-        perception = self._perceiver.perceive(picture)
+        perception = self.perceive(picture, regions)
         perceived = time.monotonic()
         self._results.publish(self.message(perception, msg.header))
         self._features.publish(
@@ -242,12 +270,22 @@ class PerceptionNode(ManagedNode):
                 picture, perception.prediction, self._class_names, perception.confidence
             )
             self._overlay.publish(rgb_to_image(drawn, msg.header))
-        collapse = self._perceiver.watch(picture, perception)
+        collapse = self.watch(picture, perception)
         if collapse is not None:
             self._patch_version = self._perceiver.patch_version
             self._say_removed(perception.patch_version, f"was taken back: {collapse}")
 
-    def _skip(self, reason: str) -> None:
+    def perceive(self, picture: RgbImage, regions: Boxes | None) -> Perception:
+        """What the model says about the picture (in the inference thread)."""
+        assert self._perceiver is not None
+        return self._perceiver.perceive(picture)
+
+    def watch(self, picture: RgbImage, perception: Perception) -> str | None:
+        """Why the patch set that answered was taken back; None: it was not."""
+        assert self._perceiver is not None
+        return self._perceiver.watch(picture, perception)
+
+    def skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
         self.counts.unreadable += 1
         now = time.monotonic()
@@ -260,7 +298,8 @@ class PerceptionNode(ManagedNode):
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
         assert self._perceiver is not None and self._inference is not None
         active = self._perceiver.active
-        if msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active):
+        same = msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active)
+        if same and msg.version <= self._newest_version:
             return  # a restarted adapter sends what runs here already
         if msg.version in self._removed_versions:
             # The adapter that sends it again did not hear of it.

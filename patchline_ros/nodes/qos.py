@@ -36,8 +36,8 @@ def _reliable(depth: int, durability: DurabilityPolicy) -> QoSProfile:
 RESULTS = _reliable(10, DurabilityPolicy.VOLATILE)
 """Results, features, drift status, diagnostics."""
 
-LABELLED_FRAMES = _reliable(50, DurabilityPolicy.VOLATILE)
-"""Labels come in bursts and each one counts."""
+LABELLED_FRAMES = _reliable(200, DurabilityPolicy.VOLATILE)
+"""Labels come in bursts and each one counts, also while the adapter's core is busy."""
 
 LATCHED = _reliable(1, DurabilityPolicy.TRANSIENT_LOCAL)
 """State that a late joiner must see: label info, patch sets, statuses."""

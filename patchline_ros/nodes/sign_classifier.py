@@ -1,30 +1,153 @@
-"""The node that says which traffic sign a picture shows."""
+"""The node that says which traffic sign a picture, or each region of it, shows."""
 
 from __future__ import annotations
 
-from typing import NoReturn, cast
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, NoReturn, cast
 
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Classification
+from vision_msgs.msg import Classification, Detection2DArray
 
-from patchline_ros.nodes.conversions import classification_to_msg
+from patchline_ros.nodes import parameters, qos
+from patchline_ros.nodes.conversions import (
+    ConversionError,
+    boxes_to_msg,
+    classification_to_msg,
+    msg_to_boxes,
+)
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.nodes.run import run
 from patchline_ros.perceiver import Perception
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Boxes, Task
+from patchline_ros.tasks import Image as RgbImage
+
+_HELD: Final = 16
+"""Pictures that wait for their detections: half a second at 30 Hz."""
+_MOST_REGIONS: Final = 8
+"""Of a picture, the largest; each costs a pass of the model."""
+_LEAST_SIDE: Final = 4
+"""Pixels, below which a region shows nothing."""
 
 
 class SignClassifier(PerceptionNode):
-    """Pictures of signs to vision_msgs/Classification on `~/classification`."""
+    """Pictures of signs to vision_msgs/Classification on `~/classification`.
+
+    With `regions: detections` each box that a detector found in a picture is a sign's picture, and
+    a Detection2DArray with the same boxes and the signs' classes goes out on `~/signs`.
+    """
 
     def __init__(self) -> None:
-        super().__init__(Task.SIGNS, Classification, "~/classification")
+        super().__init__(Task.SIGNS, Classification, "~/classification", parameters.SIGN_CLASSIFIER)
 
-    def message(self, perception: Perception, header: Header) -> Classification:
-        """The most probable class and its probability."""
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Loads and warms the source model. Raises BundleError or ParameterError."""
+        self._by_regions = values["regions"] == "detections"
+        self._region_class: str = values["region_class"]
+        if self._by_regions:
+            self.send_results(Detection2DArray, "~/signs")
+        super().configure(values)
+
+    def activate(self) -> None:
+        """Subscribes to the camera, to patch sets, and to the detections where they are asked."""
+        self._held: deque[tuple[Image | CompressedImage, float]] = deque(maxlen=_HELD)
+        self._detections = self._unmatched = 0
+        self._shown: tuple[RgbImage, Perception] | None = None
+        super().activate()
+        if self._by_regions:
+            self.hear(Detection2DArray, "sign/detections", self._on_detections, qos.RESULTS)
+
+    def report(self) -> tuple[str, Mapping[str, object]]:
+        """Counts and latency; with regions also the detections, and those without a picture."""
+        trouble, values = super().report()
+        if not self._by_regions:
+            return trouble, values
+        if self.counts.received and not self._detections:
+            topic = self.resolve_topic_name("sign/detections")
+            trouble = trouble or f"no detections have come on {topic}, so no picture is looked at"
+        counts = {"detections": self._detections, "detections_without_picture": self._unmatched}
+        return trouble, {**values, **counts}
+
+    def message(self, perception: Perception, header: Header) -> Classification | Detection2DArray:
+        """The most probable class and its probability, of the picture or of each region."""
+        if isinstance(perception.prediction, Boxes):
+            return boxes_to_msg(perception.prediction, header)
         return classification_to_msg(
             cast(int, perception.prediction), perception.confidence, header
         )
+
+    def take(self, msg: Image | CompressedImage, arrived: float) -> None:
+        """With regions a picture waits for its detections."""
+        if self._by_regions:
+            self._held.append((msg, arrived))
+        else:
+            super().take(msg, arrived)
+
+    def _on_detections(self, msg: Detection2DArray) -> None:
+        """Looks at the picture that has the same stamp."""
+        self._detections += 1
+        try:
+            boxes = msg_to_boxes(msg)
+        except ConversionError as error:
+            self.skip(f"detections: {error}")
+            return
+        for held in self._held:
+            picture, arrived = held
+            if picture.header.stamp == msg.header.stamp:
+                self._held.remove(held)
+                self.look_at(picture, arrived, self._signs(boxes))
+                return
+        self._unmatched += 1
+
+    def _signs(self, boxes: Boxes) -> Boxes:
+        """The largest of those that are signs."""
+        if self._region_class:
+            chosen = np.flatnonzero(boxes.labels.astype(str) == self._region_class)
+        else:
+            chosen = np.arange(len(boxes))
+        x1, y1, x2, y2 = boxes.boxes[chosen].T
+        largest = chosen[np.argsort(-(x2 - x1) * (y2 - y1), kind="stable")[:_MOST_REGIONS]]
+        return Boxes(boxes.boxes[largest], boxes.labels[largest], boxes.scores[largest])
+
+    def perceive(self, picture: RgbImage, regions: Boxes | None) -> Perception:
+        """What the model says about the picture, or about its regions as one."""
+        if regions is None:
+            return super().perceive(picture, None)
+        height, width = picture.shape[:2]
+        corners = regions.boxes.round().astype(int).clip(0, [width, height, width, height])
+        looks: list[tuple[RgbImage, Perception]] = []
+        seen = []
+        for number, (x1, y1, x2, y2) in enumerate(corners.tolist()):
+            if min(x2 - x1, y2 - y1) >= _LEAST_SIDE:
+                region = np.ascontiguousarray(picture[y1:y2, x1:x2])
+                looks.append((region, super().perceive(region, None)))
+                seen.append(number)
+        self._shown = looks[0] if looks else None
+        answers = [answer for _, answer in looks]
+        if not answers:
+            # Nothing to look at: the whole picture keeps features and entropy defined.
+            whole = super().perceive(picture, None)
+            return replace(whole, prediction=Boxes.truth([], []), confidence=0.0)
+        return Perception(
+            prediction=Boxes(
+                boxes=regions.boxes[seen],
+                labels=np.array([answer.prediction for answer in answers], dtype=np.int64),
+                scores=np.array([answer.confidence for answer in answers], dtype=np.float32),
+            ),
+            confidence=max(answer.confidence for answer in answers),
+            entropy=float(np.mean([answer.entropy for answer in answers])),
+            features=np.mean([answer.features for answer in answers], axis=0),
+            patch_version=answers[0].patch_version,
+        )
+
+    def watch(self, picture: RgbImage, perception: Perception) -> str | None:
+        """With regions the largest one is compared."""
+        if not isinstance(perception.prediction, Boxes):
+            return super().watch(picture, perception)
+        return super().watch(*self._shown) if self._shown else None
 
 
 def main() -> NoReturn:

@@ -118,12 +118,24 @@ def read_metadata(data: bytes) -> PatchSetMetadata:
         header: dict[str, Any] = json.loads(data[8 : 8 + length])
         text = header["__metadata__"][_HEADER_KEY]
         return PatchSetMetadata.model_validate_json(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError) as error:
         raise PatchSetError("the file's header holds no patch set metadata") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PatchSetError(f"patch set metadata, {where}: {first['msg']}") from error
+
+
+def checked_metadata(data: bytes) -> PatchSetMetadata:
+    """The same, of a patch set whose tensors are those that were written.
+
+    Raises:
+        PatchSetError: as `read_metadata`, or the tensors do not have the header's sha256.
+    """
+    metadata = read_metadata(data)
+    if sha256(_tensor_bytes(data)) != metadata.sha256:
+        raise PatchSetError("the patch set is damaged: its tensors do not have the header's sha256")
+    return metadata
 
 
 def _check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -173,7 +185,6 @@ def apply(source: TaskModel, base_fingerprint: str, data: bytes) -> AdaptedModel
     except SafetensorError as error:
         raise PatchSetError(f"the patch set's tensors can't be read: {error}") from error
     _check_tensors(model.adapted_state(metadata.norm), tensors)
-    if sha256(_tensor_bytes(data)) != metadata.sha256:
-        raise PatchSetError("the patch set is damaged: its tensors do not have the header's sha256")
+    checked_metadata(data)
     model.load_state_dict(tensors, strict=False)
     return model.eval()

@@ -91,6 +91,7 @@ BAD_LABELS = {
     "class map is 30 x 32 pixels": frame(Task.LANES, 1, np.zeros((32, 30), np.uint8)),
     "frame id 'a/b' can't be part": frame(Task.SIGNS, 1, 0, name="a/b"),
     "no stamp": frame(Task.SIGNS, -100, 0),
+    "its stamp is before 1970": frame(Task.SIGNS, -200, 0),
     "task is ''": LabelledFrame(id="x"),
 }
 
@@ -109,6 +110,48 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     store = StoredFrames(tmp_path / "store" / "frames")
     assert [store.count(task, 0) for task in Task] == [0, 1, 1]
     np.testing.assert_array_equal(store.read(store.select(Task.LANES, 0))[0].label, good)
+
+
+def test_readings_and_statuses_that_make_no_sense_are_refused(adapter):
+    bench = adapter.bench
+    adapter.send_signs(range(24))
+    since = ns_to_stamp(SECOND)
+    adapter.drift.publish(DriftStatus(drifting=True, mmd2=float("nan"), since=since))
+    bench.until(lambda: bench.said("drift status refused: its MMD^2 is nan"))
+    for began_ns in (-5 * SECOND, 0):
+        adapter.drift.publish(drift(began_ns))
+    status = bench.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+    status.publish(PatchStatus(task="trees", version=3, state=PatchStatus.ACTIVE))
+    bench.until(lambda: bench.said("patch status refused: it is of 'trees'"))
+    assert adapter.node.report()[1]["ignored"] == 4
+    bench.spin(0.6)
+    assert adapter.state == AdaptationStatus.IDLE
+    adapter.drift.publish(drift())
+    bench.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\xff\xfe garbage", b'{"since_ns": 12', b"[1]", b"{}", b'{"since_ns": "x"}']
+)
+def test_a_damaged_report_of_an_episode_is_named_and_forgotten(bench, bundle, tmp_path, damage):
+    episodes = tmp_path / "store" / "episodes"
+    episodes.mkdir(parents=True)
+    (episodes / "episode.json").write_bytes(damage)
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store")))
+    assert adapter.bench.said("episode.json can't be read")
+    adapter.bench.until(lambda: bool(adapter.statuses))
+    assert adapter.statuses[0].episode_json == ""
+
+
+def test_a_damaged_patch_set_is_named_and_not_sent(bench, bundle, tmp_path):
+    episodes = tmp_path / "store" / "episodes"
+    episodes.mkdir(parents=True)
+    path = episodes / "signs.v1.safetensors"
+    path.write_bytes(make_patch_set(bundle, Task.SIGNS, 1)[:-100])
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store")))
+    assert adapter.bench.said(f"stored patch set {path} is not sent: the patch set is damaged")
+    adapter.bench.spin(0.5)
+    assert not adapter.patch_sets
 
 
 def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(

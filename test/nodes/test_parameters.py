@@ -20,7 +20,7 @@ from tools import list_parameters
 CAR_YAML = Path(__file__).resolve().parents[2] / "config" / "car.yaml"
 
 
-@pytest.mark.parametrize("table", [parameters.PERCEPTION, parameters.ADAPTER])
+@pytest.mark.parametrize("table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER])
 def test_every_parameter_is_described_and_its_default_is_allowed(table):
     assert len({parameter.name for parameter in table}) == len(table)
     for parameter in table:
@@ -41,7 +41,7 @@ def test_the_page_lists_them():
     [
         (LaneSegmenter, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
         (ObjectDetector, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
-        (SignClassifier, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
+        (SignClassifier, parameters.SIGN_CLASSIFIER, {"threads", "queue_depth", "sample_every"}),
         (
             AdapterNode,
             parameters.ADAPTER,

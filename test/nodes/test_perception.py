@@ -221,6 +221,14 @@ def test_an_empty_patch_set_brings_the_source_back(lanes, bundle):
     assert lanes.send(patch_set_msg(newer, version=3)).state == PatchStatus.ACTIVE
 
 
+def test_a_node_that_starts_with_the_source_takes_no_older_patch_set(lanes, bundle):
+    """It hears first that the source model is to run, as version 4: it is not to be undone."""
+    status = lanes.send(PatchSet(task="lanes", version=4))
+    assert (status.state, status.version) == (PatchStatus.SOURCE, 0)
+    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 3), version=3))
+    assert older.state == PatchStatus.REFUSED and "not newer than 4" in older.reason
+
+
 def test_a_rollback_goes_back_step_by_step(lanes, bundle):
     sources = lanes.masks_of(1, 2)
     seen = []

@@ -201,6 +201,7 @@ def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
     [
         (lambda p: (p / "manifest.json").unlink(), "no manifest.json"),
         (lambda p: (p / "manifest.json").write_text("{"), "manifest"),
+        (lambda p: (p / "manifest.json").write_bytes(b"\xff\xfe\x00"), "manifest"),
         (lambda p: (p / "lanes.safetensors").unlink(), "lacks the file lanes"),
         (lambda p: (p / "signs.safetensors").write_bytes(b"x"), "signs.safetensors does not have"),
         (lambda p: os.rename(p, p.with_name("gone")), "does not exist"),

@@ -17,6 +17,7 @@ from patchline_ros.patching.patch_set import (
     PatchSetError,
     PatchSetMetadata,
     apply,
+    checked_metadata,
     read_metadata,
     to_bytes,
 )
@@ -290,6 +291,12 @@ def _rewrite(data: bytes, change) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
+def _deep(data: bytes) -> bytes:
+    """The file with a header of more brackets than Python's JSON reader bears."""
+    length = int.from_bytes(data[:8], "little")
+    return (100_000).to_bytes(8, "little") + b"[" * 100_000 + data[8 + length :]
+
+
 def _with_nan(source: TaskModel) -> bytes:
     model = patched(source)
     with torch.no_grad():
@@ -304,6 +311,7 @@ def _with_nan(source: TaskModel) -> bytes:
         (lambda s, d: b"nonsense", "header does not fit"),
         (lambda s, d: b"", "header does not fit"),
         (lambda s, d: b"\xff" * 64, "header does not fit"),
+        (lambda s, d: _deep(d), "no patch set metadata"),
         (lambda s, d: _with_nan(s), "not finite"),
         (lambda s, d: to_bytes(patched(s, 2), metadata(s)), "lacks"),
         (lambda s, d: to_bytes(patched(s, 4), metadata(s)), "unknown tensors"),
@@ -322,6 +330,15 @@ def test_a_bad_patch_set_is_refused_with_a_sentence(damage, message: str) -> Non
     assert read_metadata(good).method.k == 3
     with pytest.raises(PatchSetError, match=message):
         apply(source, fingerprint(source), damage(source, good))
+
+
+def test_a_damaged_patch_set_is_known_without_its_model() -> None:
+    source = model_of(Task.SIGNS)
+    good = to_bytes(patched(source), metadata(source))
+    assert checked_metadata(good) == read_metadata(good)
+    for damaged in (good[:-10], good[:-1] + bytes([good[-1] ^ 1])):
+        with pytest.raises(PatchSetError, match="is damaged"):
+            checked_metadata(damaged)
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -1,0 +1,44 @@
+"""`patchline trial` through its commands, on a graph of its own: a few rounds, a few cases."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+pytest.importorskip("patchline_ros.msg", reason="needs the built messages")
+
+
+def trial(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "patchline_ros.cli", "trial", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_stops_at_each_moment(tmp_path: Path) -> None:
+    out = tmp_path / "stops"
+    done = trial("stops", "--times", "3", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    stops = json.loads((out / "stops.json").read_text())["stops"]
+    assert [stop["moment"] for stop in stops] == ["starting", "running", "training"]
+    assert all(stop["seconds"] < 3 and not stop["left"] for stop in stops)
+
+
+def test_faults_of_each_kind(tmp_path: Path) -> None:
+    out = tmp_path / "faults"
+    only = "drift-monitor-sigkill,pictures-reordered,patch-set-bit,patch-file-garbage"
+    done = trial("faults", "--only", only, "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((out / "faults.json").read_text())
+    assert {case["name"] for case in result["cases"]} == set(only.split(","))
+    assert result["answers"] > 20 and result["labelled_frames"]["acknowledged"] >= 8
+    (killed,) = (case for case in result["cases"] if case["kind"] == "process")
+    assert killed["ended"] == ["drift_monitor -9"]
+
+
+def test_what_is_asked_wrongly_is_said(tmp_path: Path) -> None:
+    wrong = trial("faults", "--only", "nonsense", "--out", str(tmp_path / "x"))
+    assert wrong.returncode == 2 and "no case is named 'nonsense'" in wrong.stderr
+    listed = trial("faults", "--list", "--only", "*-sigkill")
+    assert listed.returncode == 0 and "drift-monitor-sigkill" in listed.stdout
