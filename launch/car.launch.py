@@ -3,18 +3,26 @@
     ros2 launch patchline_ros car.launch.py image_topic:=/camera/color/image_raw
 
 `--show-args` explains each argument. What runs with which parameters and remappings is described
-in patchline_ros/graph.py, which the demo uses as well.
+in patchline_ros/graph.py, which the demo uses as well. Other launch files include this one; they
+set another default by declaring the argument first.
 """
 
 import os
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    GroupAction,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import Node, PushRosNamespace
 
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from patchline_ros.graph import (
     PACKAGE,
     ROAD_IMAGE_TOPIC,
@@ -22,11 +30,26 @@ from patchline_ros.graph import (
     GraphSettings,
     NodeDescription,
     describe,
+    parse_remap,
     profile_variables,
 )
 
 SHARE = Path(get_package_share_directory(PACKAGE))
 TRUTH = {"true": True, "false": False}
+
+NO_DRIVER = "none"
+DRIVERS = {
+    # LIMO's Orbbec Dabai: AgileX names the first, and the second where that one does not work.
+    "astra_camera": ("dabai.launch.py", {}, "build github.com/orbbec/ros2_astra_camera"),
+    "orbbec_camera": ("dabai.launch.py", {}, "build github.com/orbbec/OrbbecSDK_ROS2"),
+    # Without a namespace of its own it publishes on camera/color/image_raw like the others.
+    "realsense2_camera": (
+        "rs_launch.py",
+        {"camera_namespace": "", "camera_name": "camera"},
+        "apt install ros-$ROS_DISTRO-realsense2-camera",
+    ),
+}
+"""Packages of camera drivers: their launch file, its arguments, and how to install them."""
 
 ARGUMENTS = [
     DeclareLaunchArgument("namespace", default_value="", description="before every relative name"),
@@ -43,12 +66,25 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image_topic",
         default_value=GraphSettings.image_topic,
-        description="the road camera (the default is AgileX LIMO's)",
+        description="the road camera, in the namespace unless it begins with / (the default is "
+        "AgileX LIMO's)",
     ),
     DeclareLaunchArgument(
         "sign_image_topic",
         default_value="",
         description="pictures of traffic signs; empty: those of image_topic",
+    ),
+    DeclareLaunchArgument(
+        "camera_driver",
+        default_value=NO_DRIVER,
+        choices=[NO_DRIVER, *DRIVERS],
+        description="package of a driver to start: astra_camera or orbbec_camera for a LIMO, "
+        "realsense2_camera on a Scout or Hunter",
+    ),
+    DeclareLaunchArgument(
+        "remap",
+        default_value="",
+        description="FROM:=TO for topics and services of all nodes, several with spaces between",
     ),
     DeclareLaunchArgument(
         "image_transport",
@@ -86,7 +122,10 @@ ARGUMENTS = [
         description="start a node again when it ends",
     ),
     DeclareLaunchArgument(
-        "log_level", default_value="info", description="debug, info, warn, error"
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="from which level on the nodes say something",
     ),
     DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
@@ -96,13 +135,17 @@ ARGUMENTS = [
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the Fast DDS profile, and the nodes once the arguments are known."""
+    return LaunchDescription([*ARGUMENTS, *profile(), OpaqueFunction(function=start)])
+
+
+def profile() -> list[Action]:
+    """The Fast DDS profile for large pictures, unless the user has one."""
     variables = profile_variables(SHARE / "config" / "fastdds.xml", os.environ)
-    profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
-    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=start)])
+    return [SetEnvironmentVariable(name, value) for name, value in variables.items()]
 
 
-def start(context: LaunchContext) -> list[Node]:
-    """The processes for the arguments of this call."""
+def start(context: LaunchContext) -> list[Action]:
+    """The processes for the arguments of this call. Raises ValueError for a wrong one."""
     given = {
         argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
     }
@@ -118,16 +161,42 @@ def start(context: LaunchContext) -> list[Node]:
         params_file=given["params_file"],
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
+        remap=_remap(given["remap"]),
     )
+    _check(settings)
     respawn = TRUTH[given["use_respawn"]]
-    nodes = [node(description, settings, respawn) for description in describe(settings)]
-    if not TRUTH[given["rviz"]]:
-        return nodes
-    # RViz has no display for text: its status is a picture, which nobody else needs.
-    picture = NodeDescription(
-        "status_picture", "status_picture", {"use_sim_time": settings.use_sim_time}
-    )
-    return [*nodes, node(picture, settings, respawn), rviz(settings)]
+    actions = [node(description, settings, respawn) for description in describe(settings)]
+    if given["camera_driver"] != NO_DRIVER:
+        actions.append(driver(given["camera_driver"], settings.namespace))
+    if TRUTH[given["rviz"]]:
+        # RViz has no display for text: its status is a picture, which nobody else needs.
+        picture = NodeDescription(
+            "status_picture",
+            "status_picture",
+            {"use_sim_time": settings.use_sim_time},
+            dict(settings.remap),
+        )
+        actions += [node(picture, settings, respawn), rviz(settings)]
+    return actions
+
+
+def _remap(text: str) -> dict[str, str]:
+    try:
+        return parse_remap(text.split())
+    except ValueError as error:
+        raise ValueError(f"remap: {error}") from error
+
+
+def _check(settings: GraphSettings) -> None:
+    """What five processes would otherwise say one after the other, or again and again."""
+    bundle = Path(settings.bundle).expanduser()
+    if not (bundle / "manifest.json").is_file():
+        raise ValueError(
+            f"bundle:={settings.bundle} is no bundle (it has no manifest.json); give the folder "
+            "that `patchline offline` made"
+        )
+    if settings.params_file and not Path(settings.params_file).is_file():
+        raise ValueError(f"params_file:={settings.params_file} does not exist")
 
 
 def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -> Node:
@@ -146,6 +215,25 @@ def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -
     )
 
 
+def driver(package: str, namespace: str) -> GroupAction:
+    """The driver's own launch file, in the car's namespace, without arguments that it never asked.
+
+    Raises ValueError where it is not installed.
+    """
+    file, arguments, advice = DRIVERS[package]
+    try:
+        path = Path(get_package_share_directory(package), "launch", file)
+    except PackageNotFoundError as error:
+        raise ValueError(
+            f"camera_driver:={package} is not installed, or its workspace is not sourced: {advice}"
+        ) from error
+    include = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(path)), launch_arguments=arguments.items()
+    )
+    # Without forwarding it would take our log_level, say, for its own, and loses the profile.
+    return GroupAction([*profile(), PushRosNamespace(namespace), include], forwarding=False)
+
+
 def rviz(settings: GraphSettings) -> Node:
     """RViz with camera, overlays, mask and status."""
     return Node(
@@ -155,6 +243,7 @@ def rviz(settings: GraphSettings) -> Node:
         arguments=["-d", str(SHARE / "config" / "patchline.rviz")],
         parameters=[{"use_sim_time": settings.use_sim_time}],
         remappings=[
+            *settings.remap.items(),
             (ROAD_IMAGE_TOPIC, settings.image_topic),
             (SIGN_IMAGE_TOPIC, settings.sign_image_topic or settings.image_topic),
         ],

@@ -7,9 +7,10 @@ launch.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from patchline_ros.tasks import Task
@@ -38,6 +39,10 @@ IMAGE_TOPIC_OF_TASK = {
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
+_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
+_OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
+_REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
+
 
 @dataclass(frozen=True)
 class GraphSettings:
@@ -45,13 +50,14 @@ class GraphSettings:
 
     bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
-    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's.
+    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. remap: names of
+    topics and services, for every process; it wins over the topics above.
     """
 
     bundle: str
     store: str
     namespace: str = ""
-    image_topic: str = "/camera/color/image_raw"
+    image_topic: str = "camera/color/image_raw"
     sign_image_topic: str = ""
     image_transport: str = "raw"
     image_reliability: str = "best_effort"
@@ -59,6 +65,7 @@ class GraphSettings:
     params_file: str = ""
     autostart: bool = True
     log_level: str = "info"
+    remap: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,11 +99,33 @@ def describe(settings: GraphSettings) -> list[NodeDescription]:
         perception.append(
             NodeDescription(node, node, {**shared, **pictures}, {topic: topics[topic]})
         )
-    return [
+    nodes = [
         *perception,
         NodeDescription("drift_monitor", "drift_monitor", dict(shared)),
         NodeDescription("adapter", "adapter", {**shared, "store": settings.store}),
     ]
+    # Of several rules for a name ROS takes the first.
+    return [
+        replace(node, remappings={**settings.remap, **node.remappings, **settings.remap})
+        for node in nodes
+    ]
+
+
+def is_output(topic: str) -> bool:
+    """Whether a full topic name is one that the graph publishes, in whatever namespace."""
+    parts = topic.strip("/").split("/")
+    return not _OWNERS.isdisjoint(parts[:-1]) or parts[-1] in _OUTPUTS
+
+
+def parse_remap(rules: Iterable[str]) -> dict[str, str]:
+    """`FROM:=TO` as a mapping. Raises ValueError for what is no such rule."""
+    found = {}
+    for rule in rules:
+        match = _REMAP.fullmatch(rule)
+        if match is None:
+            raise ValueError(f"{rule!r} is no remapping of topics; write FROM:=TO")
+        found[match[1]] = match[2]
+    return found
 
 
 def ros_arguments(description: NodeDescription, settings: GraphSettings) -> list[str]:

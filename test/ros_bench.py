@@ -41,6 +41,7 @@ class Bench:
         self.probe = Node("probe", use_global_arguments=False)
         self.executor.add_node(self.probe)
         self.nodes: list[ManagedNode] = []
+        self._closed = False
 
     def start(self, kind: type[ManagedNode]) -> ManagedNode:
         """The node, brought up as its process would do it."""
@@ -92,7 +93,10 @@ class Bench:
         return text in self.log
 
     def close(self) -> None:
-        """Ends the nodes and their threads."""
+        """Ends the nodes and their threads; called again, it leaves the next bench alone."""
+        if self._closed:
+            return
+        self._closed = True
         for node in self.nodes:
             node.close()
         self.executor.shutdown()

@@ -42,6 +42,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
     """All steps of the set-up, in order."""
     requirements = layout.root / "tools" / "requirements"
     arrays = requirements / f"numpy{ros.numpy_major}.txt"
+    wheels = requirements / (f"ros-{layout.distro}.txt" if layout.distro else "ros.txt")
     options = ["--system-site-packages"] if ros.home else []
     venv = Step(
         name="environment",
@@ -56,7 +57,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "ros",
         "installing build tools" if ros.home else "installing ROS 2 and build tools",
-        [requirements / "build.txt", arrays, *([] if ros.home else [requirements / "ros.txt"])],
+        [requirements / "build.txt", arrays, *([] if ros.home else [wheels])],
         venv,
     )
     torch = _pip_step(layout, "torch", "installing PyTorch", [requirements / "torch.txt"], venv)
@@ -153,6 +154,8 @@ def _contents(paths: Iterable[Path]) -> list[bytes]:
 
 def _choose_ros(layout: Layout, inherited: dict[str, str]) -> Ros:
     """The ROS 2 that this environment was made for; on first use, the one that is found."""
+    if layout.distro:
+        return Ros(())
     found = find_ros(inherited)
     record = layout.private / "ros"
     if not (layout.python.exists() and record.exists()):

@@ -6,17 +6,22 @@ from pathlib import Path
 
 PYTHON_FOLDER = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 
+DISTROS = ("jazzy",)
+"""Beside that of the checkout, each with tools/requirements/ros-NAME.txt."""
+
 
 @dataclass(frozen=True)
 class Layout:
     """The folders that the set-up makes below a checkout."""
 
     root: Path
+    distro: str = ""
+    """Of ROS 2, where a test asks for another one than that of the checkout; see DISTROS."""
 
     @property
     def private(self) -> Path:
         """Everything that the set-up makes; deleting it starts afresh."""
-        return self.root / ".patchline"
+        return self.root / ".patchline" / self.distro
 
     @property
     def venv(self) -> Path:

@@ -10,6 +10,8 @@ TABLES = {
     ),
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
+    "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
+    "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }
 HEAD = """\
 # Parameters of the nodes

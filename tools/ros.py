@@ -89,7 +89,8 @@ def environment(layout: Layout, ros: Ros, inherited: dict[str, str]) -> dict[str
     names = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
     if not any(inherited.get(name) for name in names):
         # Fast DDS 2 (Humble, Jazzy) was called fastrtps; 3 complains about the other's name.
-        version_2 = any(Path(prefix, "share", "fastrtps").is_dir() for prefix in ros.prefixes)
+        prefixes = (str(layout.venv), *ros.prefixes)
+        version_2 = any(Path(prefix, "share", "fastrtps").is_dir() for prefix in prefixes)
         result[names[version_2]] = str(layout.root / "config" / "fastdds.xml")
     return result
 

@@ -32,6 +32,9 @@ from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
 
+LATEST_NS = 2**63 - 1
+"""No frame is later."""
+
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
 few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
@@ -51,6 +54,8 @@ class EpisodeJob(BaseModel):
     store: Path
     output: Path
     since_ns: int = Field(ge=0)
+    until_ns: int = Field(default=LATEST_NS, ge=0)
+    """Frames with these stamps, and all between them, are used."""
     mmd2: float
     running: dict[Task, Path] = Field(default_factory=dict)
     """Files of the patch sets that are active now; the gate compares with them."""
@@ -66,6 +71,11 @@ class EpisodeJob(BaseModel):
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+
+    def samples(self, store: StoredFrames, task: Task) -> list[Sample]:
+        """The labelled frames of a task that the job is about. Raises StoreError."""
+        frames = store.select(task, self.since_ns)
+        return store.read(frame for frame in frames if frame.stamp_ns <= self.until_ns)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ class EpisodeReport:
     collected: dict[str, int]
     kept: dict[str, int]
     since_ns: int
+    until_ns: int
     mmd2: float
     seed: int
     versions: dict[str, str]
@@ -176,8 +187,7 @@ def _material(job: EpisodeJob, bundle: Bundle, store: StoredFrames, task: Task) 
     None when the task has fewer than two frames a side, so that there is nothing to train or to
     judge on.
     """
-    frames = store.select(task, job.since_ns)
-    samples = store.read(frames)
+    samples = job.samples(store, task)
     gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
     train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
     if len(train) < 2 or len(gate) < 2:
@@ -221,6 +231,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         collected={str(task): m.collected for task, m in material.items()},
         kept={str(task): len(m.train) for task, m in material.items()},
         since_ns=job.since_ns,
+        until_ns=job.until_ns,
         mmd2=job.mmd2,
         seed=job.seed,
         versions=library_versions(),

@@ -1,7 +1,13 @@
-"""What the adapter does next: collect, verify, train, or bring the source models back."""
+"""What the adapter does next: collect, verify, train, or bring the source models back.
+
+Everything is decided by the stamps of frames, never by when a message came: a replay, at whatever
+rate, decides what the drive itself decided.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +51,8 @@ class Episode:
     """Labelled frames are enough: to train on, or to verify the patch sets of a known drift."""
 
     since_ns: int
+    until_ns: int
+    """Stamp of the last frame that is used; what came after it was not needed."""
     mmd2: float
     frames: dict[Task, int]
     known: KnownDrift | None = None
@@ -56,8 +64,11 @@ class ReturnToSource:
 
 
 Action = Wait | Collect | Episode | ReturnToSource
-Counts = Callable[[int], dict[Task, int]]
-"""Labelled frames of each task with this stamp or later."""
+Stamps = Callable[[int], Mapping[Task, list[int]]]
+"""Stamps of the labelled frames of each task, from this one on, in the order of time."""
+
+_READINGS = 10_000
+"""Of a drift that are remembered: some minutes of the fastest camera."""
 
 
 class Planner:
@@ -80,6 +91,8 @@ class Planner:
         self._first_seen_ns = 0
         self._asked = False
         self._known: KnownDrift | None = None
+        self._readings: deque[Drift] = deque(maxlen=_READINGS)
+        self._first_window: Features | None = None
         self._signature: Features | None = None
 
     def heard(self, drift: Drift) -> None:
@@ -88,22 +101,36 @@ class Planner:
         if drift.since_ns != before:
             self._first_seen_ns = drift.stamp_ns
             self._asked, self._known = False, None
+            self._readings.clear()
+            self._first_window = None
+        if drift.drifting:
+            self._readings.append(drift)
         self._calm = 0 if drift.drifting else self._calm + 1
         self._drift = drift
 
     def saw(self, stamp_ns: int, features: Features) -> None:
-        """Takes in a frame's raw features (d,)."""
-        self._window.add(stamp_ns, features)
-
-    def next(self, counts: Counts, least: int) -> Action:
-        """What to do now, while no episode is under way.
-
-        Args:
-            counts: of the labelled frames.
-            least: labelled frames that each labelled task needs for a training.
+        """Takes in a frame's raw features (d,); asks the bank when the window is full of the drift.
 
         Raises:
-            BankError: an entry of the bank is broken; the next call goes on without it.
+            BankError: an entry of the bank is broken; it is gone on without.
+        """
+        self._window.add(stamp_ns, features)
+        if self._drift is None or not self._drift.drifting:
+            return
+        if self._first_window is None:
+            self._first_window = self._window.since(self._first_seen_ns)
+        if self._drift.since_ns != self._settled_ns:
+            self._ask_bank()
+
+    def next(self, stamps: Stamps, least: int) -> Action:
+        """What to do now, while no episode is under way.
+
+        An episode takes the first frames that are enough and the reading that goes with the last of
+        them, even where it is only asked for later.
+
+        Args:
+            stamps: of the labelled frames.
+            least: labelled frames that each labelled task needs for a training.
         """
         drift = self._drift
         if drift is None:
@@ -113,24 +140,34 @@ class Planner:
             return ReturnToSource() if self._calm >= self._size else Wait()
         if drift.since_ns == self._settled_ns:
             return Wait()
-        self._ask_bank()
-        frames = counts(drift.since_ns)
-        known = self._known
-        if known is not None and all(frames[task] >= VERIFYING[task] for task in known.patch_sets):
-            return Episode(drift.since_ns, drift.mmd2, frames, known)
-        labelled = [count for count in frames.values() if count]
-        if not labelled or min(labelled) < least:
-            return Collect(sum(labelled))
-        return Episode(drift.since_ns, drift.mmd2, frames)
+        found = stamps(drift.since_ns)
+        if self._known is not None:
+            needed = [(found[task], VERIFYING[task]) for task in self._known.patch_sets]
+            if all(len(own) >= least_of for own, least_of in needed):
+                until_ns = max(own[least_of - 1] for own, least_of in needed)
+                return self._episode(found, until_ns, self._known)
+        return self._episode(found, _enough(found, least), None)
 
-    def at_once(self, counts: Counts) -> Episode:
+    def at_once(self, stamps: Stamps) -> Episode:
         """A training on the frames of the present drift, or on all where there is none."""
         since_ns, mmd2 = (self._drift.since_ns, self._drift.mmd2) if self._drift else (0, 0.0)
-        return Episode(since_ns, mmd2, counts(since_ns))
+        found = stamps(since_ns)
+        until_ns = max((own[-1] for own in found.values() if own), default=since_ns)
+        return Episode(since_ns, until_ns, mmd2, {task: len(own) for task, own in found.items()})
+
+    def _episode(
+        self, found: Mapping[Task, list[int]], until_ns: int | None, known: KnownDrift | None
+    ) -> Episode | Collect:
+        """The episode on frames up to `until_ns`, once there is a reading of that time."""
+        reading = next((r for r in self._readings if until_ns and r.stamp_ns >= until_ns), None)
+        if until_ns is None or reading is None:
+            return Collect(sum(len(own) for own in found.values()))
+        frames = {task: bisect_right(own, until_ns) for task, own in found.items()}
+        return Episode(reading.since_ns, until_ns, reading.mmd2, frames, known)
 
     def begun(self, episode: Episode) -> None:
-        """An episode starts; what the drift looks like now is its signature in the bank."""
-        self._signature = self._window.since(self._first_seen_ns)
+        """An episode starts; the first window full of the drift is its signature in the bank."""
+        self._signature = self._first_window
         self._known = None
         if episode.known is None:
             self._settled_ns = episode.since_ns
@@ -148,7 +185,7 @@ class Planner:
             return
         signature = self._signature
         if signature is None and self._drift and self._drift.since_ns == episode["since_ns"]:
-            signature = self._window.since(self._first_seen_ns)
+            signature = self._first_window
         # A training that was asked for without a drift is no drift to remember.
         if accepted and signature is not None and episode["since_ns"]:
             patch_sets = {task: path.read_bytes() for task, path in accepted.items()}
@@ -161,11 +198,19 @@ class Planner:
 
     def _ask_bank(self) -> None:
         """Looks once, as soon as the window is full of the drift, whether it is known."""
-        features = self._window.since(self._first_seen_ns)
-        if self._asked or features is None:
+        if self._asked or self._first_window is None:
             return
         self._asked = True
-        self._known = self._bank.find(features)
+        self._known = self._bank.find(self._first_window)
+
+
+def _enough(found: Mapping[Task, list[int]], least: int) -> int | None:
+    """The earliest stamp by which each task that is labelled by then has `least` frames."""
+    for until_ns in sorted(own[least - 1] for own in found.values() if len(own) >= least):
+        counts = [bisect_right(own, until_ns) for own in found.values()]
+        if all(count >= least for count in counts if count):
+            return until_ns
+    return None
 
 
 def settled_since(episode: Mapping[str, Any]) -> int | None:

@@ -37,13 +37,14 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """
     bundle = Bundle.load(job.bundle)
     store = StoredFrames(job.store)
-    frames = {task: store.read(store.select(task, job.since_ns)) for task in job.known}
+    frames = {task: job.samples(store, task) for task in job.known}
     report = EpisodeReport(
         patches=0,
         order=[str(task) for task in job.known],
         collected={str(task): len(samples) for task, samples in frames.items()},
         kept={},
         since_ns=job.since_ns,
+        until_ns=job.until_ns,
         mmd2=job.mmd2,
         seed=job.seed,
         versions=library_versions(),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from patchline_ros.adaptation.bank import KnownDrift
-from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, Finished
+from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import remove_leftovers, write_file
@@ -139,8 +139,9 @@ class EpisodeRunner:
         mmd2: float,
         active: Mapping[Task, int],
         known: KnownDrift | None = None,
+        until_ns: int = LATEST_NS,
     ) -> None:
-        """Removes old versions and starts an episode on the frames stored since `since_ns`.
+        """Removes old versions and starts an episode on stored frames.
 
         Args:
             since_ns: stamp from which frames belong to the drift.
@@ -148,6 +149,7 @@ class EpisodeRunner:
             active: version of each task's active patch set, 0 for the source model; the gate
                 compares with these.
             known: an earlier drift whose patch sets are verified instead of training new ones.
+            until_ns: stamp of the last frame that is used.
 
         Raises:
             RuntimeError: an episode is already under way.
@@ -162,6 +164,7 @@ class EpisodeRunner:
             store=self._store,
             output=self._work,
             since_ns=since_ns,
+            until_ns=until_ns,
             mmd2=mmd2,
             running={
                 task: path

@@ -40,6 +40,7 @@ from patchline_ros.adaptation.planner import (
 )
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
+from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
@@ -83,9 +84,10 @@ class AdapterNode(ManagedNode):
         super().__init__("adapter", parameters.ADAPTER)
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
-        self._services: list[Service[Any, Any]] = []
+        self._offered: list[Service[Any, Any]] = []
         self._tick: Timer | None = None
         self._runner: EpisodeRunner | None = None
+        self._lock: StoreLock | None = None
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Opens the store. Raises BundleError or ParameterError."""
@@ -97,6 +99,7 @@ class AdapterNode(ManagedNode):
         self._signer = _signer(values["signing_key"])
         folder = Path(values["store"]).expanduser().absolute()
         try:
+            self._lock = StoreLock(folder)
             self._store = FrameStore(folder / "frames", values["capacity"], values["capacity_mib"])
             self._runner = EpisodeRunner(
                 bundle=self._bundle.path.resolve(),
@@ -146,7 +149,7 @@ class AdapterNode(ManagedNode):
             self.create_subscription(kind, topic, self.guarded(callback), profile)
             for kind, topic, callback, profile in heard
         ]
-        self._services = [
+        self._offered = [
             self.create_service(kind, f"~/{name}", self.guarded(callback))
             for kind, name, callback in [
                 (SetBool, "pause", self._on_pause),
@@ -159,9 +162,9 @@ class AdapterNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Stops listening and ends a training that is under way; its frames stay."""
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
-        self._services = []
+        self._offered = []
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -177,6 +180,9 @@ class AdapterNode(ManagedNode):
             self.destroy_publisher(publisher)
         self._outputs = []
         self._runner = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
@@ -238,12 +244,16 @@ class AdapterNode(ManagedNode):
                 stamp_ns=stamp_to_ns(msg.header.stamp),
             )
         )
+        self._follow_plan()
 
     def _on_features(self, task: Task, msg: FrameFeatures) -> None:
         stamp_ns = stamp_to_ns(msg.header.stamp)
         self._store.saw(task, stamp_ns, msg.entropy)
         if task is self._bundle.manifest.drift.task:
-            self._planner.saw(stamp_ns, np.frombuffer(msg.features, dtype=np.float32))
+            try:
+                self._planner.saw(stamp_ns, np.frombuffer(msg.features, dtype=np.float32))
+            except BankError as error:
+                self.get_logger().error(str(error))
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
         if msg.task != str(task):
@@ -265,8 +275,7 @@ class AdapterNode(ManagedNode):
             return
         while self._undone:
             self._keep_undone(*self._undone.popitem())
-        if not self._paused:
-            self._follow_plan()
+        self._follow_plan()
 
     def _keep_undone(self, task: Task, removed: set[int]) -> None:
         """What runs since patch sets were undone is the newest, whoever starts again."""
@@ -282,11 +291,12 @@ class AdapterNode(ManagedNode):
             self._publish_patch_set(task, *kept)
 
     def _follow_plan(self) -> None:
-        try:
-            action = self._planner.next(self._counts, self.get_parameter("min_frames").value)
-        except BankError as error:
-            self.get_logger().error(str(error))
+        """With each reading, so that none passes unseen, and when an episode or a pause is over."""
+        assert self._runner is not None
+        # What was undone is written down first, with the next tick.
+        if self._runner.running or self._paused or self._undone:
             return
+        action = self._planner.next(self._stamps, self.get_parameter("min_frames").value)
         if isinstance(action, Episode):
             self._start(action)
         elif isinstance(action, Collect):
@@ -297,15 +307,20 @@ class AdapterNode(ManagedNode):
             if isinstance(action, ReturnToSource):
                 self._return_to_source("the drift has passed")
 
-    def _counts(self, since_ns: int) -> dict[Task, int]:
-        return {task: self._store.count(task, since_ns) for task in self._patch_sets}
+    def _stamps(self, since_ns: int) -> dict[Task, list[int]]:
+        return {
+            task: [frame.stamp_ns for frame in self._store.select(task, since_ns)]
+            for task in self._patch_sets
+        }
 
     def _start(self, episode: Episode) -> bool:
         """Starts it; where the disk refuses that, it says so, and the next tick tries again."""
         assert self._runner is not None
         known = episode.known
         try:
-            self._runner.start(episode.since_ns, episode.mmd2, self._active_versions, known)
+            self._runner.start(
+                episode.since_ns, episode.mmd2, self._active_versions, known, episode.until_ns
+            )
         except OSError as error:
             reason = f"the episode can't be started: {error}"
             self.get_logger().error(reason, throttle_duration_sec=_LOG_AGAIN_SECONDS)
@@ -371,7 +386,7 @@ class AdapterNode(ManagedNode):
     ) -> Trigger.Response:
         """A training at once, however few labelled frames there are, drift or no drift."""
         assert self._runner is not None
-        episode = self._planner.at_once(self._counts)
+        episode = self._planner.at_once(self._stamps)
         if self._runner.running:
             response.message = "an episode is already under way"
         elif self._paused:

@@ -8,16 +8,24 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 
 from patchline_ros.datasets.bag import reading
+from patchline_ros.graph import is_output
+from patchline_ros.listed import listed
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
+from patchline_ros.nodes.parameters import BAG_PLAYER, declare
+from patchline_ros.nodes.run import RunnableNode, run
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -27,6 +35,9 @@ CLOCK_SECONDS: Final = 0.01
 CLOCK: Final = "/clock"
 LISTENER_SECONDS: Final = 5.0
 """Waited for somebody to listen, at most: what is sent before is lost."""
+_POLL_SECONDS: Final = 0.25
+_SETTLE_SECONDS: Final = 1.0
+"""For the nodes to find each other once all are active, and for the last messages to arrive."""
 _NS: Final = 1_000_000_000
 
 
@@ -84,6 +95,24 @@ def offered(profiles: Collection[Qos]) -> QoSProfile:
         reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def inputs_of(bag: Path) -> tuple[str, ...]:
+    """Topics of the bag that a running graph may hear again: all but those that it publishes.
+
+    Its own results a second time, or patch sets of another drive, would be taken for new ones.
+
+    Raises:
+        ValueError: a bag that can't be read, or that has nothing but results.
+    """
+    with reading(bag) as reader:
+        recorded = {c.topic for c in reader.connections if c.msgcount}
+    inputs = tuple(sorted(topic for topic in recorded if not is_output(topic)))
+    if recorded and not inputs:
+        raise ValueError(
+            f"the bag {bag} holds only what the graph itself publishes: record the camera, too"
+        )
+    return inputs
 
 
 class BagPlayer:
@@ -186,3 +215,90 @@ class BagPlayer:
     def _tell_time(self, stamp_ns: int) -> None:
         if self._clock is not None:
             self._clock.publish(Clock(clock=ns_to_stamp(stamp_ns)))
+
+
+class _Waiting:
+    """Asks a managed node for its state, one question at a time."""
+
+    def __init__(self, client: Client[Any, Any]) -> None:
+        self.client = client
+        self._asked: Future[Any] | None = None
+
+    def is_active(self) -> bool:
+        """Whether the last answer says so; asks again where it does not."""
+        answer = self._asked.result() if self._asked is not None and self._asked.done() else None
+        if answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
+            return True
+        if (self._asked is None or answer is not None) and self.client.service_is_ready():
+            self._asked = self.client.call_async(GetState.Request())
+        return False
+
+
+class BagPlayerNode(RunnableNode):
+    """Plays a bag once the nodes that are to hear it are active, and ends with it."""
+
+    def __init__(self) -> None:
+        super().__init__("bag_player")
+        declare(self, BAG_PLAYER)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.guarded(self._play), name="player")
+        self._waiting: dict[str, _Waiting] = {}
+
+    def start(self) -> bool:
+        """Opens the bag; false, with a sentence in the log, where that fails."""
+        values = {p.name: self.get_parameter(p.name).value for p in BAG_PLAYER}
+        bag = Path(values["bag"]).expanduser()
+        try:
+            self._options = ReplayOptions(
+                bag,
+                listed(values["topics"]) or inputs_of(bag),
+                values["rate"],
+                values["start"],
+                values["loop"],
+            )
+            self._player = BagPlayer(self._options, self)
+        except (ValueError, ModuleNotFoundError) as error:
+            self.get_logger().fatal(str(error))
+            return False
+        self._deadline = time.monotonic() + values["wait_seconds"]
+        self._waiting = {
+            name: _Waiting(self.create_client(GetState, f"{name}/get_state"))
+            for name in listed(values["wait_for"])
+        }
+        self._timer = self.steady_timer(_POLL_SECONDS, self._play_when_active)
+        return True
+
+    def close(self) -> None:
+        """Ends the thread that plays."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _play_when_active(self) -> None:
+        for name, waiting in list(self._waiting.items()):
+            if waiting.is_active():
+                self.destroy_client(waiting.client)
+                del self._waiting[name]
+        if not self._waiting:
+            self.destroy_timer(self._timer)
+            self._thread.start()
+        elif time.monotonic() > self._deadline:
+            names = ", ".join(self._waiting)
+            self.fail(TimeoutError(f"nothing was played, these nodes are not active: {names}"))
+
+    def _play(self) -> None:
+        self._stop.wait(_SETTLE_SECONDS)
+        self.get_logger().info(f"{self._options.bag}: {', '.join(self._player.topics)}")
+        self._player.play(self._stop)
+        self._stop.wait(_SETTLE_SECONDS)
+        self.get_logger().info(f"{self._player.sent} messages sent")
+        self.finished = True
+
+
+def main() -> NoReturn:
+    """Runs the node in this process until the bag ends or it is told to end."""
+    run(BagPlayerNode)
+
+
+if __name__ == "__main__":
+    main()

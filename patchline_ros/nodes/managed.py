@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 from std_msgs.msg import Header
@@ -93,11 +92,6 @@ class ManagedNode(LifecycleNode, RunnableNode):
     def stamped_now(self) -> Header:
         """A header with the node clock's time, for what does not come from a picture."""
         return Header(stamp=self.get_clock().now().to_msg())
-
-    def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """A guarded timer that also runs while simulated time stands still."""
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        return self.create_timer(seconds, self.guarded(callback), clock=clock)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Validates; a wrong parameter or bundle leaves the node unconfigured."""

@@ -9,10 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
 
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
+from patchline_ros.sim import Condition
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -117,13 +124,60 @@ ADAPTER = (
     ),
 )
 
+CAMERA = (
+    Parameter("rate_hz", 6.0, "frames a second", 0.1, 120.0),
+    Parameter("wait_seconds", 60.0, "how long to wait for the nodes to listen", 1.0, 600.0),
+)
+"""What the cameras have that make their pictures themselves."""
+
+SIM_CAMERA = (
+    *CAMERA,
+    Parameter("seed", 1, "of the road; the shipped bundle has seen 1000 to 1015", 0, 2**31 - 1),
+    Parameter(
+        "condition",
+        str(Condition.FOG),
+        "what the weather changes to",
+        choices=tuple(map(str, Condition)),
+        read_only=False,
+    ),
+    Parameter("severity", 0.0, "of the condition; 0: as in the demo", 0.0, 1.0, read_only=False),
+    Parameter("change_after", 15.0, "seconds of clear weather before it", 0.0, 1e6),
+    Parameter("labels", True, "publish the labels of each frame, too", read_only=False),
+)
+
+BAG_PLAYER = (
+    Parameter("bag", "", "folder or file of rosbag2, sqlite3 or mcap"),
+    Parameter(
+        "topics", "", "of the bag, with commas between; empty: all but what the graph publishes"
+    ),
+    Parameter("rate", 1.0, "seconds of the recording a second", 0.01, 100.0),
+    Parameter("start", 0.0, "seconds of the recording to leave out", 0.0, 1e9),
+    Parameter("loop", False, "from the start again at the end"),
+    Parameter(
+        "wait_for", "", "full names of managed nodes that must be active, with commas between"
+    ),
+    Parameter("wait_seconds", 120.0, "how long to wait for them", 1.0, 3600.0),
+)
+
 
 def declare(node: Node, table: tuple[Parameter, ...]) -> None:
-    """Declare every parameter of the table on the node.
+    """Declare every parameter of the table on the node; ranges and choices hold at run time, too.
 
     Raises rclpy's InvalidParameterTypeException or InvalidParameterValueException when an override
     has the wrong type or lies outside the range.
     """
+    choices = {p.name: p.choices for p in table if p.choices and not p.read_only}
+
+    def check(changes: list[RosParameter[Any]]) -> SetParametersResult:
+        """ROS itself only knows ranges of numbers."""
+        for change in changes:
+            if change.name in choices and change.value not in choices[change.name]:
+                reason = _wrong_choice(change.name, change.value, choices[change.name])
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    if choices:
+        node.add_on_set_parameters_callback(check)
     for parameter in table:
         node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
 
@@ -134,8 +188,9 @@ def read(node: Node, table: tuple[Parameter, ...]) -> dict[str, Any]:
     for parameter in table:
         value = values[parameter.name]
         if parameter.choices and value not in parameter.choices:
-            raise ParameterError(
-                f"parameter {parameter.name} is {value!r}; use one of "
-                f"{', '.join(parameter.choices)}"
-            )
+            raise ParameterError(_wrong_choice(parameter.name, value, parameter.choices))
     return values
+
+
+def _wrong_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+    return f"parameter {name} is {value!r}; use one of {', '.join(choices)}"

@@ -97,7 +97,7 @@ class PerceptionNode(ManagedNode):
         self._result_topic = result_topic
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
-        self._services: list[Service[Any, Any]] = []
+        self._offered: list[Service[Any, Any]] = []
         self._perceiver: Perceiver | None = None
         self._inference: Worker[Arrival] | None = None
         self._builder: Worker[PatchSet] | None = None
@@ -158,7 +158,7 @@ class PerceptionNode(ManagedNode):
         self._image_topic = topic
         self.hear(kind, topic, self._on_picture, self._image_qos)
         self.hear(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED)
-        self._services = [
+        self._offered = [
             self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
             self.create_service(SetBool, "~/enable", self.guarded(self._on_enable)),
         ]
@@ -168,9 +168,9 @@ class PerceptionNode(ManagedNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
-        for service in self._services:
+        for service in self._offered:
             self.destroy_service(service)
-        self._services = []
+        self._offered = []
         if self._builder is not None:
             self._builder.stop()
             self._builder = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 from collections.abc import Sequence
@@ -14,9 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from patchline_ros.datasets.bag import reading
+from patchline_ros.graph import parse_remap
 from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
-
-_RULE = re.compile(r"[\w/~]+:=[\w/~]+")
 
 
 def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -> None:
@@ -31,9 +29,10 @@ def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -
         ValueError: a remapping that is none, or what BagPlayer raises.
         KeyboardInterrupt: it was stopped.
     """
-    wrong = [rule for rule in remap if not _RULE.fullmatch(rule)]
-    if wrong:
-        raise ValueError(f"--remap {wrong[0]!r} is no remapping of topics; write FROM:=TO")
+    try:
+        parse_remap(remap)
+    except ValueError as error:
+        raise ValueError(f"--remap {error}") from error
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

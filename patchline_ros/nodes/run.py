@@ -13,11 +13,13 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import rclpy
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 Result = TypeVar("Result")
 
@@ -29,7 +31,9 @@ class RunnableNode(Node):
     """What `run` needs of a node besides being one."""
 
     failure: Exception | None = None
-    """The first exception of a guarded callback; it ends the process."""
+    """The first exception of a guarded callback; it ends the process with code 1."""
+    finished: bool = False
+    """True ends the process with code 0."""
 
     def start(self) -> bool:
         """Called once before spinning; false ends the process (say why in the log first)."""
@@ -37,6 +41,11 @@ class RunnableNode(Node):
 
     def close(self) -> None:
         """Stops and joins whatever the node started; called once, whatever happened before."""
+
+    def steady_timer(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """A guarded timer on a clock that nobody sets and that simulated time does not stop."""
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        return self.create_timer(seconds, self.guarded(callback), clock=clock)
 
     def guarded(self, callback: Callable[..., Result]) -> Callable[..., Result | None]:
         """The callback for an executor or a thread: an exception is logged and ends the process.
@@ -98,7 +107,7 @@ def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
     try:
         if not node.start():
             return 1
-        while rclpy.ok() and not stop.is_set() and node.failure is None:
+        while rclpy.ok() and not (stop.is_set() or node.finished or node.failure):
             executor.spin_once(timeout_sec=_SPIN_SECONDS)
     except ExternalShutdownException:
         pass

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, NoReturn
 
-from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -47,8 +46,7 @@ class StatusPictureNode(RunnableNode):
             self.create_subscription(
                 PatchStatus, f"{node}/patch_status", self.guarded(self._on_patch(task)), qos.LATCHED
             )
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_DRAW_SECONDS, self.guarded(self._draw), clock=clock)
+        self.steady_timer(_DRAW_SECONDS, self._draw)
 
     def _on_drift(self, msg: DriftStatus) -> None:
         self._status = replace(

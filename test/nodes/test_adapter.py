@@ -44,7 +44,12 @@ def frame(task: Task, number: int, label: object, name: str = "") -> LabelledFra
 
 def drift(since_ns: int = DRIFT_BEGAN, drifting: bool = True) -> DriftStatus:
     return DriftStatus(
-        mmd2=0.4, threshold=0.1, drifting=drifting, window=8, since=ns_to_stamp(since_ns)
+        header=Header(stamp=ns_to_stamp(since_ns + 60 * SECOND)),
+        mmd2=0.4,
+        threshold=0.1,
+        drifting=drifting,
+        window=8,
+        since=ns_to_stamp(since_ns),
     )
 
 
@@ -197,18 +202,20 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     frames = probe.publisher(FrameFeatures, "lane_segmenter/features", qos.RESULTS)
     status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
 
-    def see_the_drift() -> None:
+    def see_the_drift(since_ns: int) -> None:
+        adapter.drift.publish(drift(since_ns))
+        header = Header(stamp=ns_to_stamp(since_ns + 61 * SECOND))
         for _ in range(2 * reference.window):
             noise = rng.normal(5, 0.1, reference.mean.size)
             features = (reference.mean + noise * reference.scale).astype(np.float32)
-            frames.publish(FrameFeatures(features=array("f", features.tobytes())))
+            message = FrameFeatures(header=header, features=array("f", features.tobytes()))
+            frames.publish(message)
             probe.spin(0.02)
 
     def versions() -> list[int]:
         return [msg.version for msg in adapter.patch_sets]
 
-    see_the_drift()
-    adapter.drift.publish(drift())
+    see_the_drift(DRIFT_BEGAN)
     adapter.send_signs(range(24))
     probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
     probe.until(lambda: versions() == [1])
@@ -222,8 +229,7 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     assert probe.said("the drift has passed: the source model for signs returns")
     status.publish(PatchStatus(task="signs", version=0, state=PatchStatus.SOURCE))
 
-    see_the_drift()
-    adapter.drift.publish(drift(since_ns=DRIFT_BEGAN + 10 * SECOND))
+    see_the_drift(DRIFT_BEGAN + 10 * SECOND)
     probe.until(lambda: versions() == [1, 2, 3])
     probe.until(lambda: adapter.state == AdaptationStatus.FINISHED)
     episode = json.loads(adapter.statuses[-1].episode_json)
@@ -373,4 +379,11 @@ def test_a_store_that_cannot_be_made_is_named_at_configure(bench, bundle, tmp_pa
     (tmp_path / "store").write_text("a file")
     at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"))
     assert not at.start(AdapterNode).started
-    at.until(lambda: at.said("parameter store: the frame store"))
+    at.until(lambda: at.said("parameter store: the store"))
+
+
+def test_a_store_is_for_one_adapter(adapter, bundle, tmp_path):
+    """Two cars with the same store would take each other's labels and patch sets."""
+    second = adapter.bench.start(AdapterNode)
+    assert not second.started
+    adapter.bench.until(lambda: adapter.bench.said("is in use by another adapter; give each car"))

@@ -1,9 +1,12 @@
-"""launch/car.launch.py, run by `ros2 launch` like on the car."""
+"""The launch files of the checkout, run by `ros2 launch` like on the car."""
 
 import importlib.util
+import logging
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +15,25 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (ROS 2 from apt has it)")
 
 import numpy as np
-from launch.actions import SetEnvironmentVariable
+from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities import perform_substitutions
+from patchline_ros.msg import FrameFeatures, PatchStatus
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from tiny_bundle import make_patch_set
 from vision_msgs.msg import Classification
 
-from launch import LaunchContext
+from launch import LaunchContext, LaunchDescription, LaunchService
 from patchline_ros import graph
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image
+from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image, stamp_to_ns
+from patchline_ros.tasks import Task
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / "launch" / "car.launch.py"
+LAUNCH_FILES = Path(__file__).resolve().parents[2] / "launch"
+SIM_BUNDLE = LAUNCH_FILES.parent / "resource" / "sim_road"
+LAUNCH_FILE = LAUNCH_FILES / "car.launch.py"
 
 
 @pytest.fixture
@@ -53,8 +62,13 @@ def started(launch_file, **arguments: str) -> list[str]:
 
 def test_it_starts_what_the_graph_describes(launch_file):
     described = [node.executable for node in graph.describe(graph.GraphSettings("b", "s"))]
-    assert started(launch_file) == described
-    assert started(launch_file, rviz="true") == [*described, "status_picture", "rviz2"]
+    bundle = str(SIM_BUNDLE)
+    assert started(launch_file, bundle=bundle) == described
+    assert started(launch_file, bundle=bundle, rviz="true") == [
+        *described,
+        "status_picture",
+        "rviz2",
+    ]
 
 
 def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
@@ -67,6 +81,8 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
         "bundle",
         "image_topic",
         "sign_image_topic",
+        "camera_driver",
+        "remap",
         "image_transport",
         "image_reliability",
         "use_sim_time",
@@ -76,7 +92,8 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
         "log_level",
         "rviz",
     }
-    assert defaults["image_topic"] == "/camera/color/image_raw"
+    assert defaults["image_topic"] == "camera/color/image_raw"
+    assert defaults["camera_driver"] == "none"
     assert defaults["image_reliability"] == "best_effort"
     assert Path(defaults["params_file"]).is_file()
 
@@ -98,52 +115,154 @@ def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, monkey
     assert set_variables() == []
 
 
-def test_ros2_launch(car):
-    """The whole graph in a namespace, on another camera topic, with the shipped parameters."""
-    ros2 = shutil.which("ros2")
-    if ros2 is None:
+@pytest.fixture(scope="module")
+def ros2() -> str:
+    """The ros2 command."""
+    found = shutil.which("ros2")
+    if found is None:
         pytest.skip("the ros2 command is not on PATH")
-    probe = car.probe
-    masks = probe.collect(Image, "/car1/lane_segmenter/mask")
-    signs = probe.collect(Classification, "/car1/sign_classifier/classification")
-    arguments = {
-        "namespace": "car1",
-        "bundle": car.settings.bundle,
-        "store": car.settings.store,
-        "image_topic": "/cam/image",
-    }
+    return found
+
+
+def launch(car, ros2: str, file: str, **arguments: str) -> subprocess.Popen[bytes]:
+    """Starts the checkout's own launch file, whatever is installed."""
     given = [f"{name}:={value}" for name, value in arguments.items()]
-    launch = car.run("launch", [ros2, "launch", graph.PACKAGE, LAUNCH_FILE.name, *given])
+    return car.run("launch", [ros2, "launch", str(LAUNCH_FILES / file), *given])
+
+
+def interrupt(car, process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C: the nodes get it from the terminal and from launch."""
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 0, car.log("launch")
+    assert "Traceback" not in car.log("launch")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_car_in_a_namespace_whose_killed_node_comes_back_with_its_patch_set(
+    car, ros2, bundle, tmp_path
+):
+    """The whole graph with the shipped parameters, another camera topic and a renamed output."""
+    probe = car.probe
+    stored = tmp_path / "store" / "episodes"
+    stored.mkdir(parents=True)
+    (stored / "signs.v1.safetensors").write_bytes(make_patch_set(bundle, Task.SIGNS, 1))
+    masks = probe.collect(Image, "/car1/lane_segmenter/mask")
+    signs = probe.collect(Classification, "/signs")
+    statuses = probe.collect(PatchStatus, "/car1/sign_classifier/patch_status", qos.LATCHED)
+    process = launch(
+        car,
+        ros2,
+        "car.launch.py",
+        namespace="car1",
+        bundle=car.settings.bundle,
+        store=car.settings.store,
+        image_topic="/cam/image",
+        remap="sign_classifier/classification:=/signs",
+        use_respawn="true",
+    )
     camera = probe.publisher(Image, "/cam/image", qos.images("best_effort"), seconds=120)
     picture = rgb_to_image(np.zeros((48, 64, 3), np.uint8), Header(stamp=ns_to_stamp(1)))
 
     def seen() -> bool:
         camera.publish(picture)
-        return bool(masks and signs)
+        return bool(masks and signs) and statuses[-1].version == 1
 
     probe.until(seen, seconds=120)
-    expected = {node.name for node in graph.describe(car.settings)}
-    probe.until(
-        lambda: (
-            expected
-            <= {
-                name
-                for name, namespace in probe.probe.get_node_names_and_namespaces()
-                if namespace == "/car1"
-            }
-        ),
-        seconds=120,
-    )
     answer = probe.call(
         GetParameters,
         "/car1/lane_segmenter/get_parameters",
         names=["queue_depth", "image_reliability", "bundle"],
     )
-    depth, reliability, bundle = answer.values
+    depth, reliability, name = answer.values
     assert depth.integer_value == 1
     assert reliability.string_value == "best_effort"
-    assert bundle.string_value == car.settings.bundle
-    os.killpg(launch.pid, signal.SIGINT)  # Ctrl-C: the nodes get it from the terminal and launch
-    assert launch.wait(30) == 0, car.log("launch")
-    assert "Traceback" not in car.log("launch")
-    assert "has died" not in car.log("launch")
+    assert name.string_value == car.settings.bundle
+
+    # launch starts executables of the package; the one of this launch is in its process group.
+    (pid,) = pids(process.pid, "/sign_classifier")
+    statuses.clear()
+    os.kill(pid, signal.SIGKILL)
+    probe.until(lambda: bool(statuses) and statuses[-1].state == PatchStatus.ACTIVE, seconds=120)
+    assert pids(process.pid, "/sign_classifier") != [pid]
+    interrupt(car, process)
+
+
+def pids(group: int, program: str) -> list[int]:
+    """Processes of the group with that in their command line."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+            if os.getpgid(int(entry.name)) == group and program in line:
+                found.append(int(entry.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tmp_path):
+    """From clear weather into the night, live, and then as a bag; the graph ends with the bag."""
+    probe, bag = car.probe, tmp_path / "drive"
+    features = probe.collect(FrameFeatures, "/lane_segmenter/features", qos.LABELLED_FRAMES)
+    # Recorded by hand: nothing but what a camera and a teacher send.
+    topics = "/camera/color/image_raw,/sign/image_raw,/labelled_frames"
+    command = [sys.executable, "-m", "patchline_ros.cli", "record", str(bag), "--topics", topics]
+    recorder = car.run("record", command)
+    arguments = {"bundle": car.settings.bundle, "store": car.settings.store}
+    process = launch(
+        car, ros2, "sim.launch.py", condition="night", change_after="1", rate="4", **arguments
+    )
+    probe.until(lambda: len(features) >= 8, seconds=180)
+    recorder.send_signal(signal.SIGINT)
+    interrupt(car, process)
+    assert recorder.wait(30) == 0, car.log("record")
+    log = car.log("launch")
+    assert "the weather changes from clear to night" in log
+    live = {stamp_to_ns(msg.header.stamp) for msg in features}
+
+    features.clear()
+    arguments["store"] = str(tmp_path / "fresh")
+    process = launch(car, ros2, "replay.launch.py", bag=str(bag), rate="0.5", **arguments)
+    while process.poll() is None:
+        probe.spin(0.2)
+    log = car.log("launch").removeprefix(log)
+    assert process.returncode == 0 and "messages sent" in log, log
+    assert "Traceback" not in log and "has died" not in log, log
+    # Both took the latest picture, so each may have left out others; the stamps are the camera's.
+    assert live & {stamp_to_ns(msg.header.stamp) for msg in features}
+
+
+MISTAKES = {
+    "there is no bag /nowhere": ["replay.launch.py", "bag:=/nowhere"],
+    "bundle:=/nowhere is no bundle": ["car.launch.py", "bundle:=/nowhere"],
+    "Valid options are: ['best_effort', 'reliable']": ["car.launch.py", "image_reliability:=fast"],
+    "severity:=much is no number": ["sim.launch.py", "severity:=much"],
+    "remap: 'a=b' is no remapping of topics; write FROM:=TO": ["car.launch.py", "remap:=a=b"],
+    "camera_driver:=astra_camera is not installed": [
+        "car.launch.py",
+        "camera_driver:=astra_camera",
+    ],
+}
+
+
+@pytest.mark.parametrize("says", MISTAKES)
+def test_a_mistake_is_one_sentence_and_starts_nothing(says):
+    """As `ros2 launch` shows it, without the time that its start takes."""
+    file, argument = MISTAKES[says]
+    source = PythonLaunchDescriptionSource(str(LAUNCH_FILES / file))
+    service = LaunchService(argv=[argument])
+    name, _, value = argument.partition(":=")
+    description = LaunchDescription(
+        [IncludeLaunchDescription(source, launch_arguments={name: value}.items())]
+    )
+    service.include_launch_description(description)
+    said, handler = [], logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("launch").addHandler(handler)
+    try:
+        assert service.run() == 1
+    finally:
+        logging.getLogger("launch").removeHandler(handler)
+    assert says in " ".join(said)
+    assert not [line for line in said if "process started" in line]

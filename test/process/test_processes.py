@@ -10,12 +10,21 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame
+from patchline_ros.msg import (
+    AdaptationStatus,
+    DriftStatus,
+    FrameFeatures,
+    LabelledFrame,
+    PatchStatus,
+)
+from ros_fixtures import Car
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from tiny_bundle import make_patch_set
 from vision_msgs.msg import Classification
 
 from patchline_ros.adaptation.store import StoredFrames
+from patchline_ros.graph import GraphSettings
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.tasks import Sample, Task
@@ -41,6 +50,55 @@ def test_two_signals_end_a_node_quietly(car):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert "Traceback" not in car.log("lane_segmenter")
+
+
+def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path):
+    """The first has a patch set and labels, which never reach the second; nor do its pictures."""
+    probe, picture = car.probe, np.zeros((32, 32, 3), np.uint8)
+    stored = tmp_path / "store1" / "episodes"
+    stored.mkdir(parents=True)
+    (stored / "signs.v1.safetensors").write_bytes(make_patch_set(bundle, Task.SIGNS, 1))
+    features, statuses, cameras, cars = [], [], [], []
+    for number in (1, 2):
+        namespace, logs = f"car{number}", tmp_path / f"logs{number}"
+        logs.mkdir()
+        settings = GraphSettings(
+            str(bundle.path), str(tmp_path / f"store{number}"), namespace=namespace
+        )
+        cars.append(Car(probe, settings, logs))
+        node = f"{namespace}/sign_classifier"
+        features.append(probe.collect(FrameFeatures, f"{node}/features"))
+        statuses.append(probe.collect(PatchStatus, f"{node}/patch_status", qos.LATCHED))
+        cars[-1].start("sign_classifier", image_reliability="reliable")
+        cars[-1].start("adapter")
+    try:
+        for number in (1, 2):
+            topic = f"car{number}/camera/color/image_raw"
+            profile = qos.images("reliable", 5)
+            cameras.append(probe.publisher(Image, topic, profile, seconds=120))
+        labels = probe.publisher(LabelledFrame, "car1/labelled_frames", qos.LABELLED_FRAMES, 120)
+        header = Header(stamp=ns_to_stamp(SECOND))
+        labels.publish(labelled_frame_to_msg("f", Task.SIGNS, Sample(picture, 0), header))
+        stamps = count(1)
+
+        def patched() -> bool:
+            for number, camera in enumerate(cameras):
+                stamp = ns_to_stamp(next(stamps) + number * SECOND)
+                camera.publish(rgb_to_image(picture, Header(stamp=stamp)))
+            probe.spin(0.1)
+            return len(features[1]) > 10 and any(msg.patch_version == 1 for msg in features[0][:-9])
+
+        probe.until(patched, seconds=120)
+        assert {msg.header.stamp.sec for msg in features[0]} == {0}
+        assert {msg.header.stamp.sec for msg in features[1]} == {1}
+        assert {msg.patch_version for msg in features[1]} == {0}
+        assert {msg.state for msg in statuses[1]} == {PatchStatus.SOURCE}
+        kept = [StoredFrames(tmp_path / f"store{n}" / "frames") for n in (1, 2)]
+        probe.until(lambda: kept[0].count(Task.SIGNS, 0) == 1)
+        assert kept[1].count(Task.SIGNS, 0) == 0
+    finally:
+        for other in cars:
+            other.close()
 
 
 def trainings(folder: Path) -> list[int]:
@@ -79,7 +137,10 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
 
     def training() -> bool:
         """Says the drift again, as the monitor does with each picture."""
-        drift.publish(DriftStatus(mmd2=0.4, drifting=True, since=ns_to_stamp(SECOND)))
+        header = Header(stamp=ns_to_stamp(60 * SECOND))
+        drift.publish(
+            DriftStatus(header=header, mmd2=0.4, drifting=True, since=ns_to_stamp(SECOND))
+        )
         return any(s.state == AdaptationStatus.TRAINING and s.progress > 0 for s in statuses)
 
     probe.until(training, seconds=120)
@@ -99,7 +160,7 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
     second = car.start("adapter", **options)
     statuses.clear()
     probe.until(training, seconds=120)
-    assert statuses[-1].collected == 15
+    assert statuses[-1].collected == options["min_frames"]
     second.terminate()
     assert second.wait(30) == 0
     probe.until(lambda: not trainings(tmp_path))

@@ -33,14 +33,32 @@ def test_five_processes_share_bundle_and_clock():
 
 
 @pytest.mark.parametrize(
-    ("sign_topic", "expected"), [("", "/camera/color/image_raw"), ("/signs", "/signs")]
+    ("sign_topic", "expected"), [("", "camera/color/image_raw"), ("/signs", "/signs")]
 )
 def test_pictures_are_remapped(sign_topic, expected):
     found = nodes(replace(SETTINGS, sign_image_topic=sign_topic))
-    assert found["lane_segmenter"].remappings == {"image_raw": "/camera/color/image_raw"}
-    assert found["object_detector"].remappings == {"image_raw": "/camera/color/image_raw"}
+    assert found["lane_segmenter"].remappings == {"image_raw": "camera/color/image_raw"}
+    assert found["object_detector"].remappings == {"image_raw": "camera/color/image_raw"}
     assert found["sign_classifier"].remappings == {"sign/image_raw": expected}
     assert not found["drift_monitor"].remappings
+
+
+def test_free_remapping_wins_and_a_wrong_rule_is_named():
+    remap = graph.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
+    found = nodes(replace(SETTINGS, remap=remap))
+    assert found["lane_segmenter"].remappings == remap
+    assert found["adapter"].remappings == remap
+    assert list(found["sign_classifier"].remappings)[-1] == "sign/image_raw"
+    for rule in ("cam", ":=cam", "a b:=c"):
+        with pytest.raises(ValueError, match="is no remapping of topics; write FROM:=TO"):
+            graph.parse_remap([rule])
+
+
+def test_what_the_graph_publishes_is_told_from_what_it_hears():
+    outputs = ["/car1/lane_segmenter/mask", "/patch_sets/signs", "/drift_status", "/rosout"]
+    inputs = ["/camera/color/image_raw", "/sign/image_raw", "/car1/labelled_frames", "/tf", "/imu"]
+    assert all(map(graph.is_output, outputs))
+    assert not any(map(graph.is_output, inputs))
 
 
 def test_command_line():

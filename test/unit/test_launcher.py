@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import patchline_ros
+from tools.bootstrap import set_up_steps
 from tools.layout import Layout
 from tools.ros import Ros, environment
 
@@ -35,6 +36,16 @@ def test_help_from_another_folder_sets_up_nothing(tmp_path: Path) -> None:
     )
     assert "./patchline demo" in result.stdout
     assert not (checkout / ".patchline").exists()
+
+
+def test_another_ros_has_an_environment_of_its_own() -> None:
+    command = [sys.executable, str(ROOT / "patchline"), "test", "--distro"]
+    result = subprocess.run([*command, "foxy"], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (2, "--distro is 'foxy'; use jazzy\n")
+    jazzy = Layout(ROOT, "jazzy")
+    assert jazzy.venv == ROOT / ".patchline" / "jazzy" / "venv"
+    steps = {step.name: " ".join(step.command) for step in set_up_steps(jazzy, Ros(()))}
+    assert "ros-jazzy.txt" in steps["ros"] and "/ros.txt" not in steps["ros"]
 
 
 def test_the_launcher_can_be_read_by_an_old_python() -> None:

@@ -21,7 +21,7 @@ from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.tasks import Task
 
 WINDOW, LEAST = 8, 12
-NONE = {Task.SIGNS: 0, Task.LANES: 0}
+NONE: dict[Task, list[int]] = {Task.SIGNS: [], Task.LANES: []}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,10 @@ def report(since_ns: int, entry: str = "", accepted: bool = True) -> dict[str, o
     return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"signs": accepted}}
 
 
-def counted(**counts: int) -> dict[Task, int]:
-    return {**NONE, **{Task(name): count for name, count in counts.items()}}
+def labelled(since_ns: int = 100, **counts: int) -> dict[Task, list[int]]:
+    """Stamps of that many frames of each task, one a nanosecond."""
+    found = {Task(name): [since_ns + i for i in range(count)] for name, count in counts.items()}
+    return {**NONE, **found}
 
 
 def test_a_drift_is_trained_once_and_its_end_brings_the_source_back(
@@ -63,10 +65,12 @@ def test_a_drift_is_trained_once_and_its_end_brings_the_source_back(
     assert plan.next(lambda _: NONE, LEAST) == Wait()
     plan.heard(drift(100, 110))
     assert plan.next(lambda _: NONE, LEAST) == Collect(0)
-    assert plan.next(lambda _: counted(signs=20, lanes=3), LEAST) == Collect(23)
-    enough = counted(signs=12)
+    assert plan.next(lambda _: labelled(signs=20, lanes=3), LEAST) == Collect(23)
+    enough = labelled(signs=20)
+    assert plan.next(lambda _: enough, LEAST) == Collect(20), "no reading of that time yet"
+    plan.heard(drift(100, 112))
     episode = plan.next(lambda _: enough, LEAST)
-    assert episode == Episode(100, 0.4, enough)
+    assert episode == Episode(100, 111, 0.4, {Task.SIGNS: 12, Task.LANES: 0})
     assert isinstance(episode, Episode)
     plan.begun(episode)
     plan.finished(report(100), {})
@@ -80,6 +84,30 @@ def test_a_drift_is_trained_once_and_its_end_brings_the_source_back(
     assert plan.next(lambda _: NONE, LEAST) == Collect(0)
 
 
+def test_what_is_decided_does_not_depend_on_when_it_is_asked_for(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    """Readings and labels come on topics of their own, in any order."""
+    readings = [Drift(True, 0.1 * stamp, 100, stamp) for stamp in range(107, 130)]
+    plan = Planner(bank, reference, settled_ns=None)
+    found = []
+    for number, reading in enumerate(readings):
+        plan.heard(reading)
+        found.append(plan.next(lambda _, n=number: labelled(signs=n, lanes=n), LEAST))
+    first = next(action for action in found if isinstance(action, Episode))
+    assert found[-1] == first
+    late = Planner(bank, reference, settled_ns=None)
+    for reading in readings:
+        late.heard(reading)
+    assert late.next(lambda _: labelled(signs=30, lanes=30), LEAST) == first
+    assert (first.until_ns, first.mmd2) == (111, pytest.approx(11.1))
+    # Lanes get their first label when signs had enough: they are of the next episode.
+    later = {Task.SIGNS: list(range(100, 120)), Task.LANES: list(range(112, 115))}
+    assert late.next(lambda _: later, LEAST) == Episode(
+        100, 111, first.mmd2, {Task.SIGNS: 12, Task.LANES: 0}
+    )
+
+
 def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:
@@ -89,7 +117,8 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     plan.heard(drift(100, 110))
     for stamp, features in enumerate(frames(4, 1), start=110):
         plan.saw(stamp, features)
-    first = plan.next(lambda _: counted(signs=12), LEAST)
+    plan.heard(drift(100, 117))
+    first = plan.next(lambda _: labelled(signs=12), LEAST)
     assert isinstance(first, Episode) and first.known is None
     plan.begun(first)
     plan.finished(report(100), {Task.SIGNS: kept})
@@ -98,21 +127,22 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     plan.heard(drift(500, 510))
     # Frames from before the drift are still in the window.
     plan.saw(509, frames(4, 2)[0])
-    assert plan.next(lambda _: counted(signs=8), LEAST) == Collect(8)
+    assert plan.next(lambda _: labelled(500, signs=8), LEAST) == Collect(8)
     for stamp, features in enumerate(frames(4, 2), start=510):
         plan.saw(stamp, features)
-    assert plan.next(lambda _: counted(signs=7), LEAST) == Collect(7)
-    again = plan.next(lambda _: counted(signs=8), LEAST)
+    plan.heard(drift(500, 517))
+    assert plan.next(lambda _: labelled(500, signs=7), LEAST) == Collect(7)
+    again = plan.next(lambda _: labelled(500, signs=8), LEAST)
     assert isinstance(again, Episode) and again.known is not None
     assert again.known.patch_sets[Task.SIGNS].read_bytes() == b"patches"
     plan.begun(again)
     plan.finished(report(500, "000001", accepted=False), {})
-    assert plan.next(lambda _: counted(signs=8), LEAST) == Collect(8)
-    trained = plan.next(lambda _: counted(signs=12), LEAST)
+    assert plan.next(lambda _: labelled(500, signs=8), LEAST) == Collect(8)
+    trained = plan.next(lambda _: labelled(500, signs=12), LEAST)
     assert isinstance(trained, Episode) and trained.known is None
     plan.begun(trained)
     plan.finished(report(500, "000001"), {})
-    assert plan.next(lambda _: counted(signs=12), LEAST) == Wait()
+    assert plan.next(lambda _: labelled(500, signs=12), LEAST) == Wait()
     assert bank.entries() == ["000001"]
     # It was of use, so another goes when there is no room.
     for _ in range(16):
@@ -127,11 +157,13 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
     (tmp_path / "bank" / name / "signature.safetensors").write_bytes(b"")
     plan = Planner(bank, reference, settled_ns=None)
     plan.heard(drift(100, 100))
-    for features in frames(4, 2):
+    for features in frames(4, 2)[1:]:
         plan.saw(100, features)
     with pytest.raises(BankError, match="delete that folder"):
-        plan.next(lambda _: counted(signs=12), LEAST)
-    assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
+        plan.saw(100, frames(4, 2)[0])
+    plan.saw(101, frames(4, 2)[0])
+    plan.heard(drift(100, 117))
+    assert isinstance(plan.next(lambda _: labelled(signs=12), LEAST), Episode)
 
 
 def test_reports_from_before_there_was_a_bank_are_read() -> None:
@@ -144,14 +176,14 @@ def test_what_was_settled_before_a_restart_stays_so(
     kept = tmp_path / "signs"
     kept.write_bytes(b"patches")
     plan = Planner(bank, reference, settled_ns=100)
-    plan.heard(drift(100, 110))
-    assert plan.next(lambda _: counted(signs=12), LEAST) == Wait()
-    assert plan.at_once(lambda since_ns: counted(signs=since_ns)).frames[Task.SIGNS] == 100
+    plan.heard(drift(100, 117))
+    assert plan.next(lambda _: labelled(signs=12), LEAST) == Wait()
+    assert plan.at_once(lambda since_ns: labelled(signs=since_ns)).frames[Task.SIGNS] == 100
     at_once = Planner(bank, reference, settled_ns=None)
     for features in frames(0, 1):
         at_once.saw(1, features)
-    at_once.begun(at_once.at_once(lambda _: counted(signs=12)))
+    at_once.begun(at_once.at_once(lambda _: labelled(signs=12)))
     at_once.finished(report(0), {Task.SIGNS: kept})
     assert bank.entries() == []
     plan.forget()
-    assert isinstance(plan.next(lambda _: counted(signs=12), LEAST), Episode)
+    assert isinstance(plan.next(lambda _: labelled(signs=12), LEAST), Episode)

@@ -57,7 +57,7 @@ def test_what_nobody_publishes_is_said_once_and_with_advice() -> None:
         "nothing of the graph is published at /car9 in ROS domain 7; there are cars at /car1: "
         "check --namespace and ROS_DOMAIN_ID, and that the graph runs"
     )
-    assert camera.startswith("no camera: nobody publishes /camera/color/image_raw;")
+    assert camera.startswith("no camera: nobody publishes /car9/camera/color/image_raw;")
     all_but_one = {*names(car)} - {"/car9/adaptation_status"}
     assert [*troubles(car, all_but_one, {"/car9"}, 7).values()] == [
         "adapter does not run: nobody publishes /car9/adaptation_status"

@@ -1,0 +1,102 @@
+"""A recorded drive instead of a camera: plays a bag into the car's graph, with its time.
+
+    ros2 launch patchline_ros replay.launch.py bag:=drive
+
+The nodes take the time of the recording (use_sim_time), and nothing is played before all of them
+are active. Of a recording of the whole graph only what the car takes in is played. All arguments of
+car.launch.py can be given, too.
+"""
+
+import time
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    Shutdown,
+)
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import Action, LaunchContext, LaunchDescription
+from patchline_ros.graph import PACKAGE, GraphSettings, describe, parse_remap
+from patchline_ros.listed import listed, number
+from patchline_ros.nodes.bag_player import inputs_of
+
+CAR = Path(__file__).with_name("car.launch.py")
+TRUTH = ["true", "false"]
+
+ARGUMENTS = [
+    DeclareLaunchArgument("bag", description="folder or file of rosbag2, sqlite3 or mcap"),
+    DeclareLaunchArgument(
+        "rate", default_value="1.0", description="seconds of the recording a second"
+    ),
+    DeclareLaunchArgument(
+        "start", default_value="0.0", description="seconds of the recording to leave out"
+    ),
+    DeclareLaunchArgument(
+        "loop",
+        default_value="false",
+        choices=TRUTH,
+        description="from the start again at the end",
+    ),
+    DeclareLaunchArgument(
+        "topics",
+        default_value="",
+        description="of the bag, with commas between; empty: all but what the graph publishes",
+    ),
+    DeclareLaunchArgument(
+        "stay",
+        default_value="false",
+        choices=TRUTH,
+        description="keep the graph when the bag has ended, so that a training can end",
+    ),
+    DeclareLaunchArgument(
+        "store",
+        default_value=time.strftime("~/.ros/patchline_replay/%Y%m%d-%H%M%S"),
+        description="folder that keeps labelled frames and patch sets; a new one decides as a car "
+        "does that has seen nothing yet",
+    ),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The player once its arguments are checked, then the car."""
+    car = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(CAR)), launch_arguments={"use_sim_time": "true"}.items()
+    )
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=player), car])
+
+
+def player(context: LaunchContext) -> list[Action]:
+    """The process that plays. Raises ValueError where there is nothing to play."""
+    given = {
+        name: LaunchConfiguration(name, default="").perform(context)
+        for name in (*(argument.name for argument in ARGUMENTS), "namespace", "remap")
+    }
+    bag = Path(given["bag"]).expanduser()
+    topics = listed(given["topics"]) or inputs_of(bag)
+    namespace = given["namespace"].strip("/")
+    nodes = [node.name for node in describe(GraphSettings(bundle="", store=""))]
+    names = ["/".join(["", *filter(None, [namespace]), name]) for name in nodes]
+    return [
+        Node(
+            package=PACKAGE,
+            executable="bag_player",
+            parameters=[
+                {
+                    "bag": str(bag),
+                    "topics": ",".join(topics),
+                    "rate": number("rate", given["rate"]),
+                    "start": number("start", given["start"]),
+                    "loop": given["loop"] == "true",
+                    "wait_for": ",".join(names),
+                }
+            ],
+            remappings=list(parse_remap(given["remap"].split()).items()),
+            output="screen",
+            on_exit=[] if given["stay"] == "true" else [Shutdown(reason="the bag has ended")],
+        )
+    ]

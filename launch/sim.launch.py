@@ -1,0 +1,100 @@
+"""The simulated road instead of a camera: see the graph notice fog, adapt, and see better.
+
+    ros2 launch patchline_ros sim.launch.py condition:=night rviz:=true
+
+The weather is clear first. `ros2 param set /camera condition clear` changes it while it runs. All
+arguments of car.launch.py can be given, too.
+"""
+
+import time
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import Action, LaunchContext, LaunchDescription
+from patchline_ros.graph import (
+    PACKAGE,
+    ROAD_IMAGE_TOPIC,
+    SIGN_IMAGE_TOPIC,
+    GraphSettings,
+    parse_remap,
+)
+from patchline_ros.listed import number
+from patchline_ros.sim import Condition
+
+CAR = Path(__file__).with_name("car.launch.py")
+
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "condition",
+        default_value=str(Condition.FOG),
+        choices=[str(condition) for condition in Condition],
+        description="what the weather changes to",
+    ),
+    DeclareLaunchArgument(
+        "severity", default_value="0.0", description="of it, up to 1; 0: as in the demo"
+    ),
+    DeclareLaunchArgument(
+        "change_after", default_value="15.0", description="seconds of clear weather before it"
+    ),
+    DeclareLaunchArgument(
+        "labels",
+        default_value="true",
+        choices=["true", "false"],
+        description="publish labelled frames, too, without which nothing can be trained",
+    ),
+    DeclareLaunchArgument("rate", default_value="6.0", description="pictures a second"),
+    DeclareLaunchArgument("seed", default_value="1", description="of the road"),
+    DeclareLaunchArgument(
+        "sign_image_topic",
+        default_value=SIGN_IMAGE_TOPIC,
+        description="pictures of the sign camera, a long lens that turns to the next sign",
+    ),
+    DeclareLaunchArgument(
+        "store",
+        default_value=time.strftime("~/.ros/patchline_sim/%Y%m%d-%H%M%S"),
+        description="folder that keeps labelled frames and patch sets; a new one has seen nothing",
+    ),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The camera once its arguments are checked, then the car."""
+    car = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(CAR)))
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=camera), car])
+
+
+def camera(context: LaunchContext) -> list[Action]:
+    """The process that renders. Raises ValueError for an argument that is no number."""
+    defaults = {"image_topic": GraphSettings.image_topic, "namespace": "", "remap": ""}
+    given = {
+        name: LaunchConfiguration(name, default=defaults.get(name, "")).perform(context)
+        for name in (*(argument.name for argument in ARGUMENTS), *defaults)
+    }
+    return [
+        Node(
+            package=PACKAGE,
+            executable="sim_camera",
+            name="camera",
+            namespace=given["namespace"],
+            parameters=[
+                {
+                    "condition": given["condition"],
+                    "severity": number("severity", given["severity"]),
+                    "change_after": number("change_after", given["change_after"]),
+                    "labels": given["labels"] == "true",
+                    "rate_hz": number("rate", given["rate"]),
+                    "seed": int(number("seed", given["seed"])),
+                }
+            ],
+            remappings=[
+                *parse_remap(given["remap"].split()).items(),
+                (ROAD_IMAGE_TOPIC, given["image_topic"]),
+                (SIGN_IMAGE_TOPIC, given["sign_image_topic"]),
+            ],
+            output="screen",
+        )
+    ]

@@ -1,0 +1,133 @@
+"""A recorded drive decides in a replay, under use_sim_time, what it decided live."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+
+from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame
+from ros_fixtures import Car
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from tiny_bundle import picture
+
+from patchline_ros import graph
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.conversions import (
+    labelled_frame_to_msg,
+    ns_to_stamp,
+    rgb_to_image,
+    stamp_to_ns,
+)
+from patchline_ros.tasks import Sample, Task
+
+RATE_HZ = 5
+"""So slow that no frame is dropped: which ones a busy car drops is not the same twice."""
+CLEAR, DRIFT = 10, 26
+FIRST_NS = 1_700_000_000_000_000_000
+PERCEPTION = {"queue_depth": 20, "image_reliability": "reliable"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "adapter": {"min_frames": 12, "epochs": 3},
+    **{node: PERCEPTION for node in graph.NODE_OF_TASK.values()},
+}
+
+
+class Heard:
+    """What the graph decided."""
+
+    def __init__(self, car: Car) -> None:
+        self._drift = car.probe.collect(DriftStatus, "drift_status", qos.LABELLED_FRAMES)
+        self._statuses = car.probe.collect(AdaptationStatus, "adaptation_status", qos.LATCHED)
+
+    @property
+    def drift(self) -> dict[int, tuple[float, bool, int]]:
+        """MMD^2, whether it drifts and since when, by the stamp of the frame."""
+        return {
+            stamp_to_ns(msg.header.stamp): (msg.mmd2, msg.drifting, stamp_to_ns(msg.since))
+            for msg in self._drift
+        }
+
+    @property
+    def episode(self) -> dict[str, Any]:
+        """The report of the adaptation, without how long it took; empty while there is none."""
+        text = self._statuses[-1].episode_json if self._statuses else ""
+        return {key: value for key, value in json.loads(text or "{}").items() if key != "seconds"}
+
+    @property
+    def complete(self) -> bool:
+        # The first reading comes with a full window of 8 frames.
+        return bool(self.episode) and len(self.drift) == CLEAR + DRIFT - 7
+
+
+def start(car: Car) -> None:
+    for node in graph.describe(car.settings):
+        car.start(node.name, **OPTIONS.get(node.name, {}))
+
+
+def drive(car: Car) -> None:
+    """A camera: pictures like the source's, then dark ones with labels for two of the tasks."""
+    probe = car.probe
+    road = probe.publisher(Image, "image_raw", qos.images("reliable", 5), seconds=120)
+    signs = probe.publisher(Image, "sign/image_raw", qos.images("reliable", 5), seconds=120)
+    labels = probe.publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES, seconds=120)
+    # Each with the recorder; the features of the lanes go to the monitor and the adapter.
+    wanted = {"/image_raw": 3, "/sign/image_raw": 2, "/labelled_frames": 2}
+    wanted |= {"/lane_segmenter/features": 3, "/drift_status": 3}
+    probe.until(
+        lambda: all(probe.probe.count_subscribers(name) >= n for name, n in wanted.items()), 120
+    )
+    probe.spin(1.0)
+    for number in range(CLEAR + DRIFT):
+        header = Header(stamp=ns_to_stamp(FIRST_NS + number * 10**9 // RATE_HZ))
+        dark = number >= CLEAR
+        image = np.full((32, 32, 3), 30 + 20 * (number % 3), np.uint8) if dark else picture(number)
+        road.publish(rgb_to_image(image, header))
+        signs.publish(rgb_to_image(image, header))
+        if dark:
+            lanes = np.full((32, 32), number % 3, np.uint8)
+            for task, label in ((Task.SIGNS, number % 3), (Task.LANES, lanes)):
+                sample = Sample(image, label)
+                labels.publish(labelled_frame_to_msg(f"f{number}", task, sample, header))
+        probe.spin(1 / RATE_HZ)
+
+
+def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
+    car.settings = replace(car.settings, sign_image_topic="sign/image_raw")
+    live, bag = Heard(car), tmp_path / "drive"
+    start(car)
+    recorder = car.run("record", [sys.executable, "-m", "patchline_ros.cli", "record", str(bag)])
+    drive(car)
+    car.probe.until(lambda: live.complete, seconds=120)
+    recorder.send_signal(signal.SIGINT)
+    assert recorder.wait(30) == 0, car.log("record")
+    car.close()
+    assert any(drifting for _, drifting, _ in live.drift.values())
+    assert not live.drift[min(live.drift)][1]
+    assert sorted(live.episode["order"]) == ["lanes", "signs"]
+    car.probe.close()
+
+    settings = replace(car.settings, store=str(tmp_path / "fresh"), use_sim_time=True)
+    (tmp_path / "replay").mkdir()
+    again = Car(bench(), settings, tmp_path / "replay")
+    try:
+        replayed = Heard(again)
+        start(again)
+        names = ",".join(f"/{node.name}" for node in graph.describe(settings))
+        # The whole graph was recorded: the player leaves out what it published itself.
+        options = {"bag": str(bag), "rate": 2.0, "wait_for": names}
+        player = graph.NodeDescription("bag_player", "bag_player", options)
+        played = again.run("player", graph.command(player, settings))
+        again.probe.until(lambda: replayed.complete, seconds=180)
+        assert played.wait(30) == 0, again.log("player")
+        assert replayed.drift == live.drift
+        assert replayed.episode == live.episode
+    finally:
+        again.close()
