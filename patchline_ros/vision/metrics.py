@@ -1,4 +1,7 @@
-"""How well a task is done: accuracy, mAP at IoU 0.5, mean IoU; all in 0..1, by torchmetrics."""
+"""How well a task is done: accuracy, mAP at IoU 0.5, mean IoU; all in 0..1, by torchmetrics.
+
+It is imported where it is called: the adapter, which only starts trainings, is up sooner without.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from torchmetrics.detection import MeanAveragePrecision
-from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label, Task
 
@@ -26,6 +27,8 @@ def accuracy(predicted: Sequence[int], truth: Sequence[int]) -> float:
 
 def mean_average_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -> float:
     """COCO's average precision at IoU 0.5, mean over the classes that occur; 0 when none does."""
+    from torchmetrics.detection import MeanAveragePrecision
+
     metric = MeanAveragePrecision(iou_thresholds=[0.5])
     metric.warn_on_many_detections = False
     metric.update(
@@ -44,6 +47,8 @@ def mean_average_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -
 
 def mean_iou(predicted: Sequence[ClassMap], truth: Sequence[ClassMap], classes: int) -> float:
     """Intersection over union over all pixels of all pictures, mean over the classes that occur."""
+    from torchmetrics.functional.classification import multiclass_jaccard_index
+
     pixels = np.concatenate([p.ravel() for p in predicted])
     labels = np.concatenate([t.ravel() for t in truth])
     known = labels != IGNORE

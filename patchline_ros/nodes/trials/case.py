@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Final
 
 from patchline_ros.nodes.trials.world import World
+
+LIMIT_SECONDS: Final = 10.0
 
 Fault = Callable[[World], AbstractContextManager[None]]
 """Does the harm and waits until the graph has said what it should about it; while the `with` block
@@ -23,6 +26,7 @@ class Case:
         what: is done, in a few words.
         fault: does it.
         ends: processes that may end by it; no other may.
+        limit_seconds: from the end of the fault until all works again.
     """
 
     name: str
@@ -30,3 +34,4 @@ class Case:
     what: str
     fault: Fault
     ends: frozenset[str] = frozenset()
+    limit_seconds: float = LIMIT_SECONDS

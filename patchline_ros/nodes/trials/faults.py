@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.table import Table
 
-from patchline_ros.nodes.trials.case import Case
+from patchline_ros.nodes.trials.case import LIMIT_SECONDS, Case
 from patchline_ros.nodes.trials.file_faults import file_cases
 from patchline_ros.nodes.trials.message_faults import message_cases
 from patchline_ros.nodes.trials.probe import RATE_HZ
@@ -19,8 +19,6 @@ from patchline_ros.nodes.trials.supervisor import RESPAWN_SECONDS
 from patchline_ros.nodes.trials.training_faults import training_cases
 from patchline_ros.nodes.trials.world import NotSeenError, World
 
-LIMIT_SECONDS: Final = 10.0
-"""From the end of the fault until all works again."""
 _GIVE_UP_SECONDS: Final = 60.0
 
 
@@ -124,7 +122,7 @@ def _try(world: World, case: Case) -> Outcome:
             outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
             if outcome.recovered is None:
                 world.trouble(f"not recovered: {world.missing()}")
-            elif outcome.recovered > LIMIT_SECONDS:
+            elif outcome.recovered > case.limit_seconds:
                 world.trouble(f"recovered only after {outcome.recovered:.1f} s")
     except (NotSeenError, TimeoutError) as error:
         world.trouble(str(error))
