@@ -48,6 +48,9 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Boxes | None"]
 _SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
 _PATCH_SETS_WAITING = 8
+_LEAST_DEPTH = 4
+"""Pictures that DDS keeps for a busy process. The model still gets the latest of them: with a depth
+of 1 those that were replaced before the process saw them would look like lost ones."""
 
 
 @dataclass
@@ -138,7 +141,8 @@ class PerceptionNode(ManagedNode):
         self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
         self._queue_depth: int = values["queue_depth"]
-        self._image_qos = qos.images(values["image_reliability"], self._queue_depth)
+        depth = max(self._queue_depth, _LEAST_DEPTH)
+        self._image_qos = qos.images(values["image_reliability"], depth)
         self._advertise(bundle)
 
     def activate(self) -> None:

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Header
@@ -311,12 +310,9 @@ def _missed(measured: dict[str, dict[Task, Measured]]) -> list[str]:
 
 
 def _table(measured: dict[str, dict[Task, Measured]]) -> Table:
-    """In ms median and 95th percentile."""
-    table = Table(
-        box=SIMPLE, caption="median and 95th percentile; wait and model: last 200 pictures"
-    )
+    table = Table(box=None, caption="ms: median, 95th percentile; wait, model: last 200 pictures")
     table.add_column("")
-    for name in ("lost", "superseded", "answers", "wrong", "latency ms", "wait", "model", "swap"):
+    for name in ("lost", "skipped", "answers", "wrong", "latency", "wait", "model", "swap"):
         table.add_column(name, justify="right")
     for phase, tasks in measured.items():
         for task, found in tasks.items():
