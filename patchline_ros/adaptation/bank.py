@@ -192,6 +192,14 @@ class PatchBank:
             raise BankError(
                 f"entry {path.parent} of the bank can't be read: {error}; delete that folder"
             ) from error
+        width = len(self._reference.mean)
+        shaped = features.ndim == 2 and len(features) > 1 and features.shape[1] == width
+        if not shaped or not np.isfinite(features).all():
+            raise BankError(
+                f"entry {path.parent} of the bank can't be used: its features have the shape "
+                f"{features.shape}, or are not finite, where frames of {width} are needed; delete "
+                "that folder"
+            )
         return features
 
     def _standardised(self, raw: Features) -> Features:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kills import killed_at_each_line
+from safetensors.numpy import save_file
 
 from patchline_ros.adaptation.bank import BankError, PatchBank
 from patchline_ros.drift.kernels import Features
@@ -128,3 +129,8 @@ def test_what_is_broken_is_named(tmp_path: Path, reference: DriftReference) -> N
     (tmp_path / "bank" / name / "signature.safetensors").write_bytes(b"nonsense")
     with pytest.raises(BankError, match=f"{name}.*delete that folder"):
         bank.find(frames(2, 2))
+    wrong = [frames(2, 1)[:, :5], frames(2, 1)[:1], np.full((3, WIDTH), np.nan, np.float32)]
+    for features in wrong:
+        save_file({"features": features.copy()}, tmp_path / "bank" / name / "signature.safetensors")
+        with pytest.raises(BankError, match=f"{name}.*frames of {WIDTH} are needed"):
+            bank.find(frames(2, 2))
