@@ -178,7 +178,7 @@ def _watch(
 
 
 def _table(usages: Mapping[str, Usage], troubles: Mapping[str, str]) -> Table:
-    table = Table()
+    table = Table(box=None)
     table.add_column("process")
     for name in ("MiB warm", "MiB end", "MiB a minute", "threads", "descriptors"):
         table.add_column(name, justify="right")
