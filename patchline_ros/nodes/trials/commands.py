@@ -133,6 +133,8 @@ def faults(
 def _sentences() -> Iterator[None]:
     """What the user can mend is said in one sentence; SIGTERM ends a trial as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell that starts a trial in the background has it ignored, and each process inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
     try:
         yield

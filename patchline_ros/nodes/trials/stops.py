@@ -25,6 +25,8 @@ LIMIT_SECONDS: Final = 3.0
 _GIVE_UP_SECONDS: Final = 15.0
 _STARTING_SECONDS: Final = 6.0
 """Over so long the signals that come while the graph starts are spread, until a start was timed."""
+_EARLIEST_SECONDS: Final = 0.5
+"""Before that Python itself starts, and prints a traceback of its own when it is interrupted."""
 _SECOND_SIGNAL_SECONDS: Final = 0.2
 _CAPACITY_MIB: Final = 512
 _GOLDEN: Final = 0.618034
@@ -112,7 +114,7 @@ def _start_and_stop(
         running = {name: processes.start(name, command) for name, command in commands.items()}
         try:
             if stop.moment == "starting":
-                time.sleep(0.1 + spread * (number * _GOLDEN % 1))
+                time.sleep(_EARLIEST_SECONDS + spread * (number * _GOLDEN % 1))
             else:
                 _wait_for(stop.moment, probe, number, list(running), began_ns)
         except TimeoutError as error:
