@@ -17,7 +17,6 @@ import typer
 
 from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
-from patchline_ros.graph import GraphSettings
 from patchline_ros.listed import listed
 from patchline_ros.nodes.trials.commands import app as trial
 
@@ -318,16 +317,16 @@ def record(
 def watch(
     namespace: Annotated[
         str, typer.Option(help="Of the car, such as /car1.", show_default="none")
-    ] = GraphSettings.namespace,
+    ] = "",
     image_topic: Annotated[
-        str, typer.Option(help="The road camera, as given to car.launch.py.")
-    ] = GraphSettings.image_topic,
+        str, typer.Option(help="The road camera.", show_default="that of car.launch.py")
+    ] = "",
     sign_image_topic: Annotated[
         str, typer.Option(help="Pictures of signs.", show_default="those of --image-topic")
-    ] = GraphSettings.sign_image_topic,
+    ] = "",
     image_transport: Annotated[
         str, typer.Option(help="raw, or compressed for IMAGE_TOPIC/compressed.")
-    ] = GraphSettings.image_transport,
+    ] = "raw",
     host: Annotated[
         str,
         typer.Option(
@@ -354,11 +353,13 @@ def watch(
         )
     from rich.console import Console
 
+    from patchline_ros.graph import GraphSettings
     from patchline_ros.nodes.watch import watch_car
     from patchline_ros.watch.topics import CarTopics
 
     try:
-        car = CarTopics(namespace, image_topic, sign_image_topic, image_transport)
+        camera = image_topic or GraphSettings.image_topic
+        car = CarTopics(namespace, camera, sign_image_topic, image_transport)
         watch_car(car, host, port, websocket_port, Console(highlight=False))
     except ValueError as error:
         _fail(str(error), USER_ERROR)

@@ -14,7 +14,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from patchline_ros.demo.processes import ProcessDiedError
 from patchline_ros.listed import listed
 
 FAILURE = 1
@@ -132,6 +131,8 @@ def faults(
 @contextmanager
 def _sentences() -> Iterator[None]:
     """What the user can mend is said in one sentence; SIGTERM ends a trial as Ctrl-C does."""
+    from patchline_ros.demo.processes import ProcessDiedError
+
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell that starts a trial in the background has it ignored, and each process inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
