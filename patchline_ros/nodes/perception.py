@@ -48,7 +48,7 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Boxes | None"]
 _SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
 _PATCH_SETS_WAITING = 8
-_LEAST_DEPTH = 4
+_LEAST_DEPTH = 10
 """Pictures that DDS keeps for a busy process. The model still gets the latest of them: with a depth
 of 1 those that were replaced before the process saw them would look like lost ones."""
 
