@@ -311,7 +311,7 @@ def _missed(measured: dict[str, dict[Task, Measured]]) -> list[str]:
 
 def _table(measured: dict[str, dict[Task, Measured]]) -> Table:
     table = Table(box=None, caption="ms: median, 95th percentile; wait, model: last 200 pictures")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in ("lost", "skipped", "answers", "wrong", "latency", "wait", "model", "swap"):
         table.add_column(name, justify="right")
     for phase, tasks in measured.items():
