@@ -159,9 +159,12 @@ class Planner:
         self, found: Mapping[Task, list[int]], until_ns: int | None, known: KnownDrift | None
     ) -> Episode | Collect:
         """The episode on frames up to `until_ns`, once there is a reading of that time."""
-        reading = next((r for r in self._readings if until_ns and r.stamp_ns >= until_ns), None)
-        if until_ns is None or reading is None:
-            return Collect(sum(len(own) for own in found.values()))
+        collect = Collect(sum(len(own) for own in found.values()))
+        if until_ns is None:
+            return collect
+        reading = next((r for r in self._readings if r.stamp_ns >= until_ns), None)
+        if reading is None:
+            return collect
         frames = {task: bisect_right(own, until_ns) for task, own in found.items()}
         return Episode(reading.since_ns, until_ns, reading.mmd2, frames, known)
 

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -19,6 +19,13 @@ from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Perceiver, Perception
 from patchline_ros.tasks import Boxes, ClassMap, Task
 from patchline_ros.tasks import Image as Picture
+
+RESULTS: Final[dict[Task, tuple[type, str]]] = {
+    Task.SIGNS: (Classification, "classification"),
+    Task.OBJECTS: (Detection2DArray, "detections"),
+    Task.LANES: (Image, "mask"),
+}
+"""Type of each task's results, and their topic below the node's name."""
 
 _PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Header
 
@@ -30,7 +29,7 @@ from patchline_ros.nodes.trials.random_patches import (
     random_patch_set,
 )
 from patchline_ros.nodes.trials.road import make_road, within
-from patchline_ros.nodes.trials.setting import Setting
+from patchline_ros.nodes.trials.setting import Setting, wide_console
 from patchline_ros.tasks import Task
 
 PHASES: Final = ("alone", "training", "swaps")
@@ -98,7 +97,7 @@ def measure_latency(setting: Setting, seconds: float, rate_hz: float, swaps: int
     Raises:
         TimeoutError: the graph does not do what it should in time.
     """
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
     bundle = Bundle.load(setting.bundle)
     # As in the nodes: another number of threads gives other rounding.
@@ -172,6 +171,7 @@ def _drive(
         begun = time.monotonic()
         while camera.poll() is None:
             trial.processes.check()
+            trial.listener.check()
             if beside is not None and any(trial.listener.heard.values()):
                 beside(time.monotonic() - begun)
             time.sleep(0.05)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
-from vision_msgs.msg import Classification, Detection2DArray
 
 from patchline_ros.demo.processes import Processes
 from patchline_ros.files import sha256
@@ -25,14 +19,10 @@ from patchline_ros.graph import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, FrameFeatures, LabelledFrame, PatchSet, PatchStatus
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import stamp_to_ns
-from patchline_ros.nodes.trials.answers import without_header
+from patchline_ros.nodes.trials.answers import RESULTS, without_header
+from patchline_ros.nodes.trials.own_node import OwnNode
 from patchline_ros.tasks import Task
 
-RESULTS: Final[dict[Task, tuple[type, str]]] = {
-    Task.SIGNS: (Classification, "classification"),
-    Task.OBJECTS: (Detection2DArray, "detections"),
-    Task.LANES: (Image, "mask"),
-}
 _DEPTH: Final = 200
 _START_SECONDS: Final = 120.0
 
@@ -52,20 +42,12 @@ class Heard:
     sha256: str
 
 
-class Listener:
-    """A node in the trial's own process, spun by a thread of its own."""
+class Listener(OwnNode):
+    """Keeps what it hears; its methods are called beside."""
 
     def __init__(self, domain: int) -> None:
         """Joins the domain and listens."""
-        self._context = rclpy.Context()
-        rclpy.init(
-            context=self._context,
-            domain_id=domain,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self.node = rclpy.create_node("trial", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__(domain)
         self.heard: dict[Task, list[Heard]] = {task: [] for task in Task}
         self.versions: dict[Task, dict[int, int]] = {task: {} for task in Task}
         """Version of the patch set that answered, by stamp."""
@@ -76,9 +58,7 @@ class Listener:
         self.statuses: dict[Task, PatchStatus] = {}
         self.adaptation = AdaptationStatus()
         self._listen()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="listener")
-        self._thread.start()
+        self.start()
 
     def _listen(self) -> None:
         def hear(
@@ -95,14 +75,6 @@ class Listener:
         hear(AdaptationStatus, "adaptation_status", self._on_adaptation, qos.LATCHED)
         hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
-    def close(self) -> None:
-        """Leaves the domain."""
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
-
     def forget(self) -> None:
         """Results are counted anew."""
         for task in Task:
@@ -113,6 +85,7 @@ class Listener:
         """Waits. Raises TimeoutError that says what did not happen."""
         deadline = time.monotonic() + seconds
         while not condition():
+            self.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} did not happen within {seconds:.0f} s")
             time.sleep(0.05)
@@ -153,10 +126,6 @@ class Listener:
         self.until(f"an answer of adapter/{name}", future.done, 30.0)
         self.node.destroy_client(client)
         return future.result()
-
-    def _spin(self) -> None:
-        while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
 
     def _on_result(self, task: Task, msg: Any) -> None:
         now = time.time_ns()

@@ -11,17 +11,13 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
-from vision_msgs.msg import Classification, Detection2DArray
 
 from patchline_ros.graph import NODE_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame, PatchStatus
@@ -32,16 +28,12 @@ from patchline_ros.nodes.conversions import (
     rgb_to_image,
     stamp_to_ns,
 )
-from patchline_ros.nodes.trials.answers import without_header
+from patchline_ros.nodes.trials.answers import RESULTS, without_header
+from patchline_ros.nodes.trials.own_node import OwnNode
 from patchline_ros.nodes.trials.road import Road
 from patchline_ros.tasks import Sample, Task
 
 RATE_HZ: Final = 4.0
-_RESULTS: dict[Task, tuple[type, str]] = {
-    Task.SIGNS: (Classification, "classification"),
-    Task.OBJECTS: (Detection2DArray, "detections"),
-    Task.LANES: (Image, "mask"),
-}
 _TOPICS = {ROAD_IMAGE_TOPIC: Task.LANES, SIGN_IMAGE_TOPIC: Task.SIGNS}
 """The topics of the camera, and a task whose pictures they carry."""
 
@@ -78,23 +70,12 @@ class Diagnosis:
 NOT_SENT: Final = -1
 
 
-class Probe:
-    """Publishes from a thread of its own and keeps what it hears; the methods may be called beside.
-
-    `failure` is set when that thread ended by an error.
-    """
+class Probe(OwnNode):
+    """Publishes, and keeps what it hears; its methods may be called beside."""
 
     def __init__(self, domain: int, road: Road) -> None:
         """Joins the domain; nothing is published before `start`."""
-        self._context = rclpy.Context()
-        rclpy.init(
-            context=self._context,
-            domain_id=domain,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self.node = rclpy.create_node("trial_probe", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__(domain)
         self._road = road
         self._lock = threading.Lock()
         self._sent: dict[int, int | None] = {}
@@ -106,7 +87,6 @@ class Probe:
         self.patch_statuses: list[PatchStatus] = []
         self.adaptation: list[AdaptationStatus] = []
         self.drift: DriftStatus | None = None
-        self.failure: BaseException | None = None
         self._cameras = {
             topic: self.node.create_publisher(Image, topic, qos.images()) for topic in _TOPICS
         }
@@ -124,30 +104,6 @@ class Probe:
         self._listen()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.node.create_timer(1 / RATE_HZ, self._publish, clock=steady)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="probe")
-
-    def start(self) -> None:
-        """Publishes and listens from now on."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Leaves the domain."""
-        self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown(context=self._context)
-
-    def _spin(self) -> None:
-        try:
-            while not self._closing.is_set():
-                self._executor.spin_once(timeout_sec=0.1)
-        except ExternalShutdownException:
-            pass
-        except Exception as error:  # the trial's own thread looks at `failure` and raises it
-            self.failure = error
 
     def _listen(self) -> None:
         def hear(
@@ -155,7 +111,7 @@ class Probe:
         ) -> None:
             self.node.create_subscription(kind, topic, callback, profile)
 
-        for task, (kind, topic) in _RESULTS.items():
+        for task, (kind, topic) in RESULTS.items():
             name = NODE_OF_TASK[task]
             hear(kind, f"{name}/{topic}", partial(self._on_result, task), qos.RESULTS)
             hear(PatchStatus, f"{name}/patch_status", self.patch_statuses.append, qos.LATCHED)

@@ -23,7 +23,7 @@ from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.nodes.trials.listener import Listener
 from patchline_ros.nodes.trials.random_patches import patch_set_message, random_patch_set
 from patchline_ros.nodes.trials.road import make_road, within
-from patchline_ros.nodes.trials.setting import Setting
+from patchline_ros.nodes.trials.setting import Setting, wide_console
 
 MOST_GROWTH_MIB: Final = 1.0
 """A minute, after warming up."""
@@ -99,7 +99,7 @@ def soak(setting: Setting, minutes: float, rate_hz: float) -> int:
     Raises:
         TimeoutError: the graph does not start.
     """
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
     bundle = Bundle.load(setting.bundle)
     commands = setting.nodes({"adapter": {"min_frames": _NEVER, "capacity": _CAPACITY}})
@@ -145,6 +145,7 @@ def _watch(
     next_word = begun + 60
     while (now := time.monotonic()) < begun + 60 * minutes:
         processes.check()
+        listener.check()
         if now >= next_sample:
             next_sample = now + _SAMPLE_SECONDS
             for name, pid in pids.items():

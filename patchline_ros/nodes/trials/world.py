@@ -172,8 +172,7 @@ class World:
 
     def look(self) -> None:
         """Judges the answers that came. Raises RuntimeError when the probe itself has failed."""
-        if self.probe.failure is not None:
-            raise RuntimeError("the trial's own node has failed") from self.probe.failure
+        self.probe.check()
         for answer in self.probe.take_answers():
             if answer.place == NOT_SENT:
                 self.trouble(
