@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,10 +28,6 @@ down costs a training and no more."""
 _SIGNATURE = "signature.safetensors"
 _TURN = "turn"
 _ADDING, _GOING = ".adding", ".going"
-
-
-class BankError(ValueError):
-    """An entry of the bank can't be used; the message names it and says why."""
 
 
 @dataclass(frozen=True)
@@ -157,22 +153,27 @@ class PatchBank:
             shutil.rmtree(path)
         return path
 
-    def find(self, raw: Features) -> KnownDrift | None:
+    def find(self, raw: Features, broken: Callable[[str], object]) -> KnownDrift | None:
         """The earlier drift that these frames are most like; None where they are like none.
 
         Args:
             raw: (n, d) raw features of the frames of now, two or more.
+            broken: told, in a sentence, of each entry that can't be used; the others are looked at.
 
         Raises:
             ValueError: features that do not fit the reference.
-            BankError: an entry is broken.
         """
         now = self._standardised(raw)
         bandwidth = self._reference.bandwidth
         from_source = mmd2(now, self._reference.features, bandwidth)
         if from_source <= self._reference.threshold:
             return None
-        distances = {name: mmd2(now, self._signature(name), bandwidth) for name in self.entries()}
+        distances = {}
+        for name in self.entries():
+            try:
+                distances[name] = mmd2(now, self._signature(name), bandwidth)
+            except ValueError as error:
+                broken(str(error))
         if not distances:
             return None
         nearest = min(distances, key=lambda name: distances[name])
@@ -185,17 +186,18 @@ class PatchBank:
         return {task: path for task, path in files.items() if path.is_file()}
 
     def _signature(self, name: str) -> Features:
+        """Features of the entry's frames. Raises ValueError where it is broken."""
         path = self._folder / name / _SIGNATURE
         try:
             features: Features = load_file(path)["features"]
         except (SafetensorError, FileNotFoundError, KeyError) as error:
-            raise BankError(
+            raise ValueError(
                 f"entry {path.parent} of the bank can't be read: {error}; delete that folder"
             ) from error
         width = len(self._reference.mean)
         shaped = features.ndim == 2 and len(features) > 1 and features.shape[1] == width
         if not shaped or not np.isfinite(features).all():
-            raise BankError(
+            raise ValueError(
                 f"entry {path.parent} of the bank can't be used: its features have the shape "
                 f"{features.shape}, or are not finite, where frames of {width} are needed; delete "
                 "that folder"

@@ -18,7 +18,7 @@ from patchline_ros.adaptation.affinity import most_similar, training_order
 from patchline_ros.adaptation.gate import compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
-from patchline_ros.adaptation.store import StoredFrames
+from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.trainer import (
     TrainingError,
     TrainingRecord,
@@ -72,10 +72,25 @@ class EpisodeJob(BaseModel):
     seed: int = 0
     threads: int = Field(default=1, ge=1)
 
-    def samples(self, store: StoredFrames, task: Task) -> list[Sample]:
-        """The labelled frames of a task that the job is about. Raises StoreError."""
-        frames = store.select(task, self.since_ns)
-        return store.read(frame for frame in frames if frame.stamp_ns <= self.until_ns)
+    def samples(
+        self, store: StoredFrames, task: Task, emit: Callable[[Event], None]
+    ) -> list[Sample]:
+        """The labelled frames of a task that the job is about; `LeftOut` for the unreadable."""
+        samples = []
+        for frame in store.select(task, self.since_ns):
+            if frame.stamp_ns <= self.until_ns:
+                try:
+                    samples += store.read([frame])
+                except StoreError as error:
+                    emit(LeftOut(str(error)))
+        return samples
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A labelled frame can't be read; the episode goes on without it."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +142,7 @@ class Failed:
     reason: str
 
 
-Event = Chosen | Progress | Accepted | Rejected | Finished | Failed
+Event = LeftOut | Chosen | Progress | Accepted | Rejected | Finished | Failed
 
 
 @dataclass
@@ -181,13 +196,15 @@ def library_versions() -> dict[str, str]:
     return {"patchline_ros": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _material(job: EpisodeJob, bundle: Bundle, store: StoredFrames, task: Task) -> _Material | None:
+def _material(
+    job: EpisodeJob, bundle: Bundle, task: Task, emit: Callable[[Event], None]
+) -> _Material | None:
     """Reads a task's frames, holds some out for the gate; of many, drops the least uncertain.
 
     None when the task has fewer than two frames a side, so that there is nothing to train or to
     judge on.
     """
-    samples = job.samples(store, task)
+    samples = job.samples(StoredFrames(job.store), task, emit)
     gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
     train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
     if len(train) < 2 or len(gate) < 2:
@@ -210,17 +227,17 @@ def running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task
 def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """Selects, counts patches, orders, trains, gates; writes each accepted patch set.
 
-    Emits `Chosen` once, `Progress` while training, `Accepted` or `Rejected` for each task, and
-    `Finished` at the end. Everything is also in `episode.json` in the job's output folder.
+    Emits `LeftOut` for each frame that can't be read, `Chosen` once, `Progress` while training,
+    `Accepted` or `Rejected` for each task, and `Finished` at the end. Everything but what was left
+    out is also in `episode.json` in the job's output folder.
 
     Raises:
-        ValueError: an unreadable bundle, frame or running patch set.
+        ValueError: an unreadable bundle or running patch set.
     """
     bundle = Bundle.load(job.bundle)
-    store = StoredFrames(job.store)
     material: dict[Task, _Material] = {}
     for task in bundle.manifest.models:
-        found = _material(job, bundle, store, task)
+        found = _material(job, bundle, task, emit)
         if found is not None:
             material[task] = found
     patches = patches_for(bundle.manifest.patch_table, job.mmd2)

@@ -14,13 +14,14 @@ from patchline_ros.adaptation.episode import (
     Event,
     Failed,
     Finished,
+    LeftOut,
     Progress,
     Rejected,
 )
 
 _KINDS: dict[str, TypeAdapter[Event]] = {
     kind.__name__: TypeAdapter(kind)
-    for kind in (Accepted, Chosen, Failed, Finished, Progress, Rejected)
+    for kind in (Accepted, Chosen, Failed, Finished, LeftOut, Progress, Rejected)
 }
 
 

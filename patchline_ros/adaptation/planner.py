@@ -108,11 +108,13 @@ class Planner:
         self._calm = 0 if drift.drifting else self._calm + 1
         self._drift = drift
 
-    def saw(self, stamp_ns: int, features: Features) -> None:
+    def saw(self, stamp_ns: int, features: Features, broken: Callable[[str], object]) -> None:
         """Takes in a frame's raw features (d,); asks the bank when the window is full of the drift.
 
-        Raises:
-            BankError: an entry of the bank is broken; it is gone on without.
+        Args:
+            stamp_ns: of the frame.
+            features: of the frame.
+            broken: told, in a sentence, of each entry of the bank that can't be used.
         """
         self._window.add(stamp_ns, features)
         if self._drift is None or not self._drift.drifting:
@@ -120,7 +122,7 @@ class Planner:
         if self._first_window is None:
             self._first_window = self._window.since(self._first_seen_ns)
         if self._drift.since_ns != self._settled_ns:
-            self._ask_bank()
+            self._ask_bank(broken)
 
     def next(self, stamps: Stamps, least: int) -> Action:
         """What to do now, while no episode is under way.
@@ -199,12 +201,12 @@ class Planner:
         self._settled_ns = None
         self._asked, self._known = False, None
 
-    def _ask_bank(self) -> None:
+    def _ask_bank(self, broken: Callable[[str], object]) -> None:
         """Looks once, as soon as the window is full of the drift, whether it is known."""
         if self._asked or self._first_window is None:
             return
         self._asked = True
-        self._known = self._bank.find(self._first_window)
+        self._known = self._bank.find(self._first_window, broken)
 
 
 def _enough(found: Mapping[Task, list[int]], least: int) -> int | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
+from patchline_ros.adaptation.bank import VERIFYING
 from patchline_ros.adaptation.episode import (
     Accepted,
     EpisodeJob,
@@ -28,16 +29,17 @@ from patchline_ros.tasks import Sample, Task
 def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """Judges the patch sets of an earlier drift on the labelled frames of this one.
 
-    Emits `Accepted` or `Rejected` for each task and `Finished` at the end. An accepted one is
-    written as a new version; everything is also in `episode.json` in the job's output folder.
+    Emits `LeftOut` for each frame that can't be read, `Accepted` or `Rejected` for each task and
+    `Finished` at the end. An accepted one is written as a new version; everything but what was left
+    out is also in `episode.json` in the job's output folder.
 
     Raises:
-        ValueError: an unreadable bundle, frame or running patch set.
+        ValueError: an unreadable bundle or running patch set.
         OSError: a patch set that can't be read or written.
     """
     bundle = Bundle.load(job.bundle)
     store = StoredFrames(job.store)
-    frames = {task: job.samples(store, task) for task in job.known}
+    frames = {task: job.samples(store, task, emit) for task in job.known}
     report = EpisodeReport(
         patches=0,
         order=[str(task) for task in job.known],
@@ -63,6 +65,12 @@ def _verify(
     started, name = time.monotonic(), str(task)
     source, data = bundle.model(task), job.known[task].read_bytes()
     report.accepted[name] = False
+    if len(samples) < VERIFYING[task]:
+        return Rejected(
+            task,
+            f"{len(samples)} labelled frames are left to verify the patch set of the earlier drift "
+            f"on; it needs {VERIFYING[task]}",
+        )
     try:
         candidate = apply(source, bundle.fingerprint(task), data)
     except PatchSetError as error:

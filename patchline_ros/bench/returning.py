@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,7 +66,7 @@ class SecondVisit:
             }
             bank.add(self._features(watched.adapt), patch_sets)
             started = time.monotonic()
-            known = bank.find(now)
+            known = bank.find(now, warnings.warn)
             seconds = time.monotonic() - started
             return {task: self._ask(task, models[task], known, seconds) for task in models}
 

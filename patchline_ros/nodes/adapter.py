@@ -20,13 +20,14 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from std_srvs.srv import SetBool, Trigger
 
-from patchline_ros.adaptation.bank import BankError, PatchBank
+from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode import (
     Accepted,
     Chosen,
     Event,
     Failed,
     Finished,
+    LeftOut,
     Progress,
     Rejected,
 )
@@ -250,10 +251,8 @@ class AdapterNode(ManagedNode):
         stamp_ns = stamp_to_ns(msg.header.stamp)
         self._store.saw(task, stamp_ns, msg.entropy)
         if task is self._bundle.manifest.drift.task:
-            try:
-                self._planner.saw(stamp_ns, np.frombuffer(msg.features, dtype=np.float32))
-            except BankError as error:
-                self.get_logger().error(str(error))
+            features = np.frombuffer(msg.features, dtype=np.float32)
+            self._planner.saw(stamp_ns, features, self.get_logger().warning)
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
         if msg.task != str(task):
@@ -448,6 +447,8 @@ class AdapterNode(ManagedNode):
                 patches=event.patches,
                 order=[str(task) for task in event.order],
             )
+        elif isinstance(event, LeftOut):
+            self.get_logger().warning(f"{event.reason}; the episode goes on without it")
         elif isinstance(event, Progress):
             self._publish_status(under_way, task=str(event.task), progress=event.fraction)
         elif isinstance(event, Accepted):

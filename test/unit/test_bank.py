@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kills import killed_at_each_line
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from patchline_ros.adaptation.bank import BankError, PatchBank
+from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.tasks import Task
@@ -28,24 +28,26 @@ def reference() -> DriftReference:
 
 def test_a_drift_that_returns_is_known(tmp_path: Path, reference: DriftReference) -> None:
     bank = PatchBank(tmp_path / "bank", reference)
-    assert bank.find(frames(2, 1)) is None
+    broken: list[str] = []
+    assert bank.find(frames(2, 1), broken.append) is None
     dusk = bank.add(frames(2, 2), {Task.LANES: b"dusk", Task.SIGNS: b"too"})
     fog = bank.add(frames(-2, 3), {Task.LANES: b"fog"})
-    found = PatchBank(tmp_path / "bank", reference).find(frames(2, 4))
+    found = PatchBank(tmp_path / "bank", reference).find(frames(2, 4), broken.append)
     assert found is not None and found.name == dusk
     assert {task: path.read_bytes() for task, path in found.patch_sets.items()} == {
         Task.LANES: b"dusk",
         Task.SIGNS: b"too",
     }
     assert found.mmd2 < 0.5 * found.from_source
-    again = bank.find(frames(-2, 5))
+    again = bank.find(frames(-2, 5), broken.append)
     assert again is not None and again.name == fog
     # The source itself, and a drift in another direction, are like neither.
     other = frames(0, 6)
     other[:, ::2] += 4
     other[:, 1::2] -= 4
-    assert bank.find(frames(0, 7)) is None
-    assert bank.find(other) is None
+    assert bank.find(frames(0, 7), broken.append) is None
+    assert bank.find(other, broken.append) is None
+    assert broken == []
 
 
 def test_what_is_of_use_stays_and_the_others_go(tmp_path: Path, reference: DriftReference) -> None:
@@ -122,15 +124,27 @@ def test_what_is_broken_is_named(tmp_path: Path, reference: DriftReference) -> N
     with pytest.raises(ValueError, match=r"two or more frames of 12 features.*\(20, 5\)"):
         bank.add(frames(2, 1)[:, :5], {Task.LANES: b""})
     with pytest.raises(ValueError, match="not finite"):
-        bank.find(np.full((3, WIDTH), np.nan, np.float32))
+        bank.find(np.full((3, WIDTH), np.nan, np.float32), pytest.fail)
     with pytest.raises(ValueError, match="capacity is 0"):
         PatchBank(tmp_path / "other", reference, capacity=0)
+
+
+def test_a_broken_entry_is_named_and_hides_no_other(
+    tmp_path: Path, reference: DriftReference
+) -> None:
+    bank = PatchBank(tmp_path, reference)
     name = bank.add(frames(2, 1), {Task.LANES: b"x"})
-    (tmp_path / "bank" / name / "signature.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(BankError, match=f"{name}.*delete that folder"):
-        bank.find(frames(2, 2))
+    sound = bank.add(frames(2, 2), {Task.LANES: b"y"})
+    signature = tmp_path / name / "signature.safetensors"
+    needed = f"frames of {WIDTH} are needed"
     wrong = [frames(2, 1)[:, :5], frames(2, 1)[:1], np.full((3, WIDTH), np.nan, np.float32)]
-    for features in wrong:
-        save_file({"features": features.copy()}, tmp_path / "bank" / name / "signature.safetensors")
-        with pytest.raises(BankError, match=f"{name}.*frames of {WIDTH} are needed"):
-            bank.find(frames(2, 2))
+    for data, why in [
+        (b"nonsense", "can't be read"),
+        *((save({"features": features.copy()}), needed) for features in wrong),
+    ]:
+        signature.write_bytes(data)
+        broken: list[str] = []
+        found = bank.find(frames(2, 3), broken.append)
+        assert found is not None and found.name == sound
+        (sentence,) = broken
+        assert name in sentence and why in sentence and "delete that folder" in sentence

@@ -14,15 +14,18 @@ from patchline_ros.adaptation.episode import (
     EpisodeJob,
     Event,
     Finished,
+    LeftOut,
+    Rejected,
     run_episode,
 )
+from patchline_ros.adaptation.recall import recall_episode
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.tasks import Sample, Task
 
 
-def episode_report(folder: Path, frames: int, rate: float) -> dict[str, Any]:
-    """The report of an episode on so many signs whose brightness tells the class."""
+def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
+    """An episode on so many signs whose brightness tells the class."""
     # More nats than three classes can have: the filter's rule alone would leave nothing.
     bundle = tiny_bundle.make_bundle(folder / "bundle", source_entropy=2.0)
     store = FrameStore(folder / "store", frames, 64)
@@ -40,8 +43,11 @@ def episode_report(folder: Path, frames: int, rate: float) -> dict[str, Any]:
         training=TrainingSettings(epochs=2, rate=rate),
     )
     job.output.mkdir()
-    events: list[Event] = []
-    run_episode(job, events.append)
+    return job
+
+
+def report_of(events: list[Event]) -> dict[str, Any]:
+    """The episode's, which must have finished."""
     assert isinstance(events[-1], Finished)
     return events[-1].episode
 
@@ -52,7 +58,9 @@ def episode_report(folder: Path, frames: int, rate: float) -> dict[str, Any]:
 def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
     tmp_path: Path, frames: int, filtered: bool
 ) -> None:
-    report = episode_report(tmp_path, frames, rate=1.0)
+    events: list[Event] = []
+    run_episode(signs_job(tmp_path, frames, rate=1.0), events.append)
+    report = report_of(events)
     assert report["collected"]["signs"] == frames - frames // 5
     assert (report["kept"]["signs"] < report["collected"]["signs"]) == filtered
     assert report["gate"]["signs"]["best_epoch"] > 0
@@ -60,5 +68,31 @@ def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
 
 
 def test_where_nothing_was_fitted_to_labels_every_labelled_frame_judges(tmp_path: Path) -> None:
-    gate = episode_report(tmp_path, 20, rate=1e-12)["gate"]["signs"]
+    events: list[Event] = []
+    run_episode(signs_job(tmp_path, 20, rate=1e-12), events.append)
+    gate = report_of(events)["gate"]["signs"]
     assert (gate["best_epoch"], gate["frames"]) == (0, 20)
+
+
+def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
+    job = signs_job(tmp_path, 21, rate=1.0)
+    broken, *_, folder = sorted((job.store / "signs").iterdir())
+    broken.write_bytes(b"nonsense")
+    folder.unlink()
+    folder.mkdir()
+    events: list[Event] = []
+    run_episode(job, events.append)
+    told = [event.reason for event in events if isinstance(event, LeftOut)]
+    assert all(path.name in why for path, why in zip([broken, folder], told, strict=True))
+    assert report_of(events)["collected"]["signs"] == 19 - 19 // 5
+
+    # One frame fewer than an earlier patch set must be verified on.
+    patch_set = tmp_path / "earlier.safetensors"
+    patch_set.write_bytes(b"never looked at")
+    again = job.model_copy(update={"known": {Task.SIGNS: patch_set}, "until_ns": 1007})
+    events.clear()
+    recall_episode(again, events.append)
+    left_out, rejected, finished = events
+    assert isinstance(left_out, LeftOut) and isinstance(rejected, Rejected)
+    assert "7 labelled frames are left" in rejected.reason and "needs 8" in rejected.reason
+    assert isinstance(finished, Finished) and finished.episode["accepted"] == {"signs": False}

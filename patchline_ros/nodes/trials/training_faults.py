@@ -22,7 +22,7 @@ from patchline_ros.nodes.trials.world import ADAPTER, NotSeenError, World, made_
 
 _LABELS: Final = 12
 """Of each task, that a training has at least."""
-_TRAINING_SECONDS: Final = 240.0
+TRAINING_SECONDS: Final = 240.0
 _UNDER_WAY: Final = (AdaptationStatus.TRAINING, AdaptationStatus.VERIFYING)
 _OVER: Final = (AdaptationStatus.FINISHED, AdaptationStatus.FAILED)
 
@@ -181,7 +181,7 @@ def _full_for_result(world: World) -> Iterator[None]:
     have_labels(world)
     with _limited(world, 16_384):
         start_training(world)
-        status = ended_with(world, _TRAINING_SECONDS)
+        status = ended_with(world, TRAINING_SECONDS)
         if status.state != AdaptationStatus.FAILED:
             world.trouble("the training did not fail, though its patch sets had no room")
     world.over()
@@ -211,7 +211,7 @@ def _worker_stood_still(world: World) -> Iterator[None]:
     os.kill(worker, signal.SIGCONT)
     world.over()
     yield
-    if ended_with(world, _TRAINING_SECONDS).state != AdaptationStatus.FINISHED:
+    if ended_with(world, TRAINING_SECONDS).state != AdaptationStatus.FINISHED:
         world.trouble("the training did not finish")
 
 
@@ -242,7 +242,7 @@ def _killed_before_publishing(world: World) -> Iterator[None]:
         world.until(
             lambda: any(world.newest_file(task) > before[task] for task in world.tasks),
             "the training stores a patch set",
-            _TRAINING_SECONDS,
+            TRAINING_SECONDS,
         )
     except NotSeenError:
         world.graph.signal(ADAPTER, signal.SIGCONT)
