@@ -219,7 +219,8 @@ class FrameStore(StoredFrames):
         """
         if not re.fullmatch(r"[\w.-]{1,100}", frame_id):
             raise StoreError(
-                f"frame id {frame_id!r} can't be part of a file name; use letters, digits, _ - ."
+                f"frame id {frame_id[:101]!r} can't be part of a file name; use 1 to 100 letters, "
+                "digits, _ - ."
             )
         data = _encode(sample)
         if len(data) > self._capacity_bytes:

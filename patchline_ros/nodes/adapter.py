@@ -212,7 +212,7 @@ class AdapterNode(ManagedNode):
             return
         except (ConversionError, LabelError, StoreError) as error:
             self._refused += 1
-            self.get_logger().error(f"labelled frame {msg.id!r} refused: {error}")
+            self.get_logger().error(f"labelled frame {msg.id[:100]!r} refused: {error}")
             return
         self._stored += 1
         self._disk_trouble = ""

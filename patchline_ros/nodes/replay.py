@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from patchline_ros.datasets.bag import reading
-from patchline_ros.graph import parse_remap
+from patchline_ros.graph import is_output, parse_remap
 from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
 
 
@@ -59,6 +59,11 @@ def _play(
     with reading(options.bag) as reader:
         seconds = reader.duration / 1e9 - options.start
     console.print(f"{options.bag}: {', '.join(player.topics)}")
+    own = [topic for topic in player.topics if is_output(topic)]
+    if own:
+        console.print(
+            f"a running graph publishes these itself: {', '.join(own)}; --topics chooses others"
+        )
     if not player.heard():
         console.print(f"waiting for somebody to listen, {LISTENER_SECONDS:.0f} s at most")
     columns = (BarColumn(), TextColumn("{task.completed:.1f} of {task.total:.1f} s"))
