@@ -210,7 +210,7 @@ def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -
         remappings=list(description.remappings.items()),
         arguments=["--ros-args", "--log-level", settings.log_level],
         respawn=respawn,
-        respawn_delay=2.0,
+        respawn_delay=1.0,
         output="screen",
     )
 

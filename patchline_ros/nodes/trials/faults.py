@@ -115,9 +115,9 @@ def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
 def _try(world: World, case: Case) -> Outcome:
     outcome = Outcome(case.name, case.kind, case.what)
     world.begin()
-    world.teach_all([world.teach()])
-    world.teach()
     try:
+        world.teach_all([world.teach()])
+        world.teach()
         with case.fault(world):
             outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
             if outcome.recovered is None:

@@ -299,9 +299,15 @@ def _other_shape(entry: Path) -> None:
 
 
 def _make_entry(world: World) -> Path:
-    """An entry for the drift of the trial's pictures, as the adapter would keep it."""
+    """An entry for the drift of the trial's pictures, as the adapter would keep it.
+
+    It is the only one, and nothing was adapted to yet, so that the adapter asks for it.
+    """
     watching = world.bundle.manifest.drift.task
     folder = world.setting.store / "bank" / world.bundle.fingerprint(watching)[:16]
+    if folder.exists():
+        shutil.rmtree(folder)
+    (world.episodes / "episode.json").unlink(missing_ok=True)
     reference = world.bundle.drift_reference
     perceiver = Perceiver(world.bundle, watching)
     pictures = world.road.pictures[watching]

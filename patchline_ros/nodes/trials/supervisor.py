@@ -13,7 +13,7 @@ from typing import Final
 
 from patchline_ros.demo.processes import Processes
 
-RESPAWN_SECONDS: Final = 2.0
+RESPAWN_SECONDS: Final = 1.0
 """Between the end of a process and its next start; launch/car.launch.py waits as long."""
 _LOOK_SECONDS: Final = 0.05
 
