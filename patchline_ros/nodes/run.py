@@ -21,6 +21,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from patchline_ros.nodes.shared_memory import remove_abandoned_segments
+
 Result = TypeVar("Result")
 
 _SPIN_SECONDS = 0.25
@@ -83,6 +85,7 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+    remove_abandoned_segments()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = _run(make_node, stop)
     # A lifecycle node is part of reference cycles; DDS only says goodbye once they are collected.
