@@ -15,7 +15,7 @@ import pytest
 from scipy.io import savemat
 
 from patchline_ros.bench.paper_scenes import CORE50_CATEGORIES, KNOWN_SESSIONS
-from patchline_ros.bench.scenes import SCENES, Scene, load_scene
+from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.tasks import IGNORE, Boxes, Task
@@ -279,7 +279,34 @@ def test_small_sbd_plus(tmp_path: Path) -> None:
     assert set(np.unique([sample.label for sample in lanes.source_train])) == {0, 8, 12, IGNORE}
     other = load_scene("sbd-plus", tmp_path, seed=1).tasks[Task.LANES]
     assert other.names["source_train"] == lanes.names["source_train"]
-    assert other.names["test"] != lanes.names["test"]
+    assert other.names == lanes.names
+    assert np.any(other.test[0].image != lanes.test[0].image)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (make_camvid_and_gtsrb, "camvid-dusk"),
+        (make_vehicles_and_dawn, "dawn-fog"),
+        (make_core50, "core50-nic"),
+        (make_sbd, "sbd-plus"),
+    ],
+)
+def test_no_seed_is_tested_on_what_is_tuned_on(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    check_tuning(name, tmp_path)
+
+
+def check_tuning(name: str, data: Path) -> None:
+    """With the seeds that experiments tune and run with."""
+    tuned = load_tuning_scene(name, data, 100).tasks
+    for seed in range(5):
+        for task, there in load_scene(name, data, seed).tasks.items():
+            assert not set(there.names["test"]) & set(tuned[task].names["adapt"])
+            assert there.names["source_train"] == tuned[task].names["source_train"]
+            assert len(tuned[task].adapt) == len(there.adapt)
 
 
 @pytest.mark.parametrize(
@@ -369,6 +396,7 @@ def test_camvid_dusk(data_root: Path) -> None:
         [s.image.mean() for s in signs.source_held_out]
     )
     assert sum(len(s.label) for s in scene.tasks[Task.OBJECTS].test if isinstance(s.label, Boxes))
+    check_tuning("camvid-dusk", data_root)
 
 
 def test_dawn_fog(data_root: Path) -> None:
