@@ -82,12 +82,12 @@ def experiment() -> Experiment:
     return Experiment.model_validate(EXPERIMENT)
 
 
-def sources(scene: Scene, entropy: float = 0.0) -> dict[Task, Source]:
+def sources(scene: Scene, entropy: float = 0.0, of: Experiment | None = None) -> dict[Task, Source]:
     """Untrained models."""
     torch.manual_seed(0)
     found: dict[Task, Source] = {}
     for task, there in scene.tasks.items():
-        model = TaskModel(experiment().spec(task, there.classes, there.input_size)).eval()
+        model = TaskModel((of or experiment()).spec(task, there.classes, there.input_size)).eval()
         found[task] = Source(
             model,
             SourceRecord(

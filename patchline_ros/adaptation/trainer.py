@@ -232,7 +232,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(seed)
         # Counting slows every operation down: each kind of pass is counted once.
         self.gflops_per_view: float | None = None
-        self.judging_gflops: float | None = None
+        self.judging_gflops_per_view: float | None = None
         self.best = self._state()
 
     def _state(self) -> dict[str, Tensor]:
@@ -246,13 +246,7 @@ class _Run:
             self.record.best_epoch = len(self.record.losses)
             return
         self.model.eval()
-        if self.judging_gflops is None:
-            with FlopCounter() as flops:
-                found = self._decoded(self.judges)
-            self.judging_gflops = flops.total / 1e9
-        else:
-            found = self._decoded(self.judges)
-        self.record.spend("judging", self.judging_gflops)
+        found = self._decoded(self.judges)
         metric = score(self.model.spec.task, len(self.model.spec.classes), found, self.labels)
         if not self.record.metrics or metric > max(self.record.metrics):
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
@@ -263,8 +257,20 @@ class _Run:
         everyone = range(len(self.labels))
         with torch.no_grad():
             for start in range(0, len(everyone), self.settings.batch_size):
-                part, _ = judges.batch(everyone[start : start + self.settings.batch_size])
-                found.extend(self.model.head.decode(self.model.trained_part(part)))
+                chosen = everyone[start : start + self.settings.batch_size]
+                part, _ = judges.batch(chosen)
+                found.extend(self._decode(part, len(chosen)))
+        return found
+
+    def _decode(self, frozen: list[Tensor], count: int) -> list[Label]:
+        """What the model says of so many views; their frozen part is counted where it is made."""
+        if self.judging_gflops_per_view is None:
+            with FlopCounter() as flops:
+                found = self.model.head.decode(self.model.trained_part(frozen))
+            self.judging_gflops_per_view = flops.total / 1e9 / count
+        else:
+            found = self.model.head.decode(self.model.trained_part(frozen))
+        self.record.spend("judging", self.judging_gflops_per_view * count)
         return found
 
     def epoch(self) -> None:

@@ -59,6 +59,17 @@ def camvid_dusk(data: Path | None, seed: int) -> Scene:
 
     Raises ValueError where a folder is missing or a file in it is broken.
     """
+    return _camvid_dusk(data, seed, tuning=False)
+
+
+def camvid_dusk_to_tune(data: Path | None, seed: int) -> Scene:
+    """The same with other signs to adapt on: none of them is a test picture of camvid_dusk,
+    whatever its seed.
+    """
+    return _camvid_dusk(data, seed, tuning=True)
+
+
+def _camvid_dusk(data: Path | None, seed: int, tuning: bool) -> Scene:
     roads = folder_of(data, "camvid", _CAMVID)
     signs = Gtsrb(folder_of(data, "gtsrb", _GTSRB))
     day, dusk = CamVid(roads / "day"), CamVid(roads / "dusk")
@@ -72,12 +83,12 @@ def camvid_dusk(data: Path | None, seed: int) -> Scene:
         adapt=(dusk[i] for i in adapt),
         test=(dusk[i] for i in test),
     )
-    return Scene("camvid-dusk", {Task.SIGNS: _signs(signs, seed), **road})
+    return Scene("camvid-dusk", {Task.SIGNS: _signs(signs, seed, tuning), **road})
 
 
-def _signs(signs: Gtsrb, seed: int) -> TaskScene:
+def _signs(signs: Gtsrb, seed: int, tuning: bool) -> TaskScene:
     train, held_out = signs.split_by_track(GTSRB_TRAINING_SHARE, GTSRB_SPLIT_SEED)
-    adapt, test = sign_parts(signs, train, held_out, seed)
+    adapt, test = sign_parts(signs, train, held_out, seed, tuning)
     return task_scene(
         SIGN_CLASSES,
         INPUT_SIZES[Task.SIGNS],
@@ -89,7 +100,11 @@ def _signs(signs: Gtsrb, seed: int) -> TaskScene:
 
 
 def sign_parts(
-    signs: Gtsrb, train: NDArray[np.int64], held_out: NDArray[np.int64], seed: int
+    signs: Gtsrb,
+    train: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    seed: int,
+    tuning: bool = False,
 ) -> tuple[list[int], list[int]]:
     """Which pictures are dark ones to adapt on, and which to test on.
 
@@ -99,13 +114,16 @@ def sign_parts(
     a track is collected that the source model knows by daylight. All pictures of all other tracks
     that the source model was not trained on are the test: no sign of it was ever seen in training.
     Their clear pictures are among the source's held-out ones.
+
+    For `tuning` all tracks are collected among those that the source model knows: of the others
+    each is tested on with some seed.
     """
     rng = np.random.default_rng(seed)
     collected: list[int] = []
     for label in np.unique(signs.labels):
         unseen = np.unique(signs.tracks[held_out][signs.labels[held_out] == label])
         known = np.unique(signs.tracks[train][signs.labels[train] == label])
-        collected.append(int(rng.choice(unseen if len(unseen) > 1 else known)))
+        collected.append(int(rng.choice(unseen if len(unseen) > 1 and not tuning else known)))
     adapt: list[int] = []
     for track in rng.permutation(collected):
         pictures = np.flatnonzero(signs.tracks == track)

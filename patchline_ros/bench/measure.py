@@ -1,4 +1,6 @@
-"""What a run is measured with: peak memory of a piece of work, and the machine it ran on."""
+"""What a run is measured with: peak memory of a piece of work, operations of scoring models, and
+the machine it ran on.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,17 @@ import platform
 import re
 import resource
 import sys
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from patchline_ros.adaptation.episode import library_versions
+from patchline_ros.adaptation.gate import Model, evaluate
 from patchline_ros.bench.result import Machine
+from patchline_ros.patching.flops import FlopCounter
+from patchline_ros.tasks import Sample
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -76,6 +82,17 @@ def _highest_ever() -> int:
     """Of the process; macOS gives bytes, others KiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def gflops_of_scoring(models: Iterable[Model], samples: Sequence[Sample]) -> float:
+    """What a gate computes that compares models on these frames, each from the picture on.
+
+    They are scored for it, outside of all that is timed, since counting takes time.
+    """
+    with FlopCounter() as flops:
+        for model in models:
+            evaluate(model, samples)
+    return flops.total / 1e9
 
 
 def _cpu_name() -> str:

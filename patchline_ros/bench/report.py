@@ -19,12 +19,13 @@ _INTRODUCTION = f"""# Results
 
 Written by `patchline bench report` from the result files in {{folder}}; not by hand.
 
-The metric is measured on test frames, which nothing is chosen or tuned on; in percent, mean over
-seeds ± standard deviation. Behind each difference stands its 95% interval by the paired t-test over
-seeds; one seed has none. *Actual* GFLOPs are all that was computed: selection of samples,
-re-estimated norm statistics, frozen part, training steps, scores of judge frames. *To converge*
-counts up to the first epoch whose judge metric is within {CONVERGED_WITHIN:g} of the best; a cache
-counts whole. *Paper's* is the paper's accounting, for each image that was trained on. Saved bytes
+The metric is measured on test frames, which no epoch is chosen on; in percent, mean over seeds ±
+standard deviation. Behind each difference stands its 95% interval by the paired t-test over seeds;
+one seed has none. *Actual* GFLOPs are all that was computed: selection of samples, re-estimated
+norm statistics, frozen part, training steps, scores of judge frames, and the gate, which scores the
+source and the final model on those frames. *To converge* counts up to the first epoch whose judge
+metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's* is the paper's
+accounting, for each image that was trained on. Saved bytes
 and peak memory are those of the largest task, everything else is summed over tasks."""
 
 

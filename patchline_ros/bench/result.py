@@ -145,7 +145,8 @@ class TaskResult(_Strict):
     images: int
     """Processed in training steps, mirrored views included."""
     gflops: dict[str, float]
-    """All that was computed online, by stage: selection, norm, frozen, training, judging."""
+    """All that was computed online, by stage: selection, norm, frozen, training, judging, gate
+    (source and final model on the judge frames, which decide on the car)."""
     step: StepCost | None
     """None where nothing is trained."""
     peak_bytes: int
@@ -179,7 +180,7 @@ class TaskResult(_Strict):
         """What was computed up to that epoch; a cache is filled whole, whenever training ends."""
         epochs = len(self.losses)
         share = self.converged / epochs if epochs else 0.0
-        whole = {"selection", "norm", "frozen"} if cached else {"selection", "norm"}
+        whole = {"selection", "norm", "gate", *(["frozen"] if cached else [])}
         return sum(
             value * (1.0 if stage in whole else share) for stage, value in self.gflops.items()
         )

@@ -12,6 +12,7 @@ from typing import Final
 from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.bench.measure import gflops_of_scoring
 from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source
@@ -19,7 +20,6 @@ from patchline_ros.drift.kernels import Features
 from patchline_ros.offline.drift_table import backbone_features
 from patchline_ros.offline.make import TRAINING_ORDER, Recipe, drift_reference
 from patchline_ros.patching.adapted_model import AdaptedModel
-from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
 from patchline_ros.tasks import Sample, Task
@@ -98,7 +98,7 @@ class SecondVisit:
             if accepts(evaluate(source.model, verifying), evaluate(candidate, verifying), 0.0):
                 active = candidate
             seconds += time.monotonic() - started
-            gflops = _gflops(source.model, verifying) + _gflops(candidate, verifying)
+            gflops = gflops_of_scoring([source.model, candidate], verifying)
         return Returned(
             found=known is not None,
             accepted=active is not source.model,
@@ -109,10 +109,3 @@ class SecondVisit:
             gflops=gflops,
             seconds=seconds,
         )
-
-
-def _gflops(model: AdaptedModel | TaskModel, samples: Sequence[Sample]) -> float:
-    """Of scoring these frames; counted apart, since counting takes time."""
-    with FlopCounter() as flops:
-        evaluate(model, samples)
-    return flops.total / 1e9

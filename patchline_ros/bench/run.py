@@ -22,7 +22,7 @@ from patchline_ros.adaptation.trainer import (
     train_adapted,
 )
 from patchline_ros.bench.experiment import Declaration, EntropyFilter, Row
-from patchline_ros.bench.measure import PeakMemory, machine, versions
+from patchline_ros.bench.measure import PeakMemory, gflops_of_scoring, machine, versions
 from patchline_ros.bench.result import Returned, RunResult, Scores, StepCost, TaskResult
 from patchline_ros.bench.returning import SecondVisit
 from patchline_ros.bench.scene import Scene, TaskScene
@@ -250,6 +250,8 @@ class Run:
         }
         if material.selection_gflops:
             gflops["selection"] = material.selection_gflops
+        if trained.model is not source.model:
+            gflops["gate"] = gflops_of_scoring([source.model, trained.model], material.judge)
         return TaskResult(
             fingerprint=source.record.fingerprint,
             source_held_out=source.record.held_out_metric,

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from patchline_ros.bench import paper_scenes, sim_scenes
-from patchline_ros.bench.camvid_scene import camvid_dusk
+from patchline_ros.bench.camvid_scene import camvid_dusk, camvid_dusk_to_tune
 from patchline_ros.bench.dawn_scene import dawn_fog
 from patchline_ros.bench.scene import Scene, TaskScene
 
-__all__ = ["SCENES", "Scene", "TaskScene", "load_scene"]
+__all__ = ["SCENES", "Scene", "TaskScene", "load_scene", "load_tuning_scene"]
 
 SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "camvid-dusk": camvid_dusk,
@@ -30,6 +30,9 @@ SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
 }
 """Loaders by the scene's name; nothing is read before one is called."""
 
+_TO_TUNE: dict[str, Callable[[Path | None, int], Scene]] = {"camvid-dusk": camvid_dusk_to_tune}
+"""Of scenes that test one seed on what another one adapts on."""
+
 
 def load_scene(name: str, data: Path | None, seed: int = 0) -> Scene:
     """Loads a scene.
@@ -45,3 +48,11 @@ def load_scene(name: str, data: Path | None, seed: int = 0) -> Scene:
     if name not in SCENES:
         raise ValueError(f"there is no scene {name!r}; there are {', '.join(SCENES)}")
     return SCENES[name](data, seed)
+
+
+def load_tuning_scene(name: str, data: Path | None, seed: int) -> Scene:
+    """Loads a scene to tune on: none of its frames to adapt on is tested on with any seed.
+
+    Args and errors are those of `load_scene`; its frames to test on are of no use.
+    """
+    return _TO_TUNE[name](data, seed) if name in _TO_TUNE else load_scene(name, data, seed)

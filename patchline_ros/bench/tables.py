@@ -223,7 +223,7 @@ def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
     ]
 
 
-STAGES = ("selection", "norm", "frozen", "training", "judging")
+STAGES = ("selection", "norm", "frozen", "training", "judging", "gate")
 
 
 def stages(results: Collected) -> str:

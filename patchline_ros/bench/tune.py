@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,11 +26,12 @@ from patchline_ros.bench.experiment import (
     first_error,
 )
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.jobs import scene_of, store_of
 from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.run import Run
-from patchline_ros.bench.scene import inner_folds
+from patchline_ros.bench.scene import Scene, inner_folds
+from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.schedule import Job, Report
+from patchline_ros.bench.sources import SourceStore
 from patchline_ros.tasks import Task
 
 SCHEMA: Final = 1
@@ -45,7 +47,8 @@ class Trial(_Strict):
     schema_version: Literal[1] = SCHEMA
     declaration: Declaration
     judge: dict[Task, float]
-    """Metric of each task, mean over the two inner folds; no test frame was looked at."""
+    """Metric of each task, mean over the two inner folds; no frame that a run tests on
+    was looked at."""
 
 
 class ChosenRates(_Strict):
@@ -57,6 +60,12 @@ class ChosenRates(_Strict):
     """[row][task]: the factor on the learning rates."""
     judge: dict[str, dict[Task, dict[str, float]]] = Field(default_factory=dict)
     """[row][task][factor]: metric on the inner folds, mean over the tuning seeds."""
+
+
+@lru_cache(maxsize=1)
+def _scene(name: str, data: Path | None, seed: int) -> Scene:
+    """Kept for the next trials of this process."""
+    return load_tuning_scene(name, data, seed)
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ class TrialJob:
     def __call__(self, report: Report) -> None:
         """Leaves a trial."""
         seed = self.declaration.seed
-        store = store_of(self.experiment, self.inputs, seed)
-        scene = scene_of(self.experiment, self.inputs, seed)
+        scene = _scene(self.experiment.scene, self.inputs.data, seed)
+        store = SourceStore(self.experiment, self.inputs, scene, seed)
         table = store.affinity(self.declaration.settings.affinity)
         sources, device = store.sources(), self.inputs.device
         found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}

@@ -6,20 +6,25 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import PIL.Image
 import pytest
+import tiny_experiment as tiny
 from scipy.io import savemat
 
+from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.bench.experiment import declared, find_experiment
 from patchline_ros.bench.paper_scenes import CORE50_CATEGORIES, KNOWN_SESSIONS
-from patchline_ros.bench.scenes import SCENES, Scene, load_scene
+from patchline_ros.bench.run import run_row
+from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
-from patchline_ros.tasks import IGNORE, Boxes, Task
-from patchline_ros.vision.inputs import check_label
+from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
+from patchline_ros.vision.inputs import check_label, resized
 
 PARTS = ("source_train", "source_held_out", "adapt", "test")
 
@@ -131,7 +136,10 @@ def make_sbd(data: Path) -> None:
     for i in range(30):
         name = f"2008_{i:06d}"
         write_picture(voc / "JPEGImages" / f"{name}.jpg")
-        write_voc(voc / "Annotations" / f"{name}.xml", ("dog", 1, 1, 4, 4), ("cat", 5, 5, 30, 20))
+        # Each second picture shows a dog that is larger than the cat.
+        side = 4 + 18 * (i % 2)
+        things = ("dog", 1, 1, side, side), ("cat", 5, 5, 25, 20)
+        write_voc(voc / "Annotations" / f"{name}.xml", *things)
         ids = np.resize(np.array([0, 8, 12], dtype=np.uint8), (24, 32))
         if i % 3:
             content = {"GTcls": {"Segmentation": ids}}
@@ -274,12 +282,78 @@ def test_small_sbd_plus(tmp_path: Path) -> None:
     scene = load_scene("sbd-plus", tmp_path)
     check(scene)
     assert counts(scene, Task.SIGNS) == [9, 2, 14, 3]
-    assert {sample.label for sample in scene.tasks[Task.SIGNS].test} == {7}
+    assert {sample.label for sample in scene.tasks[Task.SIGNS].adapt} == {7, 11}
     lanes = scene.tasks[Task.LANES]
     assert set(np.unique([sample.label for sample in lanes.source_train])) == {0, 8, 12, IGNORE}
     other = load_scene("sbd-plus", tmp_path, seed=1).tasks[Task.LANES]
     assert other.names["source_train"] == lanes.names["source_train"]
-    assert other.names["test"] != lanes.names["test"]
+    assert other.names == lanes.names
+    assert np.any(other.test[0].image != lanes.test[0].image)
+
+
+SMALL = (64, 64)
+
+
+def smaller(samples: list[Sample]) -> list[Sample]:
+    return [resized(sample, SMALL) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(make_core50, "core50"), (make_acdc, "acdc:vgg16"), (make_sbd, "sbd-plus")],
+)
+def test_the_papers_experiments_run(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    """One epoch of thin models on a few small frames, with all else that is declared."""
+    make(tmp_path)
+    short = TrainingSettings(epochs=1, batch_size=2)
+    experiment = find_experiment(name).model_copy(update={"width": 0.25, "training": short})
+    whole = load_scene(experiment.scene, tmp_path)
+    few = {
+        task: replace(
+            there,
+            adapt=smaller(there.adapt[-7:] * 2)[:6],
+            test=smaller(there.test[:2]),
+            input_size=SMALL,
+        )
+        for task, there in whole.tasks.items()
+    }
+    scene = Scene(whole.name, {task: few[task] for task in experiment.tasks})
+    sources = tiny.sources(scene, of=experiment)
+    declaration = declared(experiment, "ours", 0, {}, "random")
+    result = run_row(declaration, scene, sources, tiny.affinity(sources))
+    assert set(result.tasks) == set(experiment.tasks)
+    for there in result.tasks.values():
+        assert not there.untrained
+        assert np.isfinite(there.losses).all()
+        assert there.gflops["training"] > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (make_camvid_and_gtsrb, "camvid-dusk"),
+        (make_vehicles_and_dawn, "dawn-fog"),
+        (make_core50, "core50-nic"),
+        (make_sbd, "sbd-plus"),
+    ],
+)
+def test_no_seed_is_tested_on_what_is_tuned_on(
+    make: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    make(tmp_path)
+    check_tuning(name, tmp_path)
+
+
+def check_tuning(name: str, data: Path) -> None:
+    """With the seeds that experiments tune and run with."""
+    tuned = load_tuning_scene(name, data, 100).tasks
+    for seed in range(5):
+        for task, there in load_scene(name, data, seed).tasks.items():
+            assert not set(there.names["test"]) & set(tuned[task].names["adapt"])
+            assert there.names["source_train"] == tuned[task].names["source_train"]
+            assert len(tuned[task].adapt) == len(there.adapt)
 
 
 @pytest.mark.parametrize(
@@ -369,6 +443,7 @@ def test_camvid_dusk(data_root: Path) -> None:
         [s.image.mean() for s in signs.source_held_out]
     )
     assert sum(len(s.label) for s in scene.tasks[Task.OBJECTS].test if isinstance(s.label, Boxes))
+    check_tuning("camvid-dusk", data_root)
 
 
 def test_dawn_fog(data_root: Path) -> None:
