@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros import __version__
 from patchline_ros.adaptation.affinity import most_similar, training_order
-from patchline_ros.adaptation.gate import compare
+from patchline_ros.adaptation.gate import Comparison, Model, compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import StoredFrames, StoreError
@@ -27,7 +27,7 @@ from patchline_ros.adaptation.trainer import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, read_metadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
@@ -217,11 +217,33 @@ def _material(
     return _Material(source, samples, len(train), kept, gate)
 
 
-def running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
-    """The model that runs now: the source model, or that with the active patch set."""
-    if task not in job.running:
-        return source
-    return apply(source, bundle.fingerprint(task), job.running[task].read_bytes())
+@dataclass(frozen=True)
+class Running:
+    """The model that runs now."""
+
+    model: Any
+    sha256: str
+    """`PatchSetMetadata.sha256` of its patch set; empty for the source model."""
+
+    @classmethod
+    def of(cls, job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Running:
+        """The source model, or that with the active patch set.
+
+        Raises:
+            PatchSetError: the active patch set can't be used.
+            OSError: it can't be read.
+        """
+        if task not in job.running:
+            return cls(source, "")
+        data = job.running[task].read_bytes()
+        model = apply(source, bundle.fingerprint(task), data)
+        return cls(model, read_metadata(data).sha256)
+
+    def compared(self, candidate: Model, samples: Sequence[Sample]) -> Comparison:
+        """`compare` with this model; what is expected of the candidate says so."""
+        found = compare(self.model, candidate, samples)
+        expected = found.expected.model_copy(update={"ran": self.sha256})
+        return replace(found, expected=expected)
 
 
 def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
@@ -303,9 +325,8 @@ def _adapt_task(
         report.accepted[name] = False
         return Rejected(task, str(error))
     trained[task] = model
-    running = running_model(job, bundle, material.source, task)
     judges = material.judges(record)
-    verdict = compare(running, model, judges)
+    verdict = Running.of(job, bundle, material.source, task).compared(model, judges)
     report.gate[name] = {
         "before": verdict.running,
         "after": verdict.candidate,

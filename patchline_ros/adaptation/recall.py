@@ -15,10 +15,10 @@ from patchline_ros.adaptation.episode import (
     Event,
     Finished,
     Rejected,
+    Running,
     library_versions,
-    running_model,
 )
-from patchline_ros.adaptation.gate import accepts, compare
+from patchline_ros.adaptation.gate import accepts
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
@@ -75,7 +75,7 @@ def _verify(
         candidate = apply(source, bundle.fingerprint(task), data)
     except PatchSetError as error:
         return Rejected(task, f"the patch set of the earlier drift can't be used: {error}")
-    found = compare(running_model(job, bundle, source, task), candidate, samples)
+    found = Running.of(job, bundle, source, task).compared(candidate, samples)
     running, metric = found.running, found.candidate
     report.gate[name] = {"before": running, "after": metric, "frames": len(samples)}
     report.seconds[name] = time.monotonic() - started

@@ -47,6 +47,8 @@ def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundl
     assert not finished.episode["train_gflops"]
     again = accepted.path.read_bytes()
     assert read_metadata(again).version == 3
+    expected = read_metadata(again).expected
+    assert expected is not None and expected.ran == "", "the source ran while it was judged"
     before, now = (
         apply(bundle.model(Task.SIGNS), bundle.fingerprint(Task.SIGNS), data).state_dict()
         for data in (kept.read_bytes(), again)
