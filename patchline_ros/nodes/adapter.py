@@ -74,11 +74,12 @@ _LOG_AGAIN_SECONDS = 5.0
 class AdapterNode(ManagedNode):
     """Labelled frames and drift in; AdaptationStatus and a PatchSet for each accepted task out.
 
-    One drift, known by the stamp at which it began, gets one training. What it came to is on disk,
-    so a restarted adapter sends its patch sets again and does not repeat it; one that was killed in
-    mid-training starts anew from the frames it kept. The bank of earlier patch sets is asked first:
-    where the drift is known, these are verified on a few labelled frames, and it is trained only
-    where they do not hold. When the drift passes, the source models return.
+    One drift, known by the stamp at which it began, gets one training, and another where that
+    failed. What it came to is on disk, so a restarted adapter sends its patch sets again and does
+    not repeat it; one that was killed in mid-training starts anew from the frames it kept. The bank
+    of earlier patch sets is asked first: where the drift is known, these are verified on a few
+    labelled frames, and it is trained only where they do not hold. When the drift passes, the
+    source models return.
     """
 
     def __init__(self) -> None:
@@ -453,6 +454,7 @@ class AdapterNode(ManagedNode):
             self._publish_status(under_way, task=str(event.task), progress=event.fraction)
         elif isinstance(event, Accepted):
             self._accepted[event.task] = event.path
+            self._planner.accepted()
             self._publish_patch_set(event.task, event.version, event.path)
         elif isinstance(event, Rejected):
             self.get_logger().warning(f"no new patch set for {event.task}: {event.reason}")
@@ -464,8 +466,11 @@ class AdapterNode(ManagedNode):
                 AdaptationStatus.FINISHED, task="", progress=1.0, episode_json=result
             )
         elif isinstance(event, Failed):
-            self.get_logger().error(f"training failed: {event.reason}")
-            self._publish_status(AdaptationStatus.FAILED, reason=event.reason)
+            what = "verification" if under_way == AdaptationStatus.VERIFYING else "training"
+            pause = self._planner.failed()
+            again = f"; it is tried again after {pause} s of readings" if pause else ""
+            self.get_logger().error(f"{what} failed: {event.reason}{again}")
+            self._publish_status(AdaptationStatus.FAILED, reason=f"{event.reason}{again}")
 
     def _finish(self, episode: Mapping[str, Any]) -> None:
         what = "verification" if episode["bank_entry"] else "training"

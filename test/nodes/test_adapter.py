@@ -319,6 +319,53 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
+def test_what_was_asked_for_without_a_drift_stays_while_there_is_none(bench, bundle, tmp_path):
+    store = str(tmp_path / "store")
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20))
+    probe, window = adapter.bench, bundle.drift_reference.window
+
+    def calm(at: Adapter) -> None:
+        for _ in range(window + 1):
+            at.drift.publish(drift(since_ns=0, drifting=False))
+            at.bench.spin(0.02)
+
+    calm(adapter)
+    adapter.send_signs(range(15))
+    assert probe.call(Trigger, "adapter/adapt_now").success
+    probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
+    calm(adapter)
+    probe.spin(0.6)
+    assert [len(msg.data) > 0 for msg in adapter.patch_sets] == [True]
+    adapter.bench.close()
+    again = Adapter(bench(bundle=str(bundle.path), store=store))
+    calm(again)
+    again.bench.spin(0.6)
+    assert [msg.version for msg in again.patch_sets] == [1]
+    # A drift that comes and passes brings the source model back.
+    again.drift.publish(drift())
+    calm(again)
+    again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [1, 2])
+    assert not again.patch_sets[-1].data
+
+
+def test_a_training_that_failed_is_tried_again(adapter):
+    adapter.send_signs(range(24))
+    adapter.drift.publish(drift())
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+    adapter.node._runner._worker.kill()
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.FAILED)
+    reason = adapter.statuses[-1].reason
+    assert "SIGKILL" in reason and reason.endswith("; it is tried again after 60 s of readings")
+    later = drift()
+    later.header.stamp.sec += 59
+    adapter.drift.publish(later)
+    adapter.bench.spin(0.6)
+    assert adapter.state == AdaptationStatus.FAILED
+    later.header.stamp.sec += 1
+    adapter.drift.publish(later)
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+
+
 def test_every_labelled_task_must_have_enough_frames(adapter):
     adapter.labels.publish(frame(Task.LANES, 1, np.zeros((32, 32), np.uint8)))
     for number in range(20):
