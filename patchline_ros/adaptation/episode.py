@@ -27,7 +27,7 @@ from patchline_ros.adaptation.trainer import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.patching.patch_set import PatchSetMetadata, apply, read_metadata, to_bytes
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, tensors_sha256, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
@@ -237,7 +237,7 @@ class Running:
             return cls(source, "")
         data = job.running[task].read_bytes()
         model = apply(source, bundle.fingerprint(task), data)
-        return cls(model, read_metadata(data).sha256)
+        return cls(model, tensors_sha256(data))
 
     def compared(self, candidate: Model, samples: Sequence[Sample]) -> Comparison:
         """`compare` with this model; what is expected of the candidate says so."""
