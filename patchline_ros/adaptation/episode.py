@@ -35,10 +35,13 @@ from patchline_ros.vision.model import TaskModel
 LATEST_NS = 2**63 - 1
 """No frame is later."""
 
+HOLD_OUT_EVERY: Final = 5
+LEAST_FRAMES: Final = 2 * HOLD_OUT_EVERY
+"""Labelled frames of a task that a training takes: two judge, which a standard error needs."""
+
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
 few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
-
 
 RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
 """Multiply the learning rate. Searched on frames to adapt on, lanes want 3 to 10 times the base
@@ -65,7 +68,7 @@ class EpisodeJob(BaseModel):
     bank_entry: str = ""
     """Where in the bank they lie."""
     next_version: dict[Task, int]
-    hold_out_every: int = Field(default=5, ge=2)
+    hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
     margin: float = Field(default=0.005, ge=0)
     training: TrainingSettings = TrainingSettings()
@@ -198,17 +201,19 @@ def library_versions() -> dict[str, str]:
 
 def _material(
     job: EpisodeJob, bundle: Bundle, task: Task, emit: Callable[[Event], None]
-) -> _Material | None:
+) -> _Material | Rejected | None:
     """Reads a task's frames, holds some out for the gate; of many, drops the least uncertain.
 
-    None when the task has fewer than two frames a side, so that there is nothing to train or to
-    judge on.
+    Rejected where they are too few; None where the task has none, so that nobody asked for it.
     """
     samples = job.samples(StoredFrames(job.store), task, emit)
     gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
     train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
-    if len(train) < 2 or len(gate) < 2:
+    if not samples:
         return None
+    if len(gate) < 2:
+        least = 2 * job.hold_out_every
+        return Rejected(task, f"{len(samples)} labelled frames are too few; it takes {least}")
     source = bundle.model(task)
     kept = train
     if len(train) > FILTER_ABOVE:
@@ -258,9 +263,12 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """
     bundle = Bundle.load(job.bundle)
     material: dict[Task, _Material] = {}
+    too_few: list[Rejected] = []
     for task in bundle.manifest.models:
         found = _material(job, bundle, task, emit)
-        if found is not None:
+        if isinstance(found, Rejected):
+            too_few.append(found)
+        elif found is not None:
             material[task] = found
     patches = patches_for(bundle.manifest.patch_table, job.mmd2)
     order = training_order(bundle.manifest.affinity, list(material), patches)
@@ -275,6 +283,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         seed=job.seed,
         versions=library_versions(),
         settings=job.training.model_dump(),
+        accepted={str(rejected.task): False for rejected in too_few},
     )
     emit(
         Chosen(
@@ -284,6 +293,8 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
             kept={task: len(m.train) for task, m in material.items()},
         )
     )
+    for rejected in too_few:
+        emit(rejected)
     trained: dict[Task, PatchedModel] = {}
     for task in order:
         emit(_adapt_task(job, bundle, task, material[task], trained, report, emit))

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode import (
+    LEAST_FRAMES,
     Accepted,
     Chosen,
     Event,
@@ -384,7 +385,7 @@ class AdapterNode(ManagedNode):
     def _on_adapt_now(
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """A training at once, however few labelled frames there are, drift or no drift."""
+        """A training at once, on as few labelled frames as it can do with, drift or no drift."""
         assert self._runner is not None
         episode = self._planner.at_once(self._stamps)
         if self._runner.running:
@@ -393,6 +394,11 @@ class AdapterNode(ManagedNode):
             response.message = "the adapter is paused; call ~/pause with false first"
         elif not any(episode.frames.values()):
             response.message = "there are no labelled frames to train on"
+        elif max(episode.frames.values()) < LEAST_FRAMES:
+            counts = ", ".join(f"{task} {count}" for task, count in episode.frames.items())
+            response.message = (
+                f"a training takes {LEAST_FRAMES} labelled frames of a task; there are: {counts}"
+            )
         elif not self._start(episode):
             response.message = self._status.reason
         else:

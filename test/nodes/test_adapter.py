@@ -70,9 +70,10 @@ class Adapter:
         return self.statuses[-1].state if self.statuses else -1
 
     def send_signs(self, numbers: range) -> None:
+        before = self.node.report()[1]["stored"]
         for number in numbers:
             self.labels.publish(frame(Task.SIGNS, number, number % 3))
-        self.bench.until(lambda: self.node.report()[1]["stored"] == len(numbers))
+        self.bench.until(lambda: self.node.report()[1]["stored"] == before + len(numbers))
 
 
 @pytest.fixture
@@ -293,7 +294,11 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
 
     assert call("adapt_now") == (False, "there are no labelled frames to train on")
     assert call("republish") == (False, "no patch set is stored")
-    adapter.send_signs(range(15))
+    adapter.send_signs(range(9))
+    refused, reason = call("adapt_now")
+    assert not refused and reason.startswith("a training takes 10 labelled frames of a task; ")
+    assert "signs 9" in reason
+    adapter.send_signs(range(9, 15))
     assert probe.call(SetBool, "adapter/pause", data=True).message == "paused"
     assert "is paused" in call("adapt_now")[1]
     assert probe.call(SetBool, "adapter/pause", data=False).message == "goes on"
@@ -380,7 +385,7 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
     store = small_disk.path / "store"
     adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
     probe = adapter.bench
-    adapter.send_signs(range(3))
+    adapter.send_signs(range(11))
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
 
     def message() -> str:
@@ -388,20 +393,20 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
 
     small_disk.fill() if how == "full" else small_disk.remount("ro")
     says = "No space left on device" if how == "full" else "Read-only file system"
-    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
     probe.until(lambda: says in message())
-    assert message().startswith("frame f3 could not be stored: ")
+    assert message().startswith("frame f11 could not be stored: ")
     assert message().endswith("what was stored before is still there")
     values = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
-    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("3", "1", "3")
+    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("11", "1", "11")
     answer = probe.call(Trigger, "adapter/adapt_now")
     assert not answer.success and says in answer.message
     assert says in adapter.statuses[-1].reason
     small_disk.empty() if how == "full" else small_disk.remount("rw")
-    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
     probe.until(lambda: message() == "running")
     frames = StoredFrames(store / "frames")
-    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 4
+    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 12
     assert probe.call(Trigger, "adapter/adapt_now").success
 
 

@@ -11,6 +11,7 @@ import tiny_bundle
 
 from patchline_ros.adaptation.episode import (
     FILTER_ABOVE,
+    LEAST_FRAMES,
     EpisodeJob,
     Event,
     Finished,
@@ -45,7 +46,7 @@ def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
         next_version={Task.SIGNS: 1},
         training=TrainingSettings(epochs=2, rate=rate),
     )
-    job.output.mkdir()
+    job.output.mkdir(parents=True)
     return job
 
 
@@ -84,6 +85,18 @@ def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) 
         for one in (job, again)
     ]
     assert ran == ["", read_metadata(data).sha256]
+
+
+def test_the_least_frames_that_can_be_trained_on_and_one_fewer(tmp_path: Path) -> None:
+    events: list[Event] = []
+    run_episode(signs_job(tmp_path / "enough", LEAST_FRAMES, rate=1.0), events.append)
+    report = report_of(events)
+    assert report["collected"] == {"signs": LEAST_FRAMES - 2} and "signs" in report["gate"]
+    events.clear()
+    run_episode(signs_job(tmp_path / "few", LEAST_FRAMES - 1, rate=1.0), events.append)
+    (rejected,) = [event for event in events if isinstance(event, Rejected)]
+    assert rejected.task is Task.SIGNS and "9 labelled frames are too few" in rejected.reason
+    assert report_of(events)["accepted"] == {"signs": False}
 
 
 def test_where_nothing_was_fitted_to_labels_every_labelled_frame_judges(tmp_path: Path) -> None:
