@@ -178,7 +178,9 @@ class Perceiver:
     def activate(self, candidate: Candidate) -> None:
         """Swaps the patched model in; to be called between two frames.
 
-        Where the same model runs already, it only goes by the new version from now on.
+        Where the same model runs already, it only goes by the new version from now on. It is
+        watched where the model before it is the one that it was compared with at the gate: a node
+        that started meanwhile, or went back, runs another, of which the gate says nothing.
 
         Raises:
             PatchSetError: the active patch set is as new or newer.
@@ -191,11 +193,12 @@ class Perceiver:
         if self._active is not None and self._active.is_the_model_of(candidate):
             self._active = candidate
             return
+        before = self._active.metadata.sha256 if self._active else ""
         if self._active is not None:
             self._earlier.append(self._active)
         self._active = candidate
         expected = candidate.metadata.expected
-        self._watch = SwapWatch(expected) if expected else None
+        self._watch = SwapWatch(expected) if expected and expected.ran == before else None
 
     def rollback(self) -> int | None:
         """Back to the model that ran before; the version that was removed, None if none was.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros import __version__
 from patchline_ros.adaptation.affinity import most_similar, training_order
-from patchline_ros.adaptation.gate import compare
+from patchline_ros.adaptation.gate import Comparison, Model, compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import StoredFrames, StoreError
@@ -27,7 +27,7 @@ from patchline_ros.adaptation.trainer import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, tensors_sha256, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
@@ -35,10 +35,13 @@ from patchline_ros.vision.model import TaskModel
 LATEST_NS = 2**63 - 1
 """No frame is later."""
 
+HOLD_OUT_EVERY: Final = 5
+LEAST_FRAMES: Final = 2 * HOLD_OUT_EVERY
+"""Labelled frames of a task that a training takes: two judge, which a standard error needs."""
+
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
 few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
-
 
 RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
 """Multiply the learning rate. Searched on frames to adapt on, lanes want 3 to 10 times the base
@@ -65,7 +68,7 @@ class EpisodeJob(BaseModel):
     bank_entry: str = ""
     """Where in the bank they lie."""
     next_version: dict[Task, int]
-    hold_out_every: int = Field(default=5, ge=2)
+    hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
     margin: float = Field(default=0.005, ge=0)
     training: TrainingSettings = TrainingSettings()
@@ -198,17 +201,19 @@ def library_versions() -> dict[str, str]:
 
 def _material(
     job: EpisodeJob, bundle: Bundle, task: Task, emit: Callable[[Event], None]
-) -> _Material | None:
+) -> _Material | Rejected | None:
     """Reads a task's frames, holds some out for the gate; of many, drops the least uncertain.
 
-    None when the task has fewer than two frames a side, so that there is nothing to train or to
-    judge on.
+    Rejected where they are too few; None where the task has none, so that nobody asked for it.
     """
     samples = job.samples(StoredFrames(job.store), task, emit)
     gate = samples[job.hold_out_every - 1 :: job.hold_out_every]
     train = [s for i, s in enumerate(samples) if (i + 1) % job.hold_out_every]
-    if len(train) < 2 or len(gate) < 2:
+    if not samples:
         return None
+    if len(gate) < 2:
+        least = 2 * job.hold_out_every
+        return Rejected(task, f"{len(samples)} labelled frames are too few; it takes {least}")
     source = bundle.model(task)
     kept = train
     if len(train) > FILTER_ABOVE:
@@ -217,11 +222,33 @@ def _material(
     return _Material(source, samples, len(train), kept, gate)
 
 
-def running_model(job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Any:
-    """The model that runs now: the source model, or that with the active patch set."""
-    if task not in job.running:
-        return source
-    return apply(source, bundle.fingerprint(task), job.running[task].read_bytes())
+@dataclass(frozen=True)
+class Running:
+    """The model that runs now."""
+
+    model: Any
+    sha256: str
+    """`PatchSetMetadata.sha256` of its patch set; empty for the source model."""
+
+    @classmethod
+    def of(cls, job: EpisodeJob, bundle: Bundle, source: TaskModel, task: Task) -> Running:
+        """The source model, or that with the active patch set.
+
+        Raises:
+            PatchSetError: the active patch set can't be used.
+            OSError: it can't be read.
+        """
+        if task not in job.running:
+            return cls(source, "")
+        data = job.running[task].read_bytes()
+        model = apply(source, bundle.fingerprint(task), data)
+        return cls(model, tensors_sha256(data))
+
+    def compared(self, candidate: Model, samples: Sequence[Sample]) -> Comparison:
+        """`compare` with this model; what is expected of the candidate says so."""
+        found = compare(self.model, candidate, samples)
+        expected = found.expected.model_copy(update={"ran": self.sha256})
+        return replace(found, expected=expected)
 
 
 def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
@@ -236,9 +263,12 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """
     bundle = Bundle.load(job.bundle)
     material: dict[Task, _Material] = {}
+    too_few: list[Rejected] = []
     for task in bundle.manifest.models:
         found = _material(job, bundle, task, emit)
-        if found is not None:
+        if isinstance(found, Rejected):
+            too_few.append(found)
+        elif found is not None:
             material[task] = found
     patches = patches_for(bundle.manifest.patch_table, job.mmd2)
     order = training_order(bundle.manifest.affinity, list(material), patches)
@@ -253,6 +283,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         seed=job.seed,
         versions=library_versions(),
         settings=job.training.model_dump(),
+        accepted={str(rejected.task): False for rejected in too_few},
     )
     emit(
         Chosen(
@@ -262,6 +293,8 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
             kept={task: len(m.train) for task, m in material.items()},
         )
     )
+    for rejected in too_few:
+        emit(rejected)
     trained: dict[Task, PatchedModel] = {}
     for task in order:
         emit(_adapt_task(job, bundle, task, material[task], trained, report, emit))
@@ -303,9 +336,8 @@ def _adapt_task(
         report.accepted[name] = False
         return Rejected(task, str(error))
     trained[task] = model
-    running = running_model(job, bundle, material.source, task)
     judges = material.judges(record)
-    verdict = compare(running, model, judges)
+    verdict = Running.of(job, bundle, material.source, task).compared(model, judges)
     report.gate[name] = {
         "before": verdict.running,
         "after": verdict.candidate,

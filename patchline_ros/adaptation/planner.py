@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -69,6 +69,10 @@ Stamps = Callable[[int], Mapping[Task, list[int]]]
 
 _READINGS = 10_000
 """Of a drift that are remembered: some minutes of the fastest camera."""
+PAUSE_SECONDS: Final = 60
+LONGEST_PAUSE_SECONDS: Final = 3600
+"""Between a training that failed and the next of the same drift, by the stamps of the readings: the
+first pause, each next being twice as long, and the longest."""
 
 
 class Planner:
@@ -80,12 +84,16 @@ class Planner:
         Args:
             bank: of earlier patch sets.
             reference: the drift monitor's.
-            settled_ns: beginning of the drift that the last episode was for, if any.
+            settled_ns: beginning of the drift that the last episode was for, if any; 0: it was
+                asked for without a drift.
         """
         self._bank = bank
         self._size = reference.window
         self._window = FrameWindow(reference.mean.size, reference.window)
-        self._settled_ns = settled_ns
+        self._settled_ns = self._settled_before_ns = settled_ns
+        self._under_way: Episode | None = None
+        self._stays = settled_ns == 0
+        self._failures = self._again_ns = 0
         self._drift: Drift | None = None
         self._calm = 0
         self._first_seen_ns = 0
@@ -103,8 +111,10 @@ class Planner:
             self._asked, self._known = False, None
             self._readings.clear()
             self._first_window = None
+            self._failures = self._again_ns = 0
         if drift.drifting:
             self._readings.append(drift)
+            self._stays = False
         self._calm = 0 if drift.drifting else self._calm + 1
         self._drift = drift
 
@@ -139,8 +149,9 @@ class Planner:
             return Wait()
         if not drift.drifting:
             # A window's length of readings, so that one frame at the edge decides nothing.
-            return ReturnToSource() if self._calm >= self._size else Wait()
-        if drift.since_ns == self._settled_ns:
+            passed = self._calm >= self._size and not self._stays
+            return ReturnToSource() if passed else Wait()
+        if drift.since_ns == self._settled_ns or drift.stamp_ns < self._again_ns:
             return Wait()
         found = stamps(drift.since_ns)
         if self._known is not None:
@@ -152,7 +163,10 @@ class Planner:
 
     def at_once(self, stamps: Stamps) -> Episode:
         """A training on the frames of the present drift, or on all where there is none."""
-        since_ns, mmd2 = (self._drift.since_ns, self._drift.mmd2) if self._drift else (0, 0.0)
+        since_ns, mmd2 = 0, 0.0
+        if self._drift is not None:
+            mmd2 = self._drift.mmd2
+            since_ns = self._drift.since_ns if self._drift.drifting else 0
         found = stamps(since_ns)
         until_ns = max((own[-1] for own in found.values() if own), default=since_ns)
         return Episode(since_ns, until_ns, mmd2, {task: len(own) for task, own in found.items()})
@@ -174,8 +188,36 @@ class Planner:
         """An episode starts; the first window full of the drift is its signature in the bank."""
         self._signature = self._first_window
         self._known = None
+        self._under_way = episode
+        self._settled_before_ns = self._settled_ns
         if episode.known is None:
             self._settled_ns = episode.since_ns
+
+    def accepted(self) -> None:
+        """A patch set of the episode under way is accepted.
+
+        Where it was asked for without a drift, no drift is over that it was for: it stays until the
+        next one has come and passed.
+        """
+        self._stays = self._under_way is not None and not self._under_way.since_ns
+
+    def failed(self) -> int | None:
+        """The episode under way came to nothing, so its drift is not settled by it.
+
+        Returns:
+            For how many seconds of readings its next training waits; None: no training failed that
+            the drift still needs.
+        """
+        episode, drift = self._under_way, self._drift
+        self._settled_ns = self._settled_before_ns
+        if episode is None or episode.known is not None or drift is None:
+            return None
+        if drift.since_ns != episode.since_ns or drift.since_ns in (0, self._settled_ns):
+            return None
+        pause = min(PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
+        self._failures += 1
+        self._again_ns = drift.stamp_ns + pause * 10**9
+        return pause
 
     def finished(self, episode: Mapping[str, Any], accepted: Mapping[Task, Path]) -> None:
         """An episode's report came: a trained drift goes into the bank, or an entry was of use.
@@ -199,6 +241,7 @@ class Planner:
     def forget(self) -> None:
         """The present drift may be adapted to again."""
         self._settled_ns = None
+        self._failures = self._again_ns = 0
         self._asked, self._known = False, None
 
     def _ask_bank(self, broken: Callable[[str], object]) -> None:
@@ -219,12 +262,16 @@ def _enough(found: Mapping[Task, list[int]], least: int) -> int | None:
 
 
 def settled_since(episode: Mapping[str, Any]) -> int | None:
-    """Beginning of the drift that needs nothing more; None where kept patch sets did not hold."""
+    """Beginning of the drift that needs nothing more; None where kept patch sets did not hold.
+
+    0 where a patch set was accepted that was asked for without a drift.
+    """
+    accepted = episode["accepted"].values()
     # Reports that were written before there was a bank do not name an entry.
-    if episode.get("bank_entry") and not all(episode["accepted"].values()):
+    if episode.get("bank_entry") and not all(accepted):
         return None
     since_ns: int = episode["since_ns"]
-    return since_ns
+    return since_ns if since_ns or any(accepted) else None
 
 
 class _StoredReport(BaseModel):

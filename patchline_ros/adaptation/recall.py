@@ -1,4 +1,8 @@
-"""An episode of a drift that returns: kept patch sets are verified, and nothing is trained."""
+"""An episode of a drift that returns: kept patch sets are verified, and nothing is trained.
+
+They have to pass the gate's own rule, better by the margin and one standard error together. On two
+frames that is the margin on each of them, if the metric is a mean over frames.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,13 @@ from patchline_ros.adaptation.episode import (
     Event,
     Finished,
     Rejected,
+    Running,
     library_versions,
-    running_model,
 )
-from patchline_ros.adaptation.gate import accepts, compare
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.patching.patch_set import PatchSetError, apply, renumbered
+from patchline_ros.patching.patch_set import PatchSetError, apply, renumbered, tensors_sha256
 from patchline_ros.tasks import Sample, Task
 
 
@@ -30,8 +33,9 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     """Judges the patch sets of an earlier drift on the labelled frames of this one.
 
     Emits `LeftOut` for each frame that can't be read, `Accepted` or `Rejected` for each task and
-    `Finished` at the end. An accepted one is written as a new version; everything but what was left
-    out is also in `episode.json` in the job's output folder.
+    `Finished` at the end. An accepted one is written as a new version; one that runs already holds
+    without that. Everything but what was left out is also in `episode.json` in the job's output
+    folder.
 
     Raises:
         ValueError: an unreadable bundle or running patch set.
@@ -64,7 +68,10 @@ def _verify(
 ) -> Accepted | Rejected:
     started, name = time.monotonic(), str(task)
     source, data = bundle.model(task), job.known[task].read_bytes()
-    report.accepted[name] = False
+    running = Running.of(job, bundle, source, task)
+    report.accepted[name] = running.sha256 == tensors_sha256(data)
+    if report.accepted[name]:
+        return Rejected(task, "the patch set of the earlier drift runs already, and holds")
     if len(samples) < VERIFYING[task]:
         return Rejected(
             task,
@@ -75,15 +82,20 @@ def _verify(
         candidate = apply(source, bundle.fingerprint(task), data)
     except PatchSetError as error:
         return Rejected(task, f"the patch set of the earlier drift can't be used: {error}")
-    found = compare(running_model(job, bundle, source, task), candidate, samples)
-    running, metric = found.running, found.candidate
-    report.gate[name] = {"before": running, "after": metric, "frames": len(samples)}
+    found = running.compared(candidate, samples)
+    report.gate[name] = {
+        "before": found.running,
+        "after": found.candidate,
+        "error": found.error,
+        "frames": len(samples),
+    }
     report.seconds[name] = time.monotonic() - started
-    if not accepts(running, metric, job.margin):
+    if not found.accepted(job.margin):
         return Rejected(
             task,
             f"on {len(samples)} labelled frames the model of an earlier drift scores "
-            f"{metric:.3f}, the running one {running:.3f}",
+            f"{found.candidate:.3f}, the running one {found.running:.3f} (± {found.error:.3f} "
+            "between them)",
         )
     report.accepted[name] = True
     version = job.next_version[task]

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode import (
+    LEAST_FRAMES,
     Accepted,
     Chosen,
     Event,
@@ -74,11 +75,12 @@ _LOG_AGAIN_SECONDS = 5.0
 class AdapterNode(ManagedNode):
     """Labelled frames and drift in; AdaptationStatus and a PatchSet for each accepted task out.
 
-    One drift, known by the stamp at which it began, gets one training. What it came to is on disk,
-    so a restarted adapter sends its patch sets again and does not repeat it; one that was killed in
-    mid-training starts anew from the frames it kept. The bank of earlier patch sets is asked first:
-    where the drift is known, these are verified on a few labelled frames, and it is trained only
-    where they do not hold. When the drift passes, the source models return.
+    One drift, known by the stamp at which it began, gets one training, and another where that
+    failed. What it came to is on disk, so a restarted adapter sends its patch sets again and does
+    not repeat it; one that was killed in mid-training starts anew from the frames it kept. The bank
+    of earlier patch sets is asked first: where the drift is known, these are verified on a few
+    labelled frames, and it is trained only where they do not hold. When the drift passes, the
+    source models return.
     """
 
     def __init__(self) -> None:
@@ -383,7 +385,7 @@ class AdapterNode(ManagedNode):
     def _on_adapt_now(
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        """A training at once, however few labelled frames there are, drift or no drift."""
+        """A training at once, on as few labelled frames as it can do with, drift or no drift."""
         assert self._runner is not None
         episode = self._planner.at_once(self._stamps)
         if self._runner.running:
@@ -392,6 +394,11 @@ class AdapterNode(ManagedNode):
             response.message = "the adapter is paused; call ~/pause with false first"
         elif not any(episode.frames.values()):
             response.message = "there are no labelled frames to train on"
+        elif max(episode.frames.values()) < LEAST_FRAMES:
+            counts = ", ".join(f"{task} {count}" for task, count in episode.frames.items())
+            response.message = (
+                f"a training takes {LEAST_FRAMES} labelled frames of a task; there are: {counts}"
+            )
         elif not self._start(episode):
             response.message = self._status.reason
         else:
@@ -453,6 +460,7 @@ class AdapterNode(ManagedNode):
             self._publish_status(under_way, task=str(event.task), progress=event.fraction)
         elif isinstance(event, Accepted):
             self._accepted[event.task] = event.path
+            self._planner.accepted()
             self._publish_patch_set(event.task, event.version, event.path)
         elif isinstance(event, Rejected):
             self.get_logger().warning(f"no new patch set for {event.task}: {event.reason}")
@@ -464,8 +472,11 @@ class AdapterNode(ManagedNode):
                 AdaptationStatus.FINISHED, task="", progress=1.0, episode_json=result
             )
         elif isinstance(event, Failed):
-            self.get_logger().error(f"training failed: {event.reason}")
-            self._publish_status(AdaptationStatus.FAILED, reason=event.reason)
+            what = "verification" if under_way == AdaptationStatus.VERIFYING else "training"
+            pause = self._planner.failed()
+            again = f"; it is tried again after {pause} s of readings" if pause else ""
+            self.get_logger().error(f"{what} failed: {event.reason}{again}")
+            self._publish_status(AdaptationStatus.FAILED, reason=f"{event.reason}{again}")
 
     def _finish(self, episode: Mapping[str, Any]) -> None:
         what = "verification" if episode["bank_entry"] else "training"

@@ -118,7 +118,7 @@ ADAPTER = (
         "min_frames",
         24,
         "labelled frames from after the drift began that each labelled task must have",
-        4,
+        10,
         100_000,
         read_only=False,
     ),

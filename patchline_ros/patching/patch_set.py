@@ -43,7 +43,10 @@ class Expected(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     agreement: float
-    """With the model that ran before, 0..1 (`vision/agreement.py`)."""
+    """With the model that ran then, 0..1 (`vision/agreement.py`)."""
+    ran: str | None = None
+    """Which one that was: `PatchSetMetadata.sha256` of its patch set, empty for the source model;
+    None: nobody says, as in patch sets that are older than this field."""
     agreement_error: float = Field(gt=0)
     entropy: float
     """In nats."""
@@ -77,7 +80,7 @@ def to_bytes(model: AdaptedModel, metadata: PatchSetMetadata) -> bytes:
         name: value.detach().cpu().contiguous()
         for name, value in model.adapted_state(metadata.norm).items()
     }
-    digest = sha256(_tensor_bytes(save_tensors(tensors)))
+    digest = tensors_sha256(save_tensors(tensors))
     whole = metadata.model_copy(update={"sha256": digest})
     return save_tensors(tensors, metadata={_HEADER_KEY: whole.model_dump_json()})
 
@@ -98,6 +101,14 @@ def renumbered(data: bytes, version: int, **facts: object) -> bytes:
 
 def _header_length(data: bytes) -> int:
     return int.from_bytes(data[:8], "little")
+
+
+def tensors_sha256(data: bytes) -> str:
+    """Of a patch set's tensors, as they are: the same for one model, by whatever version it goes.
+
+    An intact patch set has it as `PatchSetMetadata.sha256`.
+    """
+    return sha256(_tensor_bytes(data))
 
 
 def _tensor_bytes(data: bytes) -> bytes:
@@ -133,7 +144,7 @@ def checked_metadata(data: bytes) -> PatchSetMetadata:
         PatchSetError: as `read_metadata`, or the tensors do not have the header's sha256.
     """
     metadata = read_metadata(data)
-    if sha256(_tensor_bytes(data)) != metadata.sha256:
+    if tensors_sha256(data) != metadata.sha256:
         raise PatchSetError("the patch set is damaged: its tensors do not have the header's sha256")
     return metadata
 

@@ -70,9 +70,10 @@ class Adapter:
         return self.statuses[-1].state if self.statuses else -1
 
     def send_signs(self, numbers: range) -> None:
+        before = self.node.report()[1]["stored"]
         for number in numbers:
             self.labels.publish(frame(Task.SIGNS, number, number % 3))
-        self.bench.until(lambda: self.node.report()[1]["stored"] == len(numbers))
+        self.bench.until(lambda: self.node.report()[1]["stored"] == before + len(numbers))
 
 
 @pytest.fixture
@@ -293,7 +294,11 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
 
     assert call("adapt_now") == (False, "there are no labelled frames to train on")
     assert call("republish") == (False, "no patch set is stored")
-    adapter.send_signs(range(15))
+    adapter.send_signs(range(9))
+    refused, reason = call("adapt_now")
+    assert not refused and reason.startswith("a training takes 10 labelled frames of a task; ")
+    assert "signs 9" in reason
+    adapter.send_signs(range(9, 15))
     assert probe.call(SetBool, "adapter/pause", data=True).message == "paused"
     assert "is paused" in call("adapt_now")[1]
     assert probe.call(SetBool, "adapter/pause", data=False).message == "goes on"
@@ -319,6 +324,53 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
+def test_what_was_asked_for_without_a_drift_stays_while_there_is_none(bench, bundle, tmp_path):
+    store = str(tmp_path / "store")
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20))
+    probe, window = adapter.bench, bundle.drift_reference.window
+
+    def calm(at: Adapter) -> None:
+        for _ in range(window + 1):
+            at.drift.publish(drift(since_ns=0, drifting=False))
+            at.bench.spin(0.02)
+
+    calm(adapter)
+    adapter.send_signs(range(15))
+    assert probe.call(Trigger, "adapter/adapt_now").success
+    probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
+    calm(adapter)
+    probe.spin(0.6)
+    assert [len(msg.data) > 0 for msg in adapter.patch_sets] == [True]
+    adapter.bench.close()
+    again = Adapter(bench(bundle=str(bundle.path), store=store))
+    calm(again)
+    again.bench.spin(0.6)
+    assert [msg.version for msg in again.patch_sets] == [1]
+    # A drift that comes and passes brings the source model back.
+    again.drift.publish(drift())
+    calm(again)
+    again.bench.until(lambda: [msg.version for msg in again.patch_sets] == [1, 2])
+    assert not again.patch_sets[-1].data
+
+
+def test_a_training_that_failed_is_tried_again(adapter):
+    adapter.send_signs(range(24))
+    adapter.drift.publish(drift())
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+    adapter.node._runner._worker.kill()
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.FAILED)
+    reason = adapter.statuses[-1].reason
+    assert "SIGKILL" in reason and reason.endswith("; it is tried again after 60 s of readings")
+    later = drift()
+    later.header.stamp.sec += 59
+    adapter.drift.publish(later)
+    adapter.bench.spin(0.6)
+    assert adapter.state == AdaptationStatus.FAILED
+    later.header.stamp.sec += 1
+    adapter.drift.publish(later)
+    adapter.bench.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+
+
 def test_every_labelled_task_must_have_enough_frames(adapter):
     adapter.labels.publish(frame(Task.LANES, 1, np.zeros((32, 32), np.uint8)))
     for number in range(20):
@@ -333,7 +385,7 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
     store = small_disk.path / "store"
     adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
     probe = adapter.bench
-    adapter.send_signs(range(3))
+    adapter.send_signs(range(11))
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
 
     def message() -> str:
@@ -341,20 +393,20 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
 
     small_disk.fill() if how == "full" else small_disk.remount("ro")
     says = "No space left on device" if how == "full" else "Read-only file system"
-    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
     probe.until(lambda: says in message())
-    assert message().startswith("frame f3 could not be stored: ")
+    assert message().startswith("frame f11 could not be stored: ")
     assert message().endswith("what was stored before is still there")
     values = {pair.key: pair.value for pair in diagnostics[-1].status[0].values}
-    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("3", "1", "3")
+    assert (values["stored"], values["not_stored"], values["kept_signs"]) == ("11", "1", "11")
     answer = probe.call(Trigger, "adapter/adapt_now")
     assert not answer.success and says in answer.message
     assert says in adapter.statuses[-1].reason
     small_disk.empty() if how == "full" else small_disk.remount("rw")
-    adapter.labels.publish(frame(Task.SIGNS, 3, 0))
+    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
     probe.until(lambda: message() == "running")
     frames = StoredFrames(store / "frames")
-    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 4
+    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 12
     assert probe.call(Trigger, "adapter/adapt_now").success
 
 

@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
+from patchline_ros.adaptation.episode import LEAST_FRAMES
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
@@ -29,6 +30,11 @@ def test_every_parameter_is_described_and_its_default_is_allowed(table):
             assert parameter.default in parameter.choices
         if parameter.minimum is not None:
             assert parameter.minimum <= parameter.default <= parameter.maximum
+
+
+def test_fewer_frames_than_can_be_trained_on_are_no_choice():
+    (least,) = [p for p in parameters.ADAPTER if p.name == "min_frames"]
+    assert least.minimum == LEAST_FRAMES
 
 
 def test_the_page_lists_them():

@@ -34,7 +34,7 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
-from patchline_ros.patching.patch_set import Expected, renumbered
+from patchline_ros.patching.patch_set import Expected, read_metadata, renumbered
 from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.swap_watch import COMPARED, EVERY
 from patchline_ros.tasks import Task
@@ -248,11 +248,15 @@ def test_a_rollback_goes_back_step_by_step(lanes, bundle):
 def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
     numbers = range(COMPARED * EVERY)
     sources = lanes.masks_of(1, 2)
+    ran = ""
     for version, agreement in ((1, 0.0), (2, 1.0)):
         # Version 1 is as unlike the source as was expected; version 2, which is as unlike, is not.
-        seen = Expected(agreement=agreement, agreement_error=0.05, entropy=0.5, entropy_error=0.5)
+        seen = Expected(
+            agreement=agreement, agreement_error=0.05, entropy=0.5, entropy_error=0.5, ran=ran
+        )
         data = make_patch_set(bundle, Task.LANES, version, expected=seen)
         assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
+        ran = read_metadata(data).sha256
         if version == 1:
             first = lanes.masks_of(*numbers)[:2]
             assert lanes.statuses[-1].state == PatchStatus.ACTIVE

@@ -11,16 +11,20 @@ import tiny_bundle
 
 from patchline_ros.adaptation.episode import (
     FILTER_ABOVE,
+    LEAST_FRAMES,
     EpisodeJob,
     Event,
     Finished,
     LeftOut,
     Rejected,
+    Running,
     run_episode,
 )
 from patchline_ros.adaptation.recall import recall_episode
-from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.store import FrameStore, StoredFrames
 from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.bundle import Bundle
+from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import Sample, Task
 
 
@@ -42,7 +46,7 @@ def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
         next_version={Task.SIGNS: 1},
         training=TrainingSettings(epochs=2, rate=rate),
     )
-    job.output.mkdir()
+    job.output.mkdir(parents=True)
     return job
 
 
@@ -65,6 +69,34 @@ def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
     assert (report["kept"]["signs"] < report["collected"]["signs"]) == filtered
     assert report["gate"]["signs"]["best_epoch"] > 0
     assert report["gate"]["signs"]["frames"] == frames // 5
+
+
+def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) -> None:
+    job = signs_job(tmp_path, 10, rate=1.0)
+    bundle = Bundle.load(job.bundle)
+    source = bundle.model(Task.SIGNS)
+    samples = job.samples(StoredFrames(job.store), Task.SIGNS, lambda _: None)
+    data = tiny_bundle.make_patch_set(bundle, Task.SIGNS, 1)
+    path = tmp_path / "running.safetensors"
+    path.write_bytes(data)
+    again = job.model_copy(update={"running": {Task.SIGNS: path}})
+    ran = [
+        Running.of(one, bundle, source, Task.SIGNS).compared(source, samples).expected.ran
+        for one in (job, again)
+    ]
+    assert ran == ["", read_metadata(data).sha256]
+
+
+def test_the_least_frames_that_can_be_trained_on_and_one_fewer(tmp_path: Path) -> None:
+    events: list[Event] = []
+    run_episode(signs_job(tmp_path / "enough", LEAST_FRAMES, rate=1.0), events.append)
+    report = report_of(events)
+    assert report["collected"] == {"signs": LEAST_FRAMES - 2} and "signs" in report["gate"]
+    events.clear()
+    run_episode(signs_job(tmp_path / "few", LEAST_FRAMES - 1, rate=1.0), events.append)
+    (rejected,) = [event for event in events if isinstance(event, Rejected)]
+    assert rejected.task is Task.SIGNS and "9 labelled frames are too few" in rejected.reason
+    assert report_of(events)["accepted"] == {"signs": False}
 
 
 def test_where_nothing_was_fitted_to_labels_every_labelled_frame_judges(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.tasks import Task
 
 WINDOW, LEAST = 8, 12
+SECOND = 1_000_000_000
 NONE: dict[Task, list[int]] = {Task.SIGNS: [], Task.LANES: []}
 
 
@@ -169,6 +170,97 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
 
 def test_reports_from_before_there_was_a_bank_are_read() -> None:
     assert settled_since({"since_ns": 100, "accepted": {"signs": False}}) == 100
+
+
+def calm(plan: Planner, readings: int) -> None:
+    for _ in range(readings):
+        plan.heard(CALM)
+
+
+def test_what_was_asked_for_without_a_drift_stays_until_one_has_passed(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None)
+    calm(plan, WINDOW)
+    episode = plan.at_once(lambda _: labelled(signs=12))
+    assert episode.since_ns == 0
+    plan.begun(episode)
+    plan.accepted()
+    calm(plan, 2 * WINDOW)
+    plan.finished(report(0), {})
+    assert plan.next(lambda _: NONE, LEAST) == Wait()
+    # It does so after a restart, too, where something came of it.
+    for accepted, action in ((True, Wait()), (False, ReturnToSource())):
+        again = Planner(bank, reference, settled_since(report(0, accepted=accepted)))
+        calm(again, WINDOW)
+        assert again.next(lambda _: NONE, LEAST) == action
+    # One of which nothing comes keeps nobody from the source model.
+    plan.begun(plan.at_once(lambda _: labelled(signs=12)))
+    plan.finished(report(0, accepted=False), {})
+    assert plan.next(lambda _: NONE, LEAST) == Wait()
+    plan.heard(drift(500, 510))
+    calm(plan, WINDOW)
+    assert plan.next(lambda _: NONE, LEAST) == ReturnToSource()
+
+
+def test_what_was_asked_for_in_a_drift_goes_with_it(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None)
+    plan.heard(drift(100, 110))
+    plan.begun(plan.at_once(lambda _: labelled(signs=12)))
+    plan.accepted()
+    calm(plan, WINDOW)
+    plan.finished(report(100), {})
+    assert plan.next(lambda _: NONE, LEAST) == ReturnToSource()
+
+
+def test_a_training_that_failed_is_tried_again_after_growing_pauses(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    enough = labelled(signs=20)
+    plan = Planner(bank, reference, settled_ns=None)
+    now_ns = 112
+    for pause in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+        plan.heard(drift(100, now_ns))
+        episode = plan.next(lambda _: enough, LEAST)
+        assert isinstance(episode, Episode), "the same frames, whenever it is tried"
+        assert (episode.until_ns, episode.known) == (111, None)
+        plan.begun(episode)
+        assert plan.failed() == pause
+        now_ns += pause * SECOND
+        plan.heard(drift(100, now_ns - 1))
+        assert plan.next(lambda _: enough, LEAST) == Wait()
+    # Another drift does not wait for it, and one that was trained is settled.
+    plan.heard(CALM)
+    plan.heard(drift(now_ns, now_ns + 20))
+    other = plan.next(lambda _: labelled(now_ns, signs=20), LEAST)
+    assert isinstance(other, Episode)
+    plan.begun(other)
+    plan.finished(report(now_ns), {})
+    assert plan.next(lambda _: labelled(now_ns, signs=20), LEAST) == Wait()
+    # Where another training is asked for and fails, it stays so.
+    plan.begun(plan.at_once(lambda _: enough))
+    assert plan.failed() is None
+    plan.heard(drift(now_ns, now_ns + 10_000 * SECOND))
+    assert plan.next(lambda _: labelled(now_ns, signs=20), LEAST) == Wait()
+
+
+def test_a_verification_that_failed_is_followed_by_a_training(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    bank.add(frames(4, 1), {Task.SIGNS: b"patches"})
+    plan = Planner(bank, reference, settled_ns=None)
+    plan.heard(drift(100, 110))
+    for stamp, features in enumerate(frames(4, 2), start=110):
+        plan.saw(stamp, features, pytest.fail)
+    plan.heard(drift(100, 117))
+    known = plan.next(lambda _: labelled(signs=12), LEAST)
+    assert isinstance(known, Episode) and known.known is not None
+    plan.begun(known)
+    assert plan.failed() is None
+    again = plan.next(lambda _: labelled(signs=12), LEAST)
+    assert isinstance(again, Episode) and again.known is None
 
 
 def test_what_was_settled_before_a_restart_stays_so(

@@ -11,10 +11,11 @@ from test_adaptation import events_of, fill, runner_for
 
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import Accepted, Finished, Rejected
+from patchline_ros.adaptation.planner import settled_since
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.window import FrameWindow
-from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.patching.patch_set import apply, read_metadata, renumbered
 from patchline_ros.tasks import Task
 
 
@@ -45,8 +46,12 @@ def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundl
     assert finished.episode["bank_entry"] == "000001"
     assert finished.episode["accepted"] == {"signs": True}
     assert not finished.episode["train_gflops"]
+    gate = finished.episode["gate"]["signs"]
+    assert gate["after"] > gate["before"] + gate["error"] > gate["before"]
     again = accepted.path.read_bytes()
     assert read_metadata(again).version == 3
+    expected = read_metadata(again).expected
+    assert expected is not None and expected.ran == "", "the source ran while it was judged"
     before, now = (
         apply(bundle.model(Task.SIGNS), bundle.fingerprint(Task.SIGNS), data).state_dict()
         for data in (kept.read_bytes(), again)
@@ -58,15 +63,33 @@ def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
     kept = trained(tmp_path, bundle)
     other = tmp_path / "other.safetensors"
     other.write_bytes(tiny_bundle.make_patch_set(bundle, Task.LANES, 1, base_fingerprint="ab" * 32))
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.LANES], 4)
+    weak = tmp_path / "weak.safetensors"
+    weak.write_bytes(tiny_bundle.make_patch_set(bundle, Task.SIGNS, 1))
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: kept, Task.LANES: other})
-    # The same patch set runs already, so it is no better than what runs.
+    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: weak, Task.LANES: other})
     runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 1}, known=known)
-    same, wrong_base, finished = events_of(runner)
-    assert isinstance(same, Rejected) and "labelled frames the model of an earlier" in same.reason
+    worse, wrong_base, finished = events_of(runner)
+    assert isinstance(worse, Rejected) and "labelled frames the model of an earlier" in worse.reason
     assert isinstance(wrong_base, Rejected) and "another source model" in wrong_base.reason
     assert isinstance(finished, Finished)
     assert finished.episode["accepted"] == {"signs": False, "lanes": False}
+    assert finished.episode["gate"]["signs"]["error"] >= 0
+    assert runner.latest() == {Task.SIGNS: (1, kept)}
+
+
+def test_what_runs_already_holds_and_gets_no_new_version(tmp_path: Path, bundle: Bundle) -> None:
+    kept = trained(tmp_path, bundle)
+    runner = runner_for(tmp_path, bundle, epochs=100_000)
+    # As it comes back from the bank after a restart: the same tensors as another version.
+    again = tmp_path / "again.safetensors"
+    again.write_bytes(renumbered(kept.read_bytes(), 7))
+    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: again})
+    runner.start(since_ns=2000, mmd2=0.5, active={Task.SIGNS: 1}, known=known)
+    same, finished = events_of(runner)
+    assert isinstance(same, Rejected) and "runs already" in same.reason
+    assert isinstance(finished, Finished) and finished.episode["accepted"] == {"signs": True}
+    assert settled_since(finished.episode) == 2000
     assert runner.latest() == {Task.SIGNS: (1, kept)}
 
 
