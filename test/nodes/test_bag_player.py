@@ -30,6 +30,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from patchline_ros.demo.processes import free_domain
+from patchline_ros.graph import PROFILE_VARIABLES
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.bag_player import BagPlayer, ReplayOptions, message_class, offered
 from patchline_ros.nodes.conversions import stamp_to_ns
@@ -168,6 +169,28 @@ def test_the_command_says_what_it_did_and_what_is_wrong(bag: Path) -> None:
         assert wrong.returncode == 2
         assert f"--remap {rule!r} is no remapping of topics; write FROM:=TO" in wrong.stderr
         assert "Traceback" not in wrong.stderr
+
+
+def test_a_command_sends_and_hears_with_the_profile_for_large_pictures() -> None:
+    script = (
+        "import os; from patchline_ros.nodes.command import running\n"
+        "with running('x', 'car1') as (node, stop):\n"
+        "    print(node.get_fully_qualified_name(), stop.is_set(), *map(os.environ.get, {names}))"
+    )
+    variables = {n: v for n, v in os.environ.items() if n not in PROFILE_VARIABLES}
+    for given, expected in (("", "config/fastdds.xml"), ("/theirs.xml", "/theirs.xml")):
+        own = {PROFILE_VARIABLES[0]: given} if given else {}
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(names=PROFILE_VARIABLES)],
+            env={**variables, **own, "ROS_DOMAIN_ID": str(free_domain())},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        name, stopped, *files = done.stdout.split()
+        assert (name, stopped) == ("/car1/x", "False")
+        assert next(file for file in files if file != "None").endswith(expected)
 
 
 def test_the_recorded_qos_is_offered_and_what_it_left_open_is_reliable() -> None:
