@@ -8,7 +8,7 @@ import time
 from rclpy.executors import SingleThreadedExecutor
 from rich.console import Console
 
-from patchline_ros.nodes.bag_recorder import LOOK_SECONDS, BagRecorder, RecordOptions
+from patchline_ros.nodes.bag_recorder import FLUSH_SECONDS, LOOK_SECONDS, BagRecorder, RecordOptions
 from patchline_ros.nodes.command import running
 
 
@@ -32,9 +32,11 @@ def record_bag(options: RecordOptions, seconds: float | None, console: Console) 
         try:
             _record(recorder, executor, stop, seconds)
         finally:
-            recorder.close()
-            _summary(recorder, console)
-            executor.shutdown()
+            try:
+                recorder.close()
+            finally:
+                _summary(recorder, console)
+                executor.shutdown()
 
 
 def _record(
@@ -44,11 +46,14 @@ def _record(
     seconds: float | None,
 ) -> None:
     end = None if seconds is None else time.monotonic() + seconds
-    looked = 0.0
+    looked, flushed = 0.0, time.monotonic()
     while not stop.is_set() and (end is None or time.monotonic() < end):
         if time.monotonic() - looked > LOOK_SECONDS:
             recorder.look()
             looked = time.monotonic()
+        if time.monotonic() - flushed > FLUSH_SECONDS:
+            recorder.flush()
+            flushed = time.monotonic()
         executor.spin_once(timeout_sec=0.05)
 
 
