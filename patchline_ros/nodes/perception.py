@@ -307,14 +307,15 @@ class PerceptionNode(ManagedNode):
             return  # a restarted adapter sends what runs here already
         if msg.version in self._removed_versions:
             # The adapter that sends it again did not hear of it.
-            self._say_removed(msg.version, "was removed here")
+            self._inference.between(
+                lambda: self._say_removed(msg.version, "was removed here")
+            ).result()
             return
         started = time.monotonic()
         try:
             self._check(msg)
             if not msg.data:
                 self._inference.between(lambda: self._return_to_source(msg.version)).result()
-                self._publish_status(PatchStatus.SOURCE, "the drift has passed")
                 return
             candidate = self._perceiver.build(msg.data.tobytes(), msg.sha256)
             if candidate.version != msg.version:
@@ -323,14 +324,18 @@ class PerceptionNode(ManagedNode):
                 )
         except (PatchSetError, SigningError) as error:
             self.get_logger().error(f"patch set {msg.version} for {self.task} refused: {error}")
-            self._publish_status(PatchStatus.REFUSED, str(error), time.monotonic() - started)
+            reason, seconds = str(error), time.monotonic() - started
+            self._inference.between(
+                lambda: self._publish_status(PatchStatus.REFUSED, reason, seconds)
+            ).result()
             return
-        built = time.monotonic()
-        swap_seconds = self._inference.between(lambda: self._swap(candidate, msg)).result()
-        self._publish_status(PatchStatus.ACTIVE, "", built - started, swap_seconds)
+        built = time.monotonic() - started
+        swapped = self._inference.between(
+            lambda: self._swap(candidate, msg.version, built)
+        ).result()
         self.get_logger().info(
-            f"patch set {msg.version} is active: built in {built - started:.2f} s, swapped in "
-            f"{swap_seconds * 1e3:.2f} ms"
+            f"patch set {msg.version} is active: built in {built:.2f} s, swapped in "
+            f"{swapped * 1e3:.2f} ms"
         )
 
     def _check(self, msg: PatchSet) -> None:
@@ -356,19 +361,22 @@ class PerceptionNode(ManagedNode):
             text = statement(self.task, msg.version, msg.base_fingerprint, msg.sha256)
             self._verifier.check(text, signature)
 
-    def _swap(self, candidate: Candidate, msg: PatchSet) -> float:
+    def _swap(self, candidate: Candidate, version: int, build_seconds: float) -> float:
         """Changes the model between two pictures; seconds it took (in the inference thread)."""
         assert self._perceiver is not None
         started = time.monotonic()
         self._perceiver.activate(candidate)
-        self._newest_version = self._patch_version = msg.version
-        return time.monotonic() - started
+        self._newest_version = self._patch_version = version
+        seconds = time.monotonic() - started
+        self._publish_status(PatchStatus.ACTIVE, "", build_seconds, seconds)
+        return seconds
 
     def _return_to_source(self, version: int) -> None:
         """Between two pictures; what is not newer than this is refused from now on."""
         assert self._perceiver is not None
         self._perceiver.return_to_source()
         self._newest_version, self._patch_version = version, 0
+        self._publish_status(PatchStatus.SOURCE, "the drift has passed")
 
     def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
         """Back to what ran before."""
@@ -378,9 +386,9 @@ class PerceptionNode(ManagedNode):
         if removed is None:
             response.message = "no patch set is active, the source model runs"
             return response
-        now = f"patch set {self._patch_version}" if self._patch_version else "the source model"
-        response.message = f"patch set {removed} was removed, {now} runs"
-        self._say_removed(removed, "was removed on request")
+        version, now_version = removed
+        now = f"patch set {now_version}" if now_version else "the source model"
+        response.message = f"patch set {version} was removed, {now} runs"
         return response
 
     def _say_removed(self, version: int, what: str) -> None:
@@ -390,11 +398,15 @@ class PerceptionNode(ManagedNode):
         self.get_logger().warning(f"patch set for {self.task}: {reason}")
         self._publish_status(PatchStatus.REMOVED, reason, removed=version)
 
-    def _remove(self) -> int | None:
+    def _remove(self) -> tuple[int, int] | None:
+        """The version that was removed and the one that runs now; None: none was there."""
         assert self._perceiver is not None
         removed = self._perceiver.rollback()
+        if removed is None:
+            return None
         self._patch_version = self._perceiver.patch_version
-        return removed
+        self._say_removed(removed, "was removed on request")
+        return removed, self._patch_version
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Disabled, the node takes no picture; it hears patch sets all the same."""
@@ -411,6 +423,10 @@ class PerceptionNode(ManagedNode):
         swap_seconds: float = 0.0,
         removed: int = 0,
     ) -> None:
+        """While pictures are taken in only the inference thread may call it.
+
+        Elsewhere a status could come after that of a later change, and the last one stays latched.
+        """
         self._status.publish(
             PatchStatus(
                 header=self.stamped_now(),

@@ -1,6 +1,7 @@
 """The perception nodes over real topics: results, bad input, patch sets, the way back."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -262,6 +263,34 @@ def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
     assert (status.version, status.removed) == (1, 2)
     assert "version 2 was taken back: on 16 pictures it agrees" in status.reason
     assert lanes.masks_of(0, 1) == first != sources
+
+
+class RolledBackAtOnce(LaneSegmenter):
+    """A rollback comes right behind each swap, and the thread that builds is slow to go on."""
+
+    def _swap(self, *arguments):
+        result = super()._swap(*arguments)
+        ask = (Trigger.Request(), Trigger.Response())
+        threading.Thread(target=self._on_rollback, args=ask).start()
+        while not self._inference._errands:
+            time.sleep(0.001)
+        return result
+
+    def _publish_status(self, *arguments, **fields):
+        if threading.current_thread().name == "builder":
+            time.sleep(0.3)
+        super()._publish_status(*arguments, **fields)
+
+
+def test_statuses_come_in_the_order_of_the_changes(bench, bundle):
+    at = bench(bundle=str(bundle.path))
+    statuses = at.collect(PatchStatus, "lane_segmenter/patch_status", qos.RESULTS)
+    at.start(RolledBackAtOnce)
+    adapter = at.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
+    adapter.publish(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    at.until(lambda: {PatchStatus.ACTIVE, PatchStatus.REMOVED} <= {s.state for s in statuses})
+    found = [(status.state, status.version) for status in statuses[-2:]]
+    assert found == [(PatchStatus.ACTIVE, 1), (PatchStatus.REMOVED, 0)]
 
 
 def test_the_same_model_as_another_version_is_not_swapped(lanes, bundle):
