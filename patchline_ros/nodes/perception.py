@@ -27,6 +27,7 @@ from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
     ConversionError,
+    Regions,
     compressed_to_rgb,
     image_to_rgb,
     label_info,
@@ -38,11 +39,11 @@ from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Candidate, Perceiver, Perception
 from patchline_ros.signing import SigningError, Verifier, statement
-from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
+from patchline_ros.tasks import Task
 from patchline_ros.vision.drawing import draw_answer
 
-Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Boxes | None"]
+Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
 _SILENCE_SECONDS = 5.0
@@ -239,7 +240,9 @@ class PerceptionNode(ManagedNode):
         """A picture that is to be looked at has come."""
         self.look_at(msg, arrived, None)
 
-    def look_at(self, msg: Image | CompressedImage, arrived: float, regions: Boxes | None) -> None:
+    def look_at(
+        self, msg: Image | CompressedImage, arrived: float, regions: Regions | None
+    ) -> None:
         """Hands a picture to the model."""
         assert self._inference is not None
         self._inference.put((msg, arrived, regions))
@@ -279,7 +282,7 @@ class PerceptionNode(ManagedNode):
             self._patch_version = self._perceiver.patch_version
             self._say_removed(perception.patch_version, f"was taken back: {collapse}")
 
-    def perceive(self, picture: RgbImage, regions: Boxes | None) -> Perception:
+    def perceive(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture (in the inference thread)."""
         assert self._perceiver is not None
         return self._perceiver.perceive(picture)

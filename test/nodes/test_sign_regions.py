@@ -82,6 +82,30 @@ def test_each_detected_sign_is_classified(bench, bundle, options):
     assert len(signs.detect(6, boxes[1])) == 0, "a picture without signs is answered, too"
 
 
+@pytest.mark.parametrize("region_class", ["", "traffic sign"])
+def test_detectors_may_name_their_classes_or_leave_them_out(bench, options, region_class):
+    signs = Signs(bench(**options, region_class=region_class))
+    signs.show(5, picture(3, 60, 80))
+    header = Header(stamp=ns_to_stamp(5))
+    found = boxes_to_msg(
+        Boxes.truth([[10, 20, 30, 44], [40, 2, 60, 20], [0, 0, 9, 9]], [1] * 3), header
+    )
+    for detection, name in zip(found.detections, ("car", "traffic sign"), strict=False):
+        detection.results[0].hypothesis.class_id = name
+    found.detections[2].results = []
+    signs.detector.publish(found)
+    signs.bench.until(lambda: bool(signs.answers))
+    assert len(signs.answers[0].detections) == (1 if region_class else 3)
+    assert signs.node.counts.unreadable == 0
+
+
+def test_pictures_without_their_detections_are_counted(bench, options):
+    signs = Signs(bench(**options))
+    for stamp in range(1, 20):
+        signs.show(stamp, picture(1))
+    assert signs.node.report()[1]["pictures_without_detections"] == 19 - 16
+
+
 def test_detections_without_their_picture_are_counted(bench, options):
     signs = Signs(bench(**options))
     diagnostics = signs.bench.collect(DiagnosticArray, "/diagnostics")
