@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +34,8 @@ from patchline_ros.nodes.conversions import (
     label_info,
     rgb_to_image,
 )
-from patchline_ros.nodes.managed import ManagedNode
+from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
+from patchline_ros.nodes.silence import Silence
 from patchline_ros.nodes.stage_times import StageTimes
 from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
@@ -46,7 +48,6 @@ from patchline_ros.vision.drawing import draw_answer
 Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
-_SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
 _PATCH_SETS_WAITING = 8
 _LEAST_DEPTH = 10
@@ -112,17 +113,18 @@ class PerceptionNode(ManagedNode):
 
     def hear(
         self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-    ) -> None:
+    ) -> Subscription[Any]:
         """Subscribes until the node is deactivated; QoS overrides are taken as parameters."""
-        self._inputs.append(
-            self.create_subscription(
-                kind,
-                topic,
-                self.guarded(callback),
-                profile,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+        subscription = self.create_subscription(
+            kind,
+            topic,
+            self.guarded(callback),
+            # rclpy writes the overrides into the profile.
+            copy(profile),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        self._inputs.append(subscription)
+        return subscription
 
     @abstractmethod
     def message(self, perception: Perception, header: Header) -> Any:
@@ -151,9 +153,9 @@ class PerceptionNode(ManagedNode):
         self.counts = FrameCounts()
         self._enabled = True
         self._times = StageTimes()
-        self._last_picture = time.monotonic()
-        self._silence_reported = False
+        self._reported = (time.monotonic(), 0, 0)
         self._last_unreadable = ("", 0.0)
+        self._unreadable_logged = 0.0
         self._inference = Worker("inference", self._queue_depth, self.guarded(self._process))
         self._builder = Worker("builder", _PATCH_SETS_WAITING, self.guarded(self._install))
         topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
@@ -161,7 +163,10 @@ class PerceptionNode(ManagedNode):
         if self._compressed:
             topic, kind = f"{topic}/compressed", CompressedImage
         self._image_topic = topic
-        self.hear(kind, topic, self._on_picture, self._image_qos)
+        pictures = self.hear(kind, topic, self._on_picture, self._image_qos)
+        self._silence = Silence(
+            self, "picture", pictures, "check the camera and the remapping of the topic"
+        )
         self.hear(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED)
         self._offered = [
             self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
@@ -191,15 +196,16 @@ class PerceptionNode(ManagedNode):
         self._perceiver = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts and latency; also the watchdog that names topic and QoS when nothing comes."""
+        """Counts, rates and latency; also the watchdog that names topic and QoS."""
         assert self._inference is not None
-        trouble = self._check_silence()
+        trouble = self._silence.trouble()
         counts = self.counts
-        if counts.unreadable and not trouble:
-            last, _ = self._last_unreadable
+        last, when = self._last_unreadable
+        if last and not trouble and time.monotonic() - when < RECENT_SECONDS:
             trouble = f"{counts.unreadable} unreadable pictures, the last: {last}"
         return trouble, {
             "received": counts.received,
+            **self._rates(),
             "not_sampled": counts.not_sampled,
             "enabled": self._enabled,
             "superseded": self._inference.superseded,
@@ -207,6 +213,21 @@ class PerceptionNode(ManagedNode):
             "processed": counts.processed,
             "patch_version": self._patch_version,
             **self._times.values(),
+        }
+
+    def activity(self) -> str:
+        """Disabled, it takes no picture."""
+        return "running" if self._enabled else "disabled"
+
+    def _rates(self) -> dict[str, str]:
+        """Pictures that came and answers that went out each second since the last report."""
+        before, received, processed = self._reported
+        now, counts = time.monotonic(), self.counts
+        self._reported = (now, counts.received, counts.processed)
+        seconds = now - before
+        return {
+            "received_hz": f"{(counts.received - received) / seconds:.1f}",
+            "processed_hz": f"{(counts.processed - processed) / seconds:.1f}",
         }
 
     def _advertise(self, bundle: Bundle) -> None:
@@ -226,7 +247,7 @@ class PerceptionNode(ManagedNode):
         """Only hands the picture on, so that the executor is free for the next one."""
         assert self._inference is not None
         arrived = time.monotonic()
-        self._last_picture = arrived
+        self._silence.heard()
         self.counts.received += 1
         if not self._enabled:
             self.counts.not_sampled += 1
@@ -296,10 +317,11 @@ class PerceptionNode(ManagedNode):
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
         self.counts.unreadable += 1
         now = time.monotonic()
-        last_reason, logged = self._last_unreadable
-        if reason != last_reason or now - logged > _LOG_AGAIN_SECONDS:
+        last_reason, _ = self._last_unreadable
+        if reason != last_reason or now - self._unreadable_logged > _LOG_AGAIN_SECONDS:
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
-            self._last_unreadable = (reason, now)
+            self._unreadable_logged = now
+        self._last_unreadable = (reason, now)
 
     def _install(self, msg: PatchSet) -> None:
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
@@ -442,25 +464,3 @@ class PerceptionNode(ManagedNode):
                 swap_seconds=swap_seconds,
             )
         )
-
-    def _check_silence(self) -> str:
-        """What is wrong when no picture has come for a while; the log says it once each time."""
-        silent = time.monotonic() - self._last_picture
-        if silent < _SILENCE_SECONDS:
-            self._silence_reported = False
-            return ""
-        publishers = self.count_publishers(self._image_topic)
-        trouble = (
-            f"no picture for {silent:.0f} s on {self._image_topic} (asked for "
-            f"{self._image_qos.reliability.name.lower()}, depth {self._queue_depth}); "
-            f"{publishers} publishers there"
-        )
-        if not self._silence_reported:
-            advice = (
-                "check the camera and the remapping of the topic"
-                if publishers == 0
-                else "check that the camera runs and that its reliability is no less than this one"
-            )
-            self.get_logger().warning(f"{trouble}; {advice}")
-            self._silence_reported = True
-        return trouble

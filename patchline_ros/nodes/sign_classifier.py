@@ -22,6 +22,7 @@ from patchline_ros.nodes.conversions import (
 )
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.nodes.run import run
+from patchline_ros.nodes.silence import Silence
 from patchline_ros.perceiver import Perception
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
@@ -59,16 +60,20 @@ class SignClassifier(PerceptionNode):
         self._shown: tuple[RgbImage, Perception] | None = None
         super().activate()
         if self._by_regions:
-            self.hear(Detection2DArray, "sign/detections", self._on_detections, qos.RESULTS)
+            topic = self.resolve_topic_name("sign/detections")
+            detections = self.hear(Detection2DArray, topic, self._on_detections, qos.RESULTS)
+            self._no_detections = Silence(
+                self, "detections", detections, "check the detector and the remapping of the topic"
+            )
 
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Counts and latency; with regions also what has come without the other."""
         trouble, values = super().report()
         if not self._by_regions:
             return trouble, values
-        if self.counts.received and not self._detections:
-            topic = self.resolve_topic_name("sign/detections")
-            trouble = trouble or f"no detections have come on {topic}, so no picture is looked at"
+        # Without pictures a detector has nothing to say.
+        if not trouble and (silence := self._no_detections.trouble()):
+            trouble = f"{silence}, so no picture is looked at"
         counts = {
             "detections": self._detections,
             "detections_without_picture": self._unmatched,
@@ -95,6 +100,7 @@ class SignClassifier(PerceptionNode):
     def _on_detections(self, msg: Detection2DArray) -> None:
         """Looks at the picture that has the same stamp."""
         self._detections += 1
+        self._no_detections.heard()
         try:
             regions = msg_to_regions(msg, self._region_class)
         except ConversionError as error:

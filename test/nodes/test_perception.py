@@ -25,7 +25,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
-from patchline_ros.nodes import perception, qos
+from patchline_ros.nodes import perception, qos, silence
 from patchline_ros.nodes.conversions import (
     bytes_field,
     image_to_classmap,
@@ -158,6 +158,29 @@ def test_a_broken_picture_is_skipped_with_the_reason(lanes):
     assert (last["received"], last["unreadable"]) == ("5", "4")
     assert last["patch_version"] == "0" and float(last["memory_mib"]) > 50
     assert 0 < float(last["model_ms_p50"]) <= float(last["latency_ms_p95"])
+
+
+def test_diagnostics_say_how_many_pictures_a_second_come_and_are_answered(lanes):
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    begun = time.monotonic()
+    while time.monotonic() < begun + 4:
+        lanes.masks_of(1)
+        lanes.bench.spin(0.1)
+    per_second = lanes.node.counts.received / (time.monotonic() - begun)
+    for name in ("received_hz", "processed_hz"):
+        found = [float(values(msg)[name]) for msg in diagnostics[1:]]
+        assert sum(found) / len(found) == pytest.approx(per_second, rel=0.3)
+
+
+def test_diagnostics_warn_of_a_broken_picture_for_a_while_only(lanes, monkeypatch):
+    monkeypatch.setattr(perception, "RECENT_SECONDS", 2.5)
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    lanes.camera.publish(next(iter(broken_pictures().values())))
+    lanes.bench.until(lambda: any("unreadable" in msg.status[0].message for msg in diagnostics))
+    lanes.bench.until(lambda: diagnostics[-1].status[0].message == "running")
+    assert values(diagnostics[-1])["unreadable"] == "1"
+    lanes.bench.call(SetBool, "lane_segmenter/enable", data=False)
+    lanes.bench.until(lambda: diagnostics[-1].status[0].message == "disabled")
 
 
 def values(msg: DiagnosticArray) -> dict[str, str]:
@@ -459,10 +482,10 @@ def test_deactivated_node_is_silent_and_comes_back(lanes):
 
 
 def test_the_watchdog_names_topic_and_qos(bench, bundle, monkeypatch):
-    monkeypatch.setattr(perception, "_SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.1)
     at = bench(bundle=str(bundle.path), image_reliability="reliable")
     at.start(LaneSegmenter)
-    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 1); 0 publishers there"))
+    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 10); 0 publishers there"))
 
 
 def test_every_nth_picture(bench, bundle):
