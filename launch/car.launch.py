@@ -16,6 +16,7 @@ from launch.actions import (
     GroupAction,
     IncludeLaunchDescription,
     OpaqueFunction,
+    ResetLaunchConfigurations,
     SetEnvironmentVariable,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -135,13 +136,9 @@ ARGUMENTS = [
 
 def generate_launch_description() -> LaunchDescription:
     """The arguments, the Fast DDS profile, and the nodes once the arguments are known."""
-    return LaunchDescription([*ARGUMENTS, *profile(), OpaqueFunction(function=start)])
-
-
-def profile() -> list[Action]:
-    """The Fast DDS profile for large pictures, unless the user has one."""
     variables = profile_variables(SHARE / "config" / "fastdds.xml", os.environ)
-    return [SetEnvironmentVariable(name, value) for name, value in variables.items()]
+    profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
+    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=start)])
 
 
 def start(context: LaunchContext) -> list[Action]:
@@ -230,8 +227,9 @@ def driver(package: str, namespace: str) -> GroupAction:
     include = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(path)), launch_arguments=arguments.items()
     )
-    # Without forwarding it would take our log_level, say, for its own, and loses the profile.
-    return GroupAction([*profile(), PushRosNamespace(namespace), include], forwarding=False)
+    # With ours it would take our log_level, say, for its own. `forwarding=False` does the same, but
+    # it takes away the profile, too.
+    return GroupAction([ResetLaunchConfigurations(), PushRosNamespace(namespace), include])
 
 
 def rviz(settings: GraphSettings) -> Node:

@@ -7,13 +7,16 @@ are active. Of a recording of the whole graph only what the car takes in is play
 car.launch.py can be given, too.
 """
 
+import os
 import time
 from pathlib import Path
 
+from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
     OpaqueFunction,
+    SetEnvironmentVariable,
     Shutdown,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -21,11 +24,12 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription
-from patchline_ros.graph import PACKAGE, GraphSettings, describe, parse_remap
+from patchline_ros.graph import PACKAGE, GraphSettings, describe, parse_remap, profile_variables
 from patchline_ros.listed import listed, number
 from patchline_ros.nodes.bag_player import inputs_of
 
 CAR = Path(__file__).with_name("car.launch.py")
+PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
 TRUTH = ["true", "false"]
 
 ARGUMENTS = [
@@ -67,7 +71,10 @@ def generate_launch_description() -> LaunchDescription:
     car = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(CAR)), launch_arguments={"use_sim_time": "true"}.items()
     )
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=player), car])
+    # A process starts with the variables that are set by then, and the car comes after this one.
+    variables = profile_variables(PROFILE, os.environ)
+    profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
+    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=player), car])
 
 
 def player(context: LaunchContext) -> list[Action]:

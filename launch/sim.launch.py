@@ -6,10 +6,17 @@ The weather is clear first. `ros2 param set /camera condition clear` changes it 
 arguments of car.launch.py can be given, too.
 """
 
+import os
 import time
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -21,11 +28,13 @@ from patchline_ros.graph import (
     SIGN_IMAGE_TOPIC,
     GraphSettings,
     parse_remap,
+    profile_variables,
 )
 from patchline_ros.listed import number
 from patchline_ros.sim import Condition
 
 CAR = Path(__file__).with_name("car.launch.py")
+PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -64,7 +73,10 @@ ARGUMENTS = [
 def generate_launch_description() -> LaunchDescription:
     """The camera once its arguments are checked, then the car."""
     car = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(CAR)))
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=camera), car])
+    # A process starts with the variables that are set by then, and the car comes after this one.
+    variables = profile_variables(PROFILE, os.environ)
+    profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
+    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=camera), car])
 
 
 def camera(context: LaunchContext) -> list[Action]:

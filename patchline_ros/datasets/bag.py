@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from patchline_ros.tasks import Frame, Image
 
 if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Reader
 
 BAG_SUFFIXES = (".mcap", ".db3")
@@ -29,6 +32,25 @@ _ENCODINGS = {
     "mono8": (1, cv2.COLOR_GRAY2RGB),
 }
 """Channels, and the conversion to RGB, of each encoding of sensor_msgs/Image that is read."""
+
+_DAMAGE = (
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What comes out of rosbags, beside its own errors, where bytes of a bag are not what they were:
+sizes, offsets and texts are used as they stand there."""
+_FOREIGN_DAMAGE = (
+    ("apsw", "Error"),
+    ("backports.zstd", "ZstdError"),
+    ("compression.zstd", "ZstdError"),
+)
+"""The same, of the packages that rosbags reads with; which of them are there depends on Python."""
 
 
 class BagFrames:
@@ -78,7 +100,7 @@ class BagFrames:
         types = get_typestore(Stores.ROS2_HUMBLE)
         with reading(self._path) as reader:
             connections = [c for c in reader.connections if c.topic == self._topic]
-            messages = reader.messages(connections=connections)
+            messages = recorded(self._path, reader, connections)
             for name, (connection, _, raw) in zip(self.names, messages, strict=True):
                 try:
                     message = types.deserialize_cdr(raw, connection.msgtype)
@@ -102,16 +124,86 @@ def reading(path: Path) -> Iterator[Reader]:
     if not path.exists():
         raise ValueError(f"there is no bag {path}")
     try:
-        from rosbags.rosbag2 import Reader, ReaderError
+        from rosbags.rosbag2 import Reader
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the bag {path} needs the package rosbags to be read: pip install rosbags"
         ) from error
+    if path.is_dir() and not (path / "metadata.yaml").exists():
+        raise ValueError(_without_metadata(path))
     try:
-        with Reader(path) as reader:
-            yield reader
-    except ReaderError as error:
-        raise ValueError(f"cannot read the bag {path}: {error}") from error
+        reader = Reader(path)
+        reader.open()
+    except _damage() as error:
+        raise ValueError(_unreadable(path, error)) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def recorded(
+    path: Path, reader: Reader, connections: Collection[Connection], start_ns: int | None = None
+) -> Iterator[tuple[Connection, int, bytes]]:
+    """Connection, time of the recording in nanoseconds and raw message, in the order of time.
+
+    Args:
+        path: of the bag, for the message of an error.
+        reader: of the bag.
+        connections: of the bag that are read.
+        start_ns: time of the first message; None: the begin of the bag.
+
+    Raises:
+        ValueError: the bag is damaged, or can't be read any more.
+    """
+    try:
+        yield from reader.messages(connections=connections, start=start_ns)
+    except _damage() as error:
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What a bag that is not whole raises while it is read."""
+    from rosbags.rosbag2 import ReaderError
+
+    kinds: list[type[Exception]] = [ReaderError, *_DAMAGE]
+    for module, name in _FOREIGN_DAMAGE:
+        with suppress(ModuleNotFoundError):
+            kinds.append(getattr(importlib.import_module(module), name))
+    return tuple(kinds)
+
+
+def is_bag_folder(path: Path) -> bool:
+    """Whether it is a folder that a recorder made, perhaps one that was killed."""
+    return (path / "metadata.yaml").is_file() or bool(_files_of(path))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [file for file in sorted(folder.iterdir()) if file.suffix in BAG_SUFFIXES]
+
+
+def _without_metadata(folder: Path) -> str:
+    """Why a folder without metadata.yaml can't be read, and what to do."""
+    files = _files_of(folder)
+    if not files:
+        return f"the folder {folder} is no bag: it has no metadata.yaml"
+    return (
+        f"the bag {folder} has no metadata.yaml, so its recording was killed or still goes on: "
+        f"name its file {files[0]} instead"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    from rosbags.rosbag2 import ReaderError
+
+    own = isinstance(error, ReaderError)
+    why = str(error) if own else f"it is damaged ({type(error).__name__}: {error})"
+    advice = ""
+    if path.suffix == ".mcap":
+        advice = f"; `mcap recover {path} -o NEW.mcap` saves what a killed recording has written"
+    return f"cannot read the bag {path}: {why.rstrip('.')}{advice}"
 
 
 def _raw_rgb(message: Any) -> Image:

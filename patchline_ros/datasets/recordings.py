@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from patchline_ros.datasets.bag import BAG_SUFFIXES, BagFrames
+from patchline_ros.datasets.bag import BAG_SUFFIXES, BagFrames, is_bag_folder
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.pictures import (
     LABEL_SUFFIXES,
@@ -104,7 +104,7 @@ class LabelledFrames:
 
 
 def _open(path: Path, topic: str | None) -> CamVid | PictureFolder | VideoFrames | BagFrames:
-    if (path / "metadata.yaml").is_file() or path.suffix in BAG_SUFFIXES:
+    if path.suffix in BAG_SUFFIXES or is_bag_folder(path):
         return BagFrames(path, topic)
     if topic is not None:
         raise ValueError(f"{path} is no ROS bag and has no topic {topic}; leave the topic out")

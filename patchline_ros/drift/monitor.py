@@ -66,7 +66,7 @@ class DriftReference:
 
 @dataclass(frozen=True)
 class DriftReading:
-    """One look at the last `window` frames."""
+    """One look at the last `window` frames; `since_ns` names the drift, see `update`."""
 
     mmd2: float
     threshold: float
@@ -90,12 +90,15 @@ class DriftMonitor:
         self._across: deque[float] = deque(maxlen=reference.window)
         self._stamps: deque[int] = deque(maxlen=reference.window)
         self._since_ns = 0
+        self._calm = 0
 
     def update(self, features: Features, stamp_ns: int) -> DriftReading | None:
         """Takes in one frame's raw features (d,); a reading once the window is full.
 
         `since_ns` is the stamp from which frames may belong to the present drift: the oldest of
-        the window on which it was first seen. It is 0 while nothing drifts.
+        the window on which it was first seen. It names the drift, and one that hovers at the
+        threshold stays the same one: only as many readings below it in a row as the window has
+        frames end it. It is 0 while there is none.
 
         Raises:
             ValueError: features of another length, or values that are not finite.
@@ -116,10 +119,11 @@ class DriftMonitor:
             return None
         mmd2 = self._window_mmd2()
         drifting = mmd2 > self._reference.threshold
-        if not drifting:
-            self._since_ns = 0
-        elif self._since_ns == 0:
+        self._calm = 0 if drifting else self._calm + 1
+        if drifting and self._since_ns == 0:
             self._since_ns = self._stamps[0]
+        elif self._calm >= self._reference.window:
+            self._since_ns = 0
         null = self._reference.null
         return DriftReading(
             mmd2=mmd2,

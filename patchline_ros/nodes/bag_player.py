@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -19,11 +18,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 
-from patchline_ros.datasets.bag import reading
+from patchline_ros.datasets.bag import reading, recorded
 from patchline_ros.graph import is_output
 from patchline_ros.listed import listed
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
+from patchline_ros.nodes.message_types import check_definition, message_class
 from patchline_ros.nodes.parameters import BAG_PLAYER, declare
 from patchline_ros.nodes.run import RunnableNode, run
 
@@ -62,23 +62,6 @@ class ReplayOptions:
     clock: bool = True
 
 
-def message_class(name: str, topic: str) -> type:
-    """The class of a type such as sensor_msgs/msg/Image, also written sensor_msgs/Image.
-
-    Raises:
-        ValueError: its package is not built or not sourced, or has no such message.
-    """
-    package, _, message = name.replace("/msg/", "/").partition("/")
-    try:
-        found: type = getattr(importlib.import_module(f"{package}.msg"), message)
-    except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"topic {topic} is of {name}, which is not known here: build and source that package, "
-            "or name the topics to play with --topics"
-        ) from error
-    return found
-
-
 def offered(profiles: Collection[Qos]) -> QoSProfile:
     """What the first of the recorded publishers offered; what it left open is reliable, volatile.
 
@@ -91,7 +74,8 @@ def offered(profiles: Collection[Qos]) -> QoSProfile:
     latched = first is not None and first.durability is QosDurability.TRANSIENT_LOCAL
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
-        depth=max(1, first.depth) if first and first.depth < 1000 else qos.RESULTS.depth,
+        # 0: the recorded publisher left it to its middleware, or kept all.
+        depth=first.depth if first and 0 < first.depth < 1000 else qos.RESULTS.depth,
         reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
@@ -123,8 +107,8 @@ class BagPlayer:
 
         Raises:
             ValueError: a bag that can't be read or has no messages, a topic that it lacks, a
-                message type that is not known here, a start behind its end, or nothing but a clock
-                beside the player's own.
+                message type that is not known here or has other fields, a start behind its end, or
+                nothing but a clock beside the player's own.
         """
         self._options = options
         with reading(options.bag) as reader:
@@ -160,6 +144,7 @@ class BagPlayer:
     @staticmethod
     def _publisher(node: Node, connection: Connection) -> Publisher[Any]:
         kind = message_class(connection.msgtype, connection.topic)
+        check_definition(connection)
         profiles = getattr(connection.ext, "offered_qos_profiles", [])
         return node.create_publisher(kind, connection.topic, offered(profiles))
 
@@ -204,7 +189,7 @@ class BagPlayer:
 
     def _messages(self) -> Iterator[tuple[Connection, int, bytes]]:
         with reading(self._options.bag) as reader:
-            yield from reader.messages(connections=self._connections, start=self._begin_ns)
+            yield from recorded(self._options.bag, reader, self._connections, self._begin_ns)
 
     def _wait(self, due: float, stamp_ns: int, stop: threading.Event) -> None:
         """Until a message is due; time goes on meanwhile."""
@@ -289,7 +274,12 @@ class BagPlayerNode(RunnableNode):
     def _play(self) -> None:
         self._stop.wait(_SETTLE_SECONDS)
         self.get_logger().info(f"{self._options.bag}: {', '.join(self._player.topics)}")
-        self._player.play(self._stop)
+        try:
+            self._player.play(self._stop)
+        except ValueError as error:
+            self.get_logger().fatal(str(error))
+            self.failure = error
+            return
         self._stop.wait(_SETTLE_SECONDS)
         self.get_logger().info(f"{self._player.sent} messages sent")
         self.finished = True

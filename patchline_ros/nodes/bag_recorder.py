@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import importlib
+import errno
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from patchline_ros.nodes.bag_player import message_class
+from patchline_ros.nodes.message_types import message_class, register
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
-    from rosbags.typesys.store import Typestore
 
 DEPTH: Final = 100
 """Messages of a topic that may wait to be written."""
 LOOK_SECONDS: Final = 0.25
 """Between two looks for new topics."""
+FLUSH_SECONDS: Final = 1.0
+"""Of messages, at most, that a killed recorder loses."""
+KEPT_FREE: Final = 64 << 20
+"""Bytes of the disk that are left for the bag's end: the last messages and the index, about 300
+bytes for each MiB. Without an index a bag can't be read."""
 _ENDLESS: Final = (2**31 - 1, 4_294_967_295)
 """Seconds and nanoseconds of a deadline that is none."""
 
@@ -39,35 +44,6 @@ class RecordOptions:
 
     bag: Path
     topics: tuple[str, ...] = ()
-
-
-def register(types: Typestore, name: str) -> None:
-    """Adds a message type and all that it is made of, from the installed .msg files.
-
-    Raises:
-        ValueError: there is no such file, or it was changed since the message was built.
-    """
-    from rosbags.interfaces import Nodetype
-    from rosbags.typesys import get_types_from_msg
-
-    if name in types.types:
-        return
-    package, _, message = name.partition("/msg/")
-    try:
-        file = Path(get_package_share_directory(package), "msg", f"{message}.msg")
-        parsed = get_types_from_msg(file.read_text(encoding="utf-8"), name)
-    except (PackageNotFoundError, OSError) as error:
-        raise ValueError(f"the definition of {name} is not installed here: {error}") from error
-    fields = parsed[name][1]
-    built = getattr(importlib.import_module(f"{package}.msg"), message)
-    if fields and [field for field, _ in fields] != [*built.get_fields_and_field_types()]:
-        raise ValueError(f"the definition of {name} was changed since it was built: build it again")
-    for _, kind in fields:
-        while kind[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE):
-            kind = kind[1][0]
-        if kind[0] is Nodetype.NAME:
-            register(types, kind[1])
-    types.register(parsed)
 
 
 def as_recorded(profile: QoSProfile) -> Qos:
@@ -119,6 +95,7 @@ class BagRecorder:
             ValueError: the folder exists or can't be made.
         """
         from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+        from rosbags.rosbag2.storage_mcap import McapWriter
         from rosbags.typesys import Stores, get_typestore
 
         self._options, self._node = options, node
@@ -131,6 +108,9 @@ class BagRecorder:
         try:
             self._writer = Writer(options.bag, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
+            storage = self._writer.storage
+            assert isinstance(storage, McapWriter)
+            self._storage = storage
         except (WriterError, OSError) as error:
             raise ValueError(f"the bag {options.bag} can't be made: {error}") from error
 
@@ -149,11 +129,34 @@ class BagRecorder:
         """Topics that were asked for and that nobody has published yet."""
         return [topic for topic in self._options.topics if topic not in self._subscriptions]
 
+    def flush(self) -> None:
+        """Hands all messages so far to the operating system: they outlast a kill of this process.
+
+        Raises:
+            OSError: the disk refuses them.
+        """
+        if self._storage.chunk.msgs:
+            self._storage.close_chunk()
+        self._storage.bio.flush()
+
     def close(self) -> None:
-        """Stops listening and finishes the bag."""
+        """Stops listening and finishes the bag.
+
+        Raises:
+            OSError: the disk refuses the bag's end.
+        """
         for subscription in self._subscriptions.values():
             self._node.destroy_subscription(subscription)
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            with suppress(OSError):  # it would write the same once more
+                self._writer.abort()
+            raise OSError(
+                error.errno,
+                f"{error.strerror}, so it has no index; `mcap recover {self._storage.path} -o "
+                "NEW.mcap` makes one",
+            ) from error
 
     def _subscribe(self, topic: str, name: str, offers: list[QoSProfile]) -> None:
         try:
@@ -175,6 +178,8 @@ class BagRecorder:
         )
 
     def _write(self, connection: Connection, raw: bytes) -> None:
+        if shutil.disk_usage(self._options.bag).free < KEPT_FREE + 2 * len(raw):
+            raise OSError(errno.ENOSPC, f"less than {KEPT_FREE >> 20} MiB are left on it")
         now = self._node.get_clock().now().nanoseconds
         self._writer.write(connection, now, raw)
         self.written[connection.topic] += 1

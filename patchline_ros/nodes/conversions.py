@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cv_bridge import CvBridge
 
 Pixels: TypeAlias = NDArray[Any]
+Regions: TypeAlias = NDArray[np.float32]
+"""Boxes of a picture, (n, 4) x1, y1, x2, y2 in pixels."""
 
 NANOSECONDS = 1_000_000_000
 
@@ -201,19 +203,7 @@ def msg_to_boxes(msg: Detection2DArray) -> Boxes:
     for number, detection in enumerate(msg.detections):
         if not detection.results:
             raise ConversionError(f"detection {number} has no class (its results are empty)")
-        center, box = detection.bbox.center.position, detection.bbox
-        corners = (
-            center.x - box.size_x / 2,
-            center.y - box.size_y / 2,
-            center.x + box.size_x / 2,
-            center.y + box.size_y / 2,
-        )
-        if not (np.isfinite(corners).all() and box.size_x >= 0 and box.size_y >= 0):
-            raise ConversionError(
-                f"detection {number} has a box of {box.size_x} x {box.size_y} pixels at "
-                f"({center.x}, {center.y}); sizes must be finite and not negative"
-            )
-        boxes.append(corners)
+        boxes.append(_corners(number, detection))
         labels.append(_class_id(detection.results[0].hypothesis.class_id))
         scores.append(detection.results[0].hypothesis.score)
     return Boxes(
@@ -221,6 +211,23 @@ def msg_to_boxes(msg: Detection2DArray) -> Boxes:
         labels=np.asarray(labels, dtype=np.int64),
         scores=np.asarray(scores, dtype=np.float32),
     )
+
+
+def msg_to_regions(msg: Detection2DArray, class_id: str) -> Regions:
+    """Where the detections of that class are, as (n, 4) x1, y1, x2, y2 in pixels.
+
+    Args:
+        msg: of any detector; classes may be numbers or names, or missing where none is asked for.
+        class_id: of the first hypothesis, as it stands there; empty: every detection.
+
+    Raises ConversionError for a box of negative or infinite size.
+    """
+    corners = [
+        _corners(number, detection)
+        for number, detection in enumerate(msg.detections)
+        if class_id in ("", *(result.hypothesis.class_id for result in detection.results[:1]))
+    ]
+    return np.asarray(corners, dtype=np.float32).reshape(-1, 4)
 
 
 def label_info(classes: Sequence[str], header: Header) -> LabelInfo:
@@ -307,6 +314,23 @@ def _check_inside(found: Boxes, width: int, height: int) -> None:
                 f"box {number} ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}) leaves its picture of "
                 f"{width} x {height} pixels"
             )
+
+
+def _corners(number: int, detection: Detection2D) -> tuple[float, float, float, float]:
+    """The box of a detection. Raises ConversionError where its size is negative or infinite."""
+    center, box = detection.bbox.center.position, detection.bbox
+    corners = (
+        center.x - box.size_x / 2,
+        center.y - box.size_y / 2,
+        center.x + box.size_x / 2,
+        center.y + box.size_y / 2,
+    )
+    if not (np.isfinite(corners).all() and box.size_x >= 0 and box.size_y >= 0):
+        raise ConversionError(
+            f"detection {number} has a box of {box.size_x} x {box.size_y} pixels at "
+            f"({center.x}, {center.y}); sizes must be finite and not negative"
+        )
+    return corners
 
 
 def _class_id(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -9,13 +10,14 @@ import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
-from patchline_ros.drift.monitor import DriftMonitor, DriftReading
+from patchline_ros.drift.monitor import DriftMonitor, DriftReading, DriftReference
 from patchline_ros.graph import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
-from patchline_ros.nodes.managed import ManagedNode
+from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
 from patchline_ros.nodes.run import run
+from patchline_ros.nodes.silence import Silence
 
 _LOG_AGAIN_SECONDS = 5.0
 
@@ -25,6 +27,8 @@ class DriftMonitorNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("drift_monitor", parameters.DRIFT_MONITOR)
+        self._reference: DriftReference | None = None
+        self._monitor: DriftMonitor | None = None
         self._publisher: Publisher[DriftStatus] | None = None
         self._subscription: Subscription[FrameFeatures] | None = None
 
@@ -37,28 +41,39 @@ class DriftMonitorNode(ManagedNode):
 
     def activate(self) -> None:
         """Starts with an empty window."""
+        assert self._reference is not None
         self._monitor = DriftMonitor(self._reference)
         self._frames = self._refused = 0
+        self._last_refused = ("", 0.0)
         self._reading: DriftReading | None = None
         self._subscription = self.create_subscription(
             FrameFeatures, self._topic, self.guarded(self._on_features), qos.RESULTS
         )
+        node = self._topic.partition("/")[0]
+        self._silence = Silence(
+            self, "features", self._subscription, f"check that the {node} runs and gets pictures"
+        )
 
     def deactivate(self) -> None:
-        """Unsubscribes."""
+        """Unsubscribes; the window is of no use any more."""
         if self._subscription is not None:
             self.destroy_subscription(self._subscription)
             self._subscription = None
+        self._monitor = None
 
     def cleanup(self) -> None:
         """Frees the reference."""
         if self._publisher is not None:
             self.destroy_publisher(self._publisher)
             self._publisher = None
+        self._reference = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Frames and the last reading."""
-        trouble = f"{self._refused} features refused" if self._refused else ""
+        """Frames and the last reading; also the watchdog that names topic and QoS."""
+        trouble = self._silence.trouble()
+        last, when = self._last_refused
+        if last and not trouble and time.monotonic() - when < RECENT_SECONDS:
+            trouble = f"{self._refused} features refused, the last: {last}"
         values: dict[str, object] = {"frames": self._frames, "refused": self._refused}
         if self._reading is not None:
             values |= {
@@ -69,12 +84,14 @@ class DriftMonitorNode(ManagedNode):
         return trouble, values
 
     def _on_features(self, msg: FrameFeatures) -> None:
-        assert self._publisher is not None
+        assert self._publisher is not None and self._monitor is not None
+        self._silence.heard()
         features = np.frombuffer(msg.features, dtype=np.float32)
         try:
             reading = self._monitor.update(features, stamp_to_ns(msg.header.stamp))
         except ValueError as error:
             self._refused += 1
+            self._last_refused = (str(error), time.monotonic())
             self.get_logger().error(str(error), throttle_duration_sec=_LOG_AGAIN_SECONDS)
             return
         self._frames += 1

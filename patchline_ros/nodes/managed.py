@@ -20,6 +20,8 @@ from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, r
 from patchline_ros.nodes.run import RunnableNode
 
 _DIAGNOSTICS_SECONDS = 1.0
+RECENT_SECONDS = 10.0
+"""For which the diagnostics warn of something that came once, such as a broken message."""
 
 
 def _resident_mib() -> float:
@@ -60,6 +62,10 @@ class ManagedNode(LifecycleNode, RunnableNode):
     @abstractmethod
     def cleanup(self) -> None:
         """Undoes `configure`."""
+
+    def activity(self) -> str:
+        """What it does while nothing is wrong."""
+        return "running"
 
     @abstractmethod
     def report(self) -> tuple[str, Mapping[str, object]]:
@@ -152,7 +158,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK,
             name=self.get_fully_qualified_name(),
-            message=trouble or "running",
+            message=trouble or self.activity(),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         self._diagnostics.publish(DiagnosticArray(header=self.stamped_now(), status=[status]))

@@ -98,7 +98,9 @@ SIGN_CLASSIFIER = (
         choices=("whole", "detections"),
     ),
     Parameter(
-        "region_class", "", "class id of the detections that are signs; empty: every detection is"
+        "region_class",
+        "",
+        "class id, or name, of the detections that are signs; empty: every detection is",
     ),
 )
 

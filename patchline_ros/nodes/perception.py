@@ -6,6 +6,7 @@ import time
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,25 +28,26 @@ from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
     ConversionError,
+    Regions,
     compressed_to_rgb,
     image_to_rgb,
     label_info,
     rgb_to_image,
 )
-from patchline_ros.nodes.managed import ManagedNode
+from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
+from patchline_ros.nodes.silence import Silence
 from patchline_ros.nodes.stage_times import StageTimes
 from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.perceiver import Candidate, Perceiver, Perception
 from patchline_ros.signing import SigningError, Verifier, statement
-from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
+from patchline_ros.tasks import Task
 from patchline_ros.vision.drawing import draw_answer
 
-Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Boxes | None"]
+Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
-_SILENCE_SECONDS = 5.0
 _LOG_AGAIN_SECONDS = 5.0
 _PATCH_SETS_WAITING = 8
 _LEAST_DEPTH = 10
@@ -111,17 +113,18 @@ class PerceptionNode(ManagedNode):
 
     def hear(
         self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-    ) -> None:
+    ) -> Subscription[Any]:
         """Subscribes until the node is deactivated; QoS overrides are taken as parameters."""
-        self._inputs.append(
-            self.create_subscription(
-                kind,
-                topic,
-                self.guarded(callback),
-                profile,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-            )
+        subscription = self.create_subscription(
+            kind,
+            topic,
+            self.guarded(callback),
+            # rclpy writes the overrides into the profile.
+            copy(profile),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        self._inputs.append(subscription)
+        return subscription
 
     @abstractmethod
     def message(self, perception: Perception, header: Header) -> Any:
@@ -150,9 +153,9 @@ class PerceptionNode(ManagedNode):
         self.counts = FrameCounts()
         self._enabled = True
         self._times = StageTimes()
-        self._last_picture = time.monotonic()
-        self._silence_reported = False
+        self._reported = (time.monotonic(), 0, 0)
         self._last_unreadable = ("", 0.0)
+        self._unreadable_logged = 0.0
         self._inference = Worker("inference", self._queue_depth, self.guarded(self._process))
         self._builder = Worker("builder", _PATCH_SETS_WAITING, self.guarded(self._install))
         topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
@@ -160,7 +163,10 @@ class PerceptionNode(ManagedNode):
         if self._compressed:
             topic, kind = f"{topic}/compressed", CompressedImage
         self._image_topic = topic
-        self.hear(kind, topic, self._on_picture, self._image_qos)
+        pictures = self.hear(kind, topic, self._on_picture, self._image_qos)
+        self._silence = Silence(
+            self, "picture", pictures, "check the camera and the remapping of the topic"
+        )
         self.hear(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED)
         self._offered = [
             self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
@@ -190,15 +196,16 @@ class PerceptionNode(ManagedNode):
         self._perceiver = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts and latency; also the watchdog that names topic and QoS when nothing comes."""
+        """Counts, rates and latency; also the watchdog that names topic and QoS."""
         assert self._inference is not None
-        trouble = self._check_silence()
+        trouble = self._silence.trouble()
         counts = self.counts
-        if counts.unreadable and not trouble:
-            last, _ = self._last_unreadable
+        last, when = self._last_unreadable
+        if last and not trouble and time.monotonic() - when < RECENT_SECONDS:
             trouble = f"{counts.unreadable} unreadable pictures, the last: {last}"
         return trouble, {
             "received": counts.received,
+            **self._rates(),
             "not_sampled": counts.not_sampled,
             "enabled": self._enabled,
             "superseded": self._inference.superseded,
@@ -206,6 +213,21 @@ class PerceptionNode(ManagedNode):
             "processed": counts.processed,
             "patch_version": self._patch_version,
             **self._times.values(),
+        }
+
+    def activity(self) -> str:
+        """Disabled, it takes no picture."""
+        return "running" if self._enabled else "disabled"
+
+    def _rates(self) -> dict[str, str]:
+        """Pictures that came and answers that went out each second since the last report."""
+        before, received, processed = self._reported
+        now, counts = time.monotonic(), self.counts
+        self._reported = (now, counts.received, counts.processed)
+        seconds = now - before
+        return {
+            "received_hz": f"{(counts.received - received) / seconds:.1f}",
+            "processed_hz": f"{(counts.processed - processed) / seconds:.1f}",
         }
 
     def _advertise(self, bundle: Bundle) -> None:
@@ -225,7 +247,7 @@ class PerceptionNode(ManagedNode):
         """Only hands the picture on, so that the executor is free for the next one."""
         assert self._inference is not None
         arrived = time.monotonic()
-        self._last_picture = arrived
+        self._silence.heard()
         self.counts.received += 1
         if not self._enabled:
             self.counts.not_sampled += 1
@@ -239,7 +261,9 @@ class PerceptionNode(ManagedNode):
         """A picture that is to be looked at has come."""
         self.look_at(msg, arrived, None)
 
-    def look_at(self, msg: Image | CompressedImage, arrived: float, regions: Boxes | None) -> None:
+    def look_at(
+        self, msg: Image | CompressedImage, arrived: float, regions: Regions | None
+    ) -> None:
         """Hands a picture to the model."""
         assert self._inference is not None
         self._inference.put((msg, arrived, regions))
@@ -279,7 +303,7 @@ class PerceptionNode(ManagedNode):
             self._patch_version = self._perceiver.patch_version
             self._say_removed(perception.patch_version, f"was taken back: {collapse}")
 
-    def perceive(self, picture: RgbImage, regions: Boxes | None) -> Perception:
+    def perceive(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture (in the inference thread)."""
         assert self._perceiver is not None
         return self._perceiver.perceive(picture)
@@ -293,10 +317,11 @@ class PerceptionNode(ManagedNode):
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
         self.counts.unreadable += 1
         now = time.monotonic()
-        last_reason, logged = self._last_unreadable
-        if reason != last_reason or now - logged > _LOG_AGAIN_SECONDS:
+        last_reason, _ = self._last_unreadable
+        if reason != last_reason or now - self._unreadable_logged > _LOG_AGAIN_SECONDS:
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
-            self._last_unreadable = (reason, now)
+            self._unreadable_logged = now
+        self._last_unreadable = (reason, now)
 
     def _install(self, msg: PatchSet) -> None:
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
@@ -307,14 +332,15 @@ class PerceptionNode(ManagedNode):
             return  # a restarted adapter sends what runs here already
         if msg.version in self._removed_versions:
             # The adapter that sends it again did not hear of it.
-            self._say_removed(msg.version, "was removed here")
+            self._inference.between(
+                lambda: self._say_removed(msg.version, "was removed here")
+            ).result()
             return
         started = time.monotonic()
         try:
             self._check(msg)
             if not msg.data:
                 self._inference.between(lambda: self._return_to_source(msg.version)).result()
-                self._publish_status(PatchStatus.SOURCE, "the drift has passed")
                 return
             candidate = self._perceiver.build(msg.data.tobytes(), msg.sha256)
             if candidate.version != msg.version:
@@ -323,14 +349,18 @@ class PerceptionNode(ManagedNode):
                 )
         except (PatchSetError, SigningError) as error:
             self.get_logger().error(f"patch set {msg.version} for {self.task} refused: {error}")
-            self._publish_status(PatchStatus.REFUSED, str(error), time.monotonic() - started)
+            reason, seconds = str(error), time.monotonic() - started
+            self._inference.between(
+                lambda: self._publish_status(PatchStatus.REFUSED, reason, seconds)
+            ).result()
             return
-        built = time.monotonic()
-        swap_seconds = self._inference.between(lambda: self._swap(candidate, msg)).result()
-        self._publish_status(PatchStatus.ACTIVE, "", built - started, swap_seconds)
+        built = time.monotonic() - started
+        swapped = self._inference.between(
+            lambda: self._swap(candidate, msg.version, built)
+        ).result()
         self.get_logger().info(
-            f"patch set {msg.version} is active: built in {built - started:.2f} s, swapped in "
-            f"{swap_seconds * 1e3:.2f} ms"
+            f"patch set {msg.version} is active: built in {built:.2f} s, swapped in "
+            f"{swapped * 1e3:.2f} ms"
         )
 
     def _check(self, msg: PatchSet) -> None:
@@ -356,19 +386,22 @@ class PerceptionNode(ManagedNode):
             text = statement(self.task, msg.version, msg.base_fingerprint, msg.sha256)
             self._verifier.check(text, signature)
 
-    def _swap(self, candidate: Candidate, msg: PatchSet) -> float:
+    def _swap(self, candidate: Candidate, version: int, build_seconds: float) -> float:
         """Changes the model between two pictures; seconds it took (in the inference thread)."""
         assert self._perceiver is not None
         started = time.monotonic()
         self._perceiver.activate(candidate)
-        self._newest_version = self._patch_version = msg.version
-        return time.monotonic() - started
+        self._newest_version = self._patch_version = version
+        seconds = time.monotonic() - started
+        self._publish_status(PatchStatus.ACTIVE, "", build_seconds, seconds)
+        return seconds
 
     def _return_to_source(self, version: int) -> None:
         """Between two pictures; what is not newer than this is refused from now on."""
         assert self._perceiver is not None
         self._perceiver.return_to_source()
         self._newest_version, self._patch_version = version, 0
+        self._publish_status(PatchStatus.SOURCE, "the drift has passed")
 
     def _on_rollback(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
         """Back to what ran before."""
@@ -378,9 +411,9 @@ class PerceptionNode(ManagedNode):
         if removed is None:
             response.message = "no patch set is active, the source model runs"
             return response
-        now = f"patch set {self._patch_version}" if self._patch_version else "the source model"
-        response.message = f"patch set {removed} was removed, {now} runs"
-        self._say_removed(removed, "was removed on request")
+        version, now_version = removed
+        now = f"patch set {now_version}" if now_version else "the source model"
+        response.message = f"patch set {version} was removed, {now} runs"
         return response
 
     def _say_removed(self, version: int, what: str) -> None:
@@ -390,11 +423,15 @@ class PerceptionNode(ManagedNode):
         self.get_logger().warning(f"patch set for {self.task}: {reason}")
         self._publish_status(PatchStatus.REMOVED, reason, removed=version)
 
-    def _remove(self) -> int | None:
+    def _remove(self) -> tuple[int, int] | None:
+        """The version that was removed and the one that runs now; None: none was there."""
         assert self._perceiver is not None
         removed = self._perceiver.rollback()
+        if removed is None:
+            return None
         self._patch_version = self._perceiver.patch_version
-        return removed
+        self._say_removed(removed, "was removed on request")
+        return removed, self._patch_version
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Disabled, the node takes no picture; it hears patch sets all the same."""
@@ -411,6 +448,10 @@ class PerceptionNode(ManagedNode):
         swap_seconds: float = 0.0,
         removed: int = 0,
     ) -> None:
+        """While pictures are taken in only the inference thread may call it.
+
+        Elsewhere a status could come after that of a later change, and the last one stays latched.
+        """
         self._status.publish(
             PatchStatus(
                 header=self.stamped_now(),
@@ -423,25 +464,3 @@ class PerceptionNode(ManagedNode):
                 swap_seconds=swap_seconds,
             )
         )
-
-    def _check_silence(self) -> str:
-        """What is wrong when no picture has come for a while; the log says it once each time."""
-        silent = time.monotonic() - self._last_picture
-        if silent < _SILENCE_SECONDS:
-            self._silence_reported = False
-            return ""
-        publishers = self.count_publishers(self._image_topic)
-        trouble = (
-            f"no picture for {silent:.0f} s on {self._image_topic} (asked for "
-            f"{self._image_qos.reliability.name.lower()}, depth {self._queue_depth}); "
-            f"{publishers} publishers there"
-        )
-        if not self._silence_reported:
-            advice = (
-                "check the camera and the remapping of the topic"
-                if publishers == 0
-                else "check that the camera runs and that its reliability is no less than this one"
-            )
-            self.get_logger().warning(f"{trouble}; {advice}")
-            self._silence_reported = True
-        return trouble

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
-from patchline_ros.nodes.bag_recorder import LOOK_SECONDS, BagRecorder, RecordOptions
+from patchline_ros.nodes.bag_recorder import FLUSH_SECONDS, LOOK_SECONDS, BagRecorder, RecordOptions
+from patchline_ros.nodes.command import running
 
 
 def record_bag(options: RecordOptions, seconds: float | None, console: Console) -> None:
@@ -27,25 +24,19 @@ def record_bag(options: RecordOptions, seconds: float | None, console: Console) 
         ValueError: the bag can't be made.
         OSError: the disk refuses a message; what came before is in the bag.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("bag_recorder")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
+    with running("bag_recorder") as (node, stop):
         recorder = BagRecorder(options, node)
         console.print(f"recording to {options.bag}; Ctrl-C ends it")
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         try:
             _record(recorder, executor, stop, seconds)
         finally:
-            recorder.close()
-            _summary(recorder, console)
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.try_shutdown()
+            try:
+                recorder.close()
+            finally:
+                _summary(recorder, console)
+                executor.shutdown()
 
 
 def _record(
@@ -55,11 +46,14 @@ def _record(
     seconds: float | None,
 ) -> None:
     end = None if seconds is None else time.monotonic() + seconds
-    looked = 0.0
+    looked, flushed = 0.0, time.monotonic()
     while not stop.is_set() and (end is None or time.monotonic() < end):
         if time.monotonic() - looked > LOOK_SECONDS:
             recorder.look()
             looked = time.monotonic()
+        if time.monotonic() - flushed > FLUSH_SECONDS:
+            recorder.flush()
+            flushed = time.monotonic()
         executor.spin_once(timeout_sec=0.05)
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Sequence
 
-import rclpy
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from patchline_ros.datasets.bag import reading
 from patchline_ros.graph import is_output, parse_remap
 from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
+from patchline_ros.nodes.command import running
 
 
 def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -> None:
@@ -33,22 +30,9 @@ def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -
         parse_remap(remap)
     except ValueError as error:
         raise ValueError(f"--remap {error}") from error
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     rules = [argument for rule in remap for argument in ("-r", rule)]
-    rclpy.init(
-        args=["--ros-args", *rules] if rules else None,
-        signal_handler_options=SignalHandlerOptions.NO,
-    )
-    try:
-        node = Node("bag_player")
-        try:
-            _play(BagPlayer(options, node), options, stop, console)
-        finally:
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
+    with running("bag_player", arguments=rules) as (node, stop):
+        _play(BagPlayer(options, node), options, stop, console)
     if stop.is_set():
         raise KeyboardInterrupt
 

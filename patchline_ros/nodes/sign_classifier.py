@@ -15,12 +15,14 @@ from vision_msgs.msg import Classification, Detection2DArray
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
     ConversionError,
+    Regions,
     boxes_to_msg,
     classification_to_msg,
-    msg_to_boxes,
+    msg_to_regions,
 )
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.nodes.run import run
+from patchline_ros.nodes.silence import Silence
 from patchline_ros.perceiver import Perception
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
@@ -54,21 +56,29 @@ class SignClassifier(PerceptionNode):
     def activate(self) -> None:
         """Subscribes to the camera, to patch sets, and to the detections where they are asked."""
         self._held: deque[tuple[Image | CompressedImage, float]] = deque(maxlen=_HELD)
-        self._detections = self._unmatched = 0
+        self._detections = self._unmatched = self._unanswered = 0
         self._shown: tuple[RgbImage, Perception] | None = None
         super().activate()
         if self._by_regions:
-            self.hear(Detection2DArray, "sign/detections", self._on_detections, qos.RESULTS)
+            topic = self.resolve_topic_name("sign/detections")
+            detections = self.hear(Detection2DArray, topic, self._on_detections, qos.RESULTS)
+            self._no_detections = Silence(
+                self, "detections", detections, "check the detector and the remapping of the topic"
+            )
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts and latency; with regions also the detections, and those without a picture."""
+        """Counts and latency; with regions also what has come without the other."""
         trouble, values = super().report()
         if not self._by_regions:
             return trouble, values
-        if self.counts.received and not self._detections:
-            topic = self.resolve_topic_name("sign/detections")
-            trouble = trouble or f"no detections have come on {topic}, so no picture is looked at"
-        counts = {"detections": self._detections, "detections_without_picture": self._unmatched}
+        # Without pictures a detector has nothing to say.
+        if not trouble and (silence := self._no_detections.trouble()):
+            trouble = f"{silence}, so no picture is looked at"
+        counts = {
+            "detections": self._detections,
+            "detections_without_picture": self._unmatched,
+            "pictures_without_detections": self._unanswered,
+        }
         return trouble, {**values, **counts}
 
     def message(self, perception: Perception, header: Header) -> Classification | Detection2DArray:
@@ -82,6 +92,7 @@ class SignClassifier(PerceptionNode):
     def take(self, msg: Image | CompressedImage, arrived: float) -> None:
         """With regions a picture waits for its detections."""
         if self._by_regions:
+            self._unanswered += len(self._held) == _HELD
             self._held.append((msg, arrived))
         else:
             super().take(msg, arrived)
@@ -89,8 +100,9 @@ class SignClassifier(PerceptionNode):
     def _on_detections(self, msg: Detection2DArray) -> None:
         """Looks at the picture that has the same stamp."""
         self._detections += 1
+        self._no_detections.heard()
         try:
-            boxes = msg_to_boxes(msg)
+            regions = msg_to_regions(msg, self._region_class)
         except ConversionError as error:
             self.skip(f"detections: {error}")
             return
@@ -98,26 +110,16 @@ class SignClassifier(PerceptionNode):
             picture, arrived = held
             if picture.header.stamp == msg.header.stamp:
                 self._held.remove(held)
-                self.look_at(picture, arrived, self._signs(boxes))
+                self.look_at(picture, arrived, _largest(regions))
                 return
         self._unmatched += 1
 
-    def _signs(self, boxes: Boxes) -> Boxes:
-        """The largest of those that are signs."""
-        if self._region_class:
-            chosen = np.flatnonzero(boxes.labels.astype(str) == self._region_class)
-        else:
-            chosen = np.arange(len(boxes))
-        x1, y1, x2, y2 = boxes.boxes[chosen].T
-        largest = chosen[np.argsort(-(x2 - x1) * (y2 - y1), kind="stable")[:_MOST_REGIONS]]
-        return Boxes(boxes.boxes[largest], boxes.labels[largest], boxes.scores[largest])
-
-    def perceive(self, picture: RgbImage, regions: Boxes | None) -> Perception:
+    def perceive(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture, or about its regions as one."""
         if regions is None:
             return super().perceive(picture, None)
         height, width = picture.shape[:2]
-        corners = regions.boxes.round().astype(int).clip(0, [width, height, width, height])
+        corners = regions.clip(0, [width, height, width, height]).round().astype(int)
         looks: list[tuple[RgbImage, Perception]] = []
         seen = []
         for number, (x1, y1, x2, y2) in enumerate(corners.tolist()):
@@ -133,7 +135,7 @@ class SignClassifier(PerceptionNode):
             return replace(whole, prediction=Boxes.truth([], []), confidence=0.0)
         return Perception(
             prediction=Boxes(
-                boxes=regions.boxes[seen],
+                boxes=regions[seen],
                 labels=np.array([answer.prediction for answer in answers], dtype=np.int64),
                 scores=np.array([answer.confidence for answer in answers], dtype=np.float32),
             ),
@@ -148,6 +150,11 @@ class SignClassifier(PerceptionNode):
         if not isinstance(perception.prediction, Boxes):
             return super().watch(picture, perception)
         return super().watch(*self._shown) if self._shown else None
+
+
+def _largest(regions: Regions) -> Regions:
+    x1, y1, x2, y2 = regions.T
+    return regions[np.argsort(-(x2 - x1) * (y2 - y1), kind="stable")[:_MOST_REGIONS]]
 
 
 def main() -> NoReturn:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterable
 from typing import Final
 
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
-from patchline_ros.demo.places import share_folder
-from patchline_ros.graph import profile_variables
+from patchline_ros.nodes.command import running
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
 from patchline_ros.watch.page import Address, PageServer, page
 from patchline_ros.watch.topics import DRIFT_STATUS, CarTopics, troubles, watched
@@ -39,13 +34,7 @@ def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console
     Raises:
         ValueError: a port is in use, or the address is none of this machine.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    os.environ.update(profile_variables(share_folder() / "config" / "fastdds.xml", os.environ))
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("watch", namespace=car.full("").rstrip("/"))
-    try:
+    with running("watch", namespace=car.full("").rstrip("/")) as (node, stop):
         bridge = FoxgloveBridge(
             watched(car), node, Address(host, websocket_port), f"patchline {car.full('')}"
         )
@@ -59,9 +48,6 @@ def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console
                 server.close()
         finally:
             bridge.close()
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
 
 
 def _watch(

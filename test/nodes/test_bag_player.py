@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ import numpy as np
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from ros_bench import Bench
 from rosbags.interfaces import (
+    MessageDefinition,
+    MessageDefinitionFormat,
     Qos,
     QosDurability,
     QosHistory,
@@ -23,16 +26,18 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from patchline_ros.demo.processes import free_domain
+from patchline_ros.graph import PROFILE_VARIABLES
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.bag_player import BagPlayer, ReplayOptions, message_class, offered
+from patchline_ros.nodes.bag_player import BagPlayer, BagPlayerNode, ReplayOptions, offered
 from patchline_ros.nodes.conversions import stamp_to_ns
+from patchline_ros.nodes.message_types import check_definition, message_class
 
 BEGIN = 1_000_000_000_000
 STEP = 50_000_000
@@ -152,6 +157,49 @@ def test_what_can_not_be_played_is_named(bench: type[Bench], bag: Path) -> None:
     assert message_class("std_msgs/String", "/words") is String
 
 
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_messages_of_other_fields_than_here_are_not_played(
+    bench: type[Bench], tmp_path: Path, plugin: str
+) -> None:
+    at = bench()
+    recorded = get_typestore(Stores.EMPTY)
+    recorded.register(get_types_from_msg("int32 number\nstring data\n", "std_msgs/msg/String"))
+    text = recorded.types["std_msgs/msg/String"]
+    with Writer(tmp_path / "old", version=9, storage_plugin=StoragePlugin[plugin]) as writer:
+        words = writer.add_connection("/words", text.__msgtype__, typestore=recorded)
+        raw = recorded.serialize_cdr(text(1, "x"), text.__msgtype__)
+        for number in range(2):
+            writer.write(words, BEGIN + number, raw)
+    says = r"topic /words: std_msgs/msg/String had other fields when the bag was recorded"
+    with pytest.raises(ValueError, match=says):
+        BagPlayer(ReplayOptions(tmp_path / "old"), at.probe)
+    with Reader(tmp_path / "old") as reader:
+        (connection,) = reader.connections
+    with pytest.raises(ValueError, match=says):
+        check_definition(connection._replace(digest=""))
+    nothing = MessageDefinition(MessageDefinitionFormat.NONE, "")
+    with pytest.raises(ValueError, match=says):
+        check_definition(connection._replace(msgdef=nothing))
+    check_definition(connection._replace(msgdef=nothing, digest=""))
+    same = MessageDefinition(MessageDefinitionFormat.MSG, "# comments\nstring data\n")
+    check_definition(connection._replace(msgdef=same, digest=""))
+
+
+def test_a_bag_that_breaks_off_ends_the_player_with_a_sentence(
+    bench: type[Bench], bag: Path
+) -> None:
+    at = bench(bag=str(bag), wait_for="")
+    node = at.start(BagPlayerNode)  # type: ignore[arg-type]
+    for file in bag.iterdir():
+        file.write_bytes(b"")
+    at.spin(1.0)
+    deadline = time.monotonic() + 20
+    while node.failure is None and time.monotonic() < deadline:
+        at.spin(0.1)
+    assert isinstance(node.failure, ValueError)
+    assert at.said(f"cannot read the bag {bag}") and not at.said("Traceback")
+
+
 def test_the_command_says_what_it_did_and_what_is_wrong(bag: Path) -> None:
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "patchline_ros.cli", "replay", str(bag), *arguments]
@@ -170,12 +218,35 @@ def test_the_command_says_what_it_did_and_what_is_wrong(bag: Path) -> None:
         assert "Traceback" not in wrong.stderr
 
 
+def test_a_command_sends_and_hears_with_the_profile_for_large_pictures() -> None:
+    script = (
+        "import os; from patchline_ros.nodes.command import running\n"
+        "with running('x', 'car1') as (node, stop):\n"
+        "    print(node.get_fully_qualified_name(), stop.is_set(), *map(os.environ.get, {names}))"
+    )
+    variables = {n: v for n, v in os.environ.items() if n not in PROFILE_VARIABLES}
+    for given, expected in (("", "config/fastdds.xml"), ("/theirs.xml", "/theirs.xml")):
+        own = {PROFILE_VARIABLES[0]: given} if given else {}
+        done = subprocess.run(
+            [sys.executable, "-c", script.format(names=PROFILE_VARIABLES)],
+            env={**variables, **own, "ROS_DOMAIN_ID": str(free_domain())},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        name, stopped, *files = done.stdout.split()
+        assert (name, stopped) == ("/car1/x", "False")
+        assert next(file for file in files if file != "None").endswith(expected)
+
+
 def test_the_recorded_qos_is_offered_and_what_it_left_open_is_reliable() -> None:
     latched, camera = offered([LATCHED]), offered([CAMERA, LATCHED])
     assert latched.durability == DurabilityPolicy.TRANSIENT_LOCAL and latched.depth == 1
     assert camera.reliability == ReliabilityPolicy.BEST_EFFORT and camera.depth == 5
     unknown = profile(QosReliability.UNKNOWN, QosDurability.SYSTEM_DEFAULT, 0)
-    for found in (offered([]), offered([unknown])):
+    kept_all = profile(QosReliability.RELIABLE, QosDurability.VOLATILE, 2**31 - 1)
+    for found in (offered([]), offered([unknown]), offered([kept_all])):
         assert found.reliability == ReliabilityPolicy.RELIABLE
         assert found.durability == DurabilityPolicy.VOLATILE
-        assert found.depth >= 1
+        assert found.depth == qos.RESULTS.depth

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -16,9 +19,10 @@ from rosbags.interfaces import QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
+from small_disk import SmallDisk
 from std_msgs.msg import Header, String
 
-from patchline_ros.nodes import qos
+from patchline_ros.nodes import bag_recorder, qos
 from patchline_ros.nodes.bag_player import BagPlayer, ReplayOptions
 from patchline_ros.nodes.bag_recorder import BagRecorder, RecordOptions
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
@@ -103,3 +107,80 @@ def test_only_what_is_asked_for_and_what_is_missing_is_named(
     recorder.close()
     with pytest.raises(ValueError, match=r"the bag .*bag can't be made: .*exist"):
         BagRecorder(options, at.probe)
+
+
+FOOTER = b"\x02\x14" + bytes(27) + b"\x89MCAP0\r\n"
+"""The end of an mcap without an index: what `mcap recover` would write behind the messages."""
+
+
+def recording(folder: Path, domain: int) -> subprocess.Popen[str]:
+    """`patchline record`, from its first words on."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchline_ros.cli", "record", str(folder), "--topics", "/words"],
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and "recording to" in process.stdout.readline()
+    return process
+
+
+def test_what_a_killed_recorder_has_written_can_be_saved(
+    bench: type[Bench], tmp_path: Path
+) -> None:
+    at = bench()
+    words = at.probe.create_publisher(String, "/words", qos.LATCHED)
+    words.publish(String(data="x"))
+    killed = recording(tmp_path / "drive", at.domain)
+    file = tmp_path / "drive" / "drive.mcap"
+    at.until(lambda: b"/words" in file.read_bytes())
+    killed.kill()
+    killed.communicate()
+    with pytest.raises(ValueError, match=rf"no metadata.yaml.*: name its file {file} instead"):
+        BagPlayer(ReplayOptions(tmp_path / "drive"), at.probe)
+    with pytest.raises(ValueError, match=rf"`mcap recover {file} -o NEW.mcap` saves"):
+        BagPlayer(ReplayOptions(file), at.probe)
+    file.write_bytes(file.read_bytes() + FOOTER)
+    with Reader(file) as reader:
+        assert [c.topic for c, _, _ in reader.messages()] == ["/words"]
+
+
+def test_a_full_disk_ends_the_recording_with_a_bag_that_can_be_read(
+    bench: type[Bench], small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = bench()
+    monkeypatch.setattr(bag_recorder, "KEPT_FREE", 0)
+    recorder = BagRecorder(RecordOptions(small_disk.path / "bag"), at.probe)
+    words = at.probe.create_publisher(String, "/words", qos.LATCHED)
+    words.publish(String(data="y" * 1000))
+    at.until(lambda: recorder.look() or bool(recorder.written.get("/words")))
+    monkeypatch.setattr(bag_recorder, "KEPT_FREE", 2**40)
+    words.publish(String(data="z"))
+    with pytest.raises(OSError, match="MiB are left on it"):
+        at.spin(5)
+    recorder.close()
+    with Reader(small_disk.path / "bag") as reader:
+        assert reader.message_count == 1
+
+    monkeypatch.setattr(bag_recorder, "KEPT_FREE", 0)
+    without_room = BagRecorder(RecordOptions(small_disk.path / "second"), at.probe)
+    at.until(lambda: without_room.look() or bool(without_room.written.get("/words")))
+    small_disk.fill()
+    with pytest.raises(OSError, match="No space left"):
+        without_room.flush()
+    with pytest.raises(OSError, match=r"so it has no index; `mcap recover .*second\.mcap"):
+        without_room.close()
+
+
+def test_the_command_says_that_the_disk_is_full(bench: type[Bench], small_disk: SmallDisk) -> None:
+    at = bench()
+    words = at.probe.create_publisher(String, "/words", qos.LATCHED)
+    words.publish(String(data="x"))
+    process = recording(small_disk.path / "bag", at.domain)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "less than 64 MiB are left" in err and "Traceback" not in err
+    assert "0  /words" in out
+    with Reader(small_disk.path / "bag") as reader:
+        assert reader.message_count == 0

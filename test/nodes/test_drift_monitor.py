@@ -1,5 +1,7 @@
 """The drift monitor over real topics."""
 
+import gc
+import weakref
 from array import array
 
 import numpy as np
@@ -7,10 +9,11 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
+from diagnostic_msgs.msg import DiagnosticArray
 from patchline_ros.msg import DriftStatus, FrameFeatures
 from std_msgs.msg import Header
 
-from patchline_ros.nodes import qos
+from patchline_ros.nodes import drift_monitor, qos, silence
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
 from patchline_ros.nodes.drift_monitor import DriftMonitorNode
 
@@ -51,3 +54,67 @@ def test_drift_is_seen_once_the_window_is_full(bench, bundle):
     send(25, np.zeros(3))
     at.until(lambda: at.said("another bundle or another node is publishing"))
     assert len(statuses) == 24 - reference.window + 1
+
+
+def test_the_lifecycle_frees_what_it_loads_and_starts_with_an_empty_window(bench, bundle):
+    at = bench(bundle=str(bundle.path))
+    statuses = at.collect(DriftStatus, "drift_status", qos.LABELLED_FRAMES)
+    node = at.start(DriftMonitorNode)
+    reference = bundle.drift_reference
+    loaded = weakref.ref(node._reference)
+    features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
+    raw = reference.features * reference.scale + reference.mean
+
+    def send(count: int) -> int:
+        """That many frames; readings that come for them."""
+        before = len(statuses)
+        for number in range(count):
+            data = array("f", raw[number].astype(np.float32).tobytes())
+            header = Header(stamp=ns_to_stamp(number + 1))
+            features.publish(FrameFeatures(header=header, task="lanes", features=data))
+            at.spin(0.01)
+        at.spin(0.3)
+        return len(statuses) - before
+
+    assert send(reference.window) == 1
+    node.trigger_deactivate()
+    assert send(reference.window) == 0
+    node.trigger_activate()
+    at.until(lambda: features.get_subscription_count() == 1)
+    assert send(reference.window) == 1
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    gc.collect()
+    assert loaded() is None
+    assert at.probe.count_publishers("drift_status") == 0
+    node.trigger_configure()
+    node.trigger_activate()
+    at.until(lambda: features.get_subscription_count() == 1)
+    assert send(reference.window) == 1
+
+
+def test_diagnostics_say_that_no_features_come_and_forget_one_that_was_bad(
+    bench, bundle, monkeypatch
+):
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(drift_monitor, "RECENT_SECONDS", 1.2)
+    at = bench(bundle=str(bundle.path))
+    diagnostics = at.collect(DiagnosticArray, "/diagnostics")
+    at.start(DriftMonitorNode)
+
+    def message() -> str:
+        return diagnostics[-1].status[0].message if diagnostics else ""
+
+    says = "on /lane_segmenter/features (asked for reliable, depth 10); 0 publishers there"
+    at.until(lambda: says in message())
+    assert at.said("check that the lane_segmenter runs and gets pictures")
+    features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
+    features.publish(FrameFeatures(task="lanes", features=array("f", [1.0])))
+    at.until(lambda: message().startswith("1 features refused, the last: 1 features came"))
+    good = array("f", bundle.drift_reference.mean.astype(np.float32).tobytes())
+
+    def is_running() -> bool:
+        features.publish(FrameFeatures(task="lanes", features=good))
+        return message() == "running"
+
+    at.until(is_running)

@@ -1,6 +1,7 @@
 """The perception nodes over real topics: results, bad input, patch sets, the way back."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
-from patchline_ros.nodes import perception, qos
+from patchline_ros.nodes import perception, qos, silence
 from patchline_ros.nodes.conversions import (
     bytes_field,
     image_to_classmap,
@@ -159,6 +160,29 @@ def test_a_broken_picture_is_skipped_with_the_reason(lanes):
     assert 0 < float(last["model_ms_p50"]) <= float(last["latency_ms_p95"])
 
 
+def test_diagnostics_say_how_many_pictures_a_second_come_and_are_answered(lanes):
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    begun = time.monotonic()
+    while time.monotonic() < begun + 4:
+        lanes.masks_of(1)
+        lanes.bench.spin(0.1)
+    per_second = lanes.node.counts.received / (time.monotonic() - begun)
+    for name in ("received_hz", "processed_hz"):
+        found = [float(values(msg)[name]) for msg in diagnostics[1:]]
+        assert sum(found) / len(found) == pytest.approx(per_second, rel=0.3)
+
+
+def test_diagnostics_warn_of_a_broken_picture_for_a_while_only(lanes, monkeypatch):
+    monkeypatch.setattr(perception, "RECENT_SECONDS", 2.5)
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    lanes.camera.publish(next(iter(broken_pictures().values())))
+    lanes.bench.until(lambda: any("unreadable" in msg.status[0].message for msg in diagnostics))
+    lanes.bench.until(lambda: diagnostics[-1].status[0].message == "running")
+    assert values(diagnostics[-1])["unreadable"] == "1"
+    lanes.bench.call(SetBool, "lane_segmenter/enable", data=False)
+    lanes.bench.until(lambda: diagnostics[-1].status[0].message == "disabled")
+
+
 def values(msg: DiagnosticArray) -> dict[str, str]:
     return {value.key: value.value for value in msg.status[0].values}
 
@@ -266,6 +290,34 @@ def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
     assert (status.version, status.removed) == (1, 2)
     assert "version 2 was taken back: on 16 pictures it agrees" in status.reason
     assert lanes.masks_of(0, 1) == first != sources
+
+
+class RolledBackAtOnce(LaneSegmenter):
+    """A rollback comes right behind each swap, and the thread that builds is slow to go on."""
+
+    def _swap(self, *arguments):
+        result = super()._swap(*arguments)
+        ask = (Trigger.Request(), Trigger.Response())
+        threading.Thread(target=self._on_rollback, args=ask).start()
+        while not self._inference._errands:
+            time.sleep(0.001)
+        return result
+
+    def _publish_status(self, *arguments, **fields):
+        if threading.current_thread().name == "builder":
+            time.sleep(0.3)
+        super()._publish_status(*arguments, **fields)
+
+
+def test_statuses_come_in_the_order_of_the_changes(bench, bundle):
+    at = bench(bundle=str(bundle.path))
+    statuses = at.collect(PatchStatus, "lane_segmenter/patch_status", qos.RESULTS)
+    at.start(RolledBackAtOnce)
+    adapter = at.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
+    adapter.publish(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    at.until(lambda: {PatchStatus.ACTIVE, PatchStatus.REMOVED} <= {s.state for s in statuses})
+    found = [(status.state, status.version) for status in statuses[-2:]]
+    assert found == [(PatchStatus.ACTIVE, 1), (PatchStatus.REMOVED, 0)]
 
 
 def test_the_same_model_as_another_version_is_not_swapped(lanes, bundle):
@@ -434,10 +486,10 @@ def test_deactivated_node_is_silent_and_comes_back(lanes):
 
 
 def test_the_watchdog_names_topic_and_qos(bench, bundle, monkeypatch):
-    monkeypatch.setattr(perception, "_SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.1)
     at = bench(bundle=str(bundle.path), image_reliability="reliable")
     at.start(LaneSegmenter)
-    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 1); 0 publishers there"))
+    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 10); 0 publishers there"))
 
 
 def test_every_nth_picture(bench, bundle):

@@ -14,7 +14,7 @@ from std_msgs.msg import Header
 from tiny_bundle import picture
 from vision_msgs.msg import Detection2DArray
 
-from patchline_ros.nodes import qos
+from patchline_ros.nodes import qos, silence
 from patchline_ros.nodes.conversions import boxes_to_msg, msg_to_boxes, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.sign_classifier import SignClassifier
 from patchline_ros.perceiver import Perceiver
@@ -82,12 +82,51 @@ def test_each_detected_sign_is_classified(bench, bundle, options):
     assert len(signs.detect(6, boxes[1])) == 0, "a picture without signs is answered, too"
 
 
-def test_detections_without_their_picture_are_counted(bench, options):
+@pytest.mark.parametrize("region_class", ["", "traffic sign"])
+def test_detectors_may_name_their_classes_or_leave_them_out(bench, options, region_class):
+    signs = Signs(bench(**options, region_class=region_class))
+    signs.show(5, picture(3, 60, 80))
+    header = Header(stamp=ns_to_stamp(5))
+    found = boxes_to_msg(
+        Boxes.truth([[10, 20, 30, 44], [40, 2, 60, 20], [0, 0, 9, 9]], [1] * 3), header
+    )
+    for detection, name in zip(found.detections, ("car", "traffic sign"), strict=False):
+        detection.results[0].hypothesis.class_id = name
+    found.detections[2].results = []
+    signs.detector.publish(found)
+    signs.bench.until(lambda: bool(signs.answers))
+    assert len(signs.answers[0].detections) == (1 if region_class else 3)
+    assert signs.node.counts.unreadable == 0
+
+
+def test_pictures_without_their_detections_are_counted(bench, options):
+    signs = Signs(bench(**options))
+    for stamp in range(1, 20):
+        signs.show(stamp, picture(1))
+    assert signs.node.report()[1]["pictures_without_detections"] == 19 - 16
+
+
+def test_a_detector_that_stops_is_said(bench, options, monkeypatch):
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.5)
     signs = Signs(bench(**options))
     diagnostics = signs.bench.collect(DiagnosticArray, "/diagnostics")
-    signs.show(1, picture(1))
-    missing = "no detections have come on /sign/detections"
-    signs.bench.until(lambda: any(missing in msg.status[0].message for msg in diagnostics))
+    stamp = 0
+
+    def says(text: str) -> bool:
+        nonlocal stamp
+        stamp += 1
+        signs.show(stamp, picture(1))
+        return bool(diagnostics) and text in diagnostics[-1].status[0].message
+
+    for _ in range(2):
+        signs.bench.until(lambda: says("on /sign/detections (asked for reliable, depth 10); 1 pub"))
+        assert diagnostics[-1].status[0].message.endswith("so no picture is looked at")
+        signs.detect(stamp)
+        signs.bench.until(lambda: says("running"))
+
+
+def test_detections_without_their_picture_are_counted(bench, options):
+    signs = Signs(bench(**options))
     nothing = boxes_to_msg(Boxes.truth([], []), Header(stamp=ns_to_stamp(99)))
     signs.detector.publish(nothing)
     signs.bench.until(lambda: signs.node.report()[1]["detections_without_picture"] == 1)
@@ -99,6 +138,7 @@ def test_quality_of_service_can_be_overridden(bench, bundle, tmp_path):
     overrides.write_text(
         "/**:\n  ros__parameters:\n"
         "    qos_overrides./sign/image_raw.subscription.reliability: reliable\n"
+        "    qos_overrides./patch_sets/signs.subscription.depth: 7\n"
     )
     at = bench(params_file=str(overrides), bundle=str(bundle.path))
     node = at.start(SignClassifier)
@@ -106,6 +146,8 @@ def test_quality_of_service_can_be_overridden(bench, bundle, tmp_path):
         at.until(lambda: bool(at.probe.get_subscriptions_info_by_topic("/sign/image_raw")))
         infos = at.probe.get_subscriptions_info_by_topic("/sign/image_raw")
         assert [info.qos_profile.reliability for info in infos] == [ReliabilityPolicy.RELIABLE]
+        # Whoever else uses the profile is not told to.
+        assert qos.LATCHED.depth == 1
         # Activated again it is still so.
         node.trigger_deactivate()
         node.trigger_activate()

@@ -1,6 +1,7 @@
 """The launch files of the checkout, run by `ros2 launch` like on the car."""
 
 import importlib.util
+import json
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (ROS 2 from apt has it)")
 
 import numpy as np
-from launch.actions import IncludeLaunchDescription, SetEnvironmentVariable
+from launch.actions import IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities import perform_substitutions
 from patchline_ros.msg import FrameFeatures, PatchStatus
@@ -98,12 +99,18 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
     assert Path(defaults["params_file"]).is_file()
 
 
-def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, monkeypatch):
+@pytest.mark.parametrize("file", ["car.launch.py", "sim.launch.py", "replay.launch.py"])
+def test_the_fast_dds_profile_is_set_before_anything_starts(file, monkeypatch):
+    """Unless the user has one."""
+
     def set_variables() -> list[str]:
+        source = PythonLaunchDescriptionSource(str(LAUNCH_FILES / file))
         context = LaunchContext()
+        entities = source.get_launch_description(context).entities
+        first = next(i for i, e in enumerate(entities) if isinstance(e, OpaqueFunction))
         return [
             perform_substitutions(context, entity.value)
-            for entity in launch_file.generate_launch_description().entities
+            for entity in entities[:first]
             if isinstance(entity, SetEnvironmentVariable)
         ]
 
@@ -113,6 +120,48 @@ def test_the_fast_dds_profile_is_set_unless_the_user_has_one(launch_file, monkey
     assert profile.is_file() and profile.name == "fastdds.xml"
     monkeypatch.setenv(graph.PROFILE_VARIABLES[0], "/theirs.xml")
     assert set_variables() == []
+
+
+DRIVER = """
+import json, os
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+def write(context):
+    seen = {"profile": os.environ.get("%s"), **context.launch_configurations}
+    open(r"%s", "w").write(json.dumps(seen))
+
+def generate_launch_description():
+    level = DeclareLaunchArgument("log_level", default_value="its own")
+    return LaunchDescription([level, OpaqueFunction(function=write)])
+"""
+
+
+def test_a_driver_gets_the_profile_and_the_namespace_but_not_our_arguments(
+    launch_file, monkeypatch, tmp_path
+):
+    for name in graph.PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    ((variable, _),) = graph.profile_variables(Path("x"), os.environ).items()
+    share = tmp_path / "share"
+    (share / "astra_camera" / "launch").mkdir(parents=True)
+    (share / "astra_camera" / "launch" / "dabai.launch.py").write_text(
+        DRIVER % (variable, tmp_path / "seen")
+    )
+    index = share / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    (index / "astra_camera").touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}")
+    start = OpaqueFunction(function=lambda _: [launch_file.driver("astra_camera", "car1")])
+    described = launch_file.generate_launch_description().entities
+    before = [entity for entity in described if not isinstance(entity, OpaqueFunction)]
+    service = LaunchService(argv=["log_level:=debug"])
+    service.include_launch_description(LaunchDescription([*before, start]))
+    assert service.run() == 0
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen["profile"] and seen["profile"].endswith("fastdds.xml")
+    assert (seen["log_level"], seen["ros_namespace"]) == ("its own", "/car1")
+    assert "image_topic" not in seen
 
 
 @pytest.fixture(scope="module")

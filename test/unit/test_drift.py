@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.drift.monitor import DriftMonitor, DriftReference
+from patchline_ros.drift.monitor import DriftMonitor, DriftReading, DriftReference
 
 
 def walk(rng: np.random.Generator, frames: int, shift: float = 0.0) -> np.ndarray:
@@ -51,6 +53,35 @@ def test_the_monitor_is_quiet_on_the_source_and_sees_a_change() -> None:
     after = [monitor.update(f, 660 + i) for i, f in enumerate(walk(rng, 100))]
     assert np.mean([reading.drifting for reading in after[16:]]) < 0.2
     assert after[-1].mmd2 < 0.3 * loud[-1].mmd2
+
+
+def test_a_drift_at_the_threshold_keeps_its_name_until_a_window_of_calm_readings() -> None:
+    window = 8
+    rng = np.random.default_rng(1)
+    reference = DriftReference.from_source(walk(rng, 100), window, 0.05, 50, seed=0)
+    source = reference.features * reference.scale + reference.mean
+    calm, drifted = iter(source), iter(source + 9 * reference.scale)
+    monitor = DriftMonitor(reference)
+    stamps = iter(range(1, 200))
+
+    def readings(frames: Iterator[np.ndarray], count: int) -> list[DriftReading]:
+        found = [monitor.update(next(frames), next(stamps)) for _ in range(count)]
+        return [reading for reading in found if reading is not None]
+
+    def first_calm() -> DriftReading:
+        return next(r for r in iter(lambda: readings(calm, 1)[0], None) if not r.drifting)
+
+    readings(calm, window)
+    named = readings(drifted, 2 * window)[-1].since_ns
+    assert named
+    for _ in range(3):
+        assert first_calm().since_ns == named, "one calm reading is no end of the drift"
+        assert not any(reading.drifting for reading in readings(calm, window // 2 - 1))
+        back = readings(drifted, window)[-1]
+        assert back.drifting and back.since_ns == named
+    first_calm()
+    assert [r.since_ns for r in readings(calm, window - 1)] == [named] * (window - 2) + [0]
+    assert readings(drifted, window)[-1].since_ns > named
 
 
 def test_bad_features_are_named() -> None:

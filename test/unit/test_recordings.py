@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from patchline_ros.datasets.bag import reading, recorded
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.recordings import open_frames
 from patchline_ros.tasks import IGNORE, Image, Task
@@ -248,6 +249,44 @@ def test_bags_that_cannot_be_replayed(write_bag: Callable[..., Path], tmp_path: 
     (tmp_path / "torn.mcap").write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"cannot read the bag .*torn\.mcap"):
         open_frames(tmp_path / "torn.mcap")
+
+
+def test_a_bag_without_metadata_names_what_can_be_read(
+    write_bag: Callable[..., Path], tmp_path: Path
+) -> None:
+    bag = write_bag([("/image_raw", "rgb8", 0, [picture(0)])])
+    (bag / "metadata.yaml").unlink()
+    with pytest.raises(ValueError, match=r"was killed or still goes on: name its file .*\.mcap"):
+        open_frames(bag)
+    (file,) = bag.iterdir()
+    assert len(open_frames(file)) == 1
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"`mcap recover .*drive\.mcap -o NEW\.mcap` saves what"):
+        open_frames(file)
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_whatever_byte_of_a_bag_is_wrong_it_is_one_sentence(
+    write_bag: Callable[..., Path], plugin: str
+) -> None:
+    bag = write_bag([("/image_raw", "rgb8", 0, [picture(0), picture(1)])], plugin)
+    (file,) = [path for path in bag.iterdir() if path.name != "metadata.yaml"]
+    whole, rng = file.read_bytes(), np.random.default_rng(0)
+    complaints = set()
+    for number in range(200):
+        data = bytearray(whole)
+        # The index at the end of an mcap is what is read first.
+        end = min(len(data), 900) if number % 2 else len(data)
+        for place in rng.integers(1, end, 8):
+            data[-place] = rng.integers(256)
+        file.write_bytes(data)
+        try:
+            with reading(file) as reader:
+                for _ in recorded(file, reader, reader.connections):
+                    pass
+        except ValueError as error:
+            complaints.add(str(error).partition(f"cannot read the bag {file}: ")[2][:20])
+    assert "" not in complaints and len(complaints) > 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""What the commands of `patchline` that run a node in their own process have in common."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from patchline_ros.demo.places import share_folder
+from patchline_ros.graph import profile_variables
+
+
+@contextmanager
+def running(
+    name: str, namespace: str = "", arguments: Sequence[str] = ()
+) -> Iterator[tuple[Node, threading.Event]]:
+    """A node with the Fast DDS profile for large pictures, and what SIGINT and SIGTERM set.
+
+    Args:
+        name: of the node.
+        namespace: of the node.
+        arguments: that ROS is to read, such as `-r FROM:=TO`.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    os.environ.update(profile_variables(share_folder() / "config" / "fastdds.xml", os.environ))
+    rclpy.init(
+        args=["--ros-args", *arguments] if arguments else None,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
+    try:
+        node = Node(name, namespace=namespace)
+        try:
+            yield node, stop
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()

@@ -1,0 +1,59 @@
+"""Says that nothing comes on a subscription, with all that is needed to look for the reason."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+
+SILENCE_SECONDS = 5.0
+"""After which it is trouble."""
+
+
+class Silence:
+    """A watchdog of one subscription."""
+
+    def __init__(self, node: Node, what: str, subscription: Subscription[Any], advice: str) -> None:
+        """Nothing has come since now.
+
+        Args:
+            node: whose log and whose subscription it is.
+            what: does not come, such as `picture`.
+            subscription: on which it should.
+            advice: what to do when there is nobody who publishes.
+        """
+        self._node, self._what, self._subscription = node, what, subscription
+        self._advice = advice
+        self._last = time.monotonic()
+        self._reported = False
+
+    def heard(self) -> None:
+        """Something has come."""
+        self._last = time.monotonic()
+
+    def trouble(self) -> str:
+        """What is wrong when nothing has come for a while; the log says it once each time."""
+        silent = time.monotonic() - self._last
+        if silent < SILENCE_SECONDS:
+            self._reported = False
+            return ""
+        # Of the subscription: overrides of its quality of service are in it.
+        profile = self._subscription.qos_profile
+        topic = self._subscription.topic_name
+        publishers = self._node.count_publishers(topic)
+        trouble = (
+            f"no {self._what} for {silent:.0f} s on {topic} (asked for "
+            f"{profile.reliability.name.lower()}, depth {profile.depth}); "
+            f"{publishers} publishers there"
+        )
+        if not self._reported:
+            advice = (
+                self._advice
+                if publishers == 0
+                else "check that it runs and that its reliability is no less than this one"
+            )
+            self._node.get_logger().warning(f"{trouble}; {advice}")
+            self._reported = True
+        return trouble
