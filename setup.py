@@ -68,6 +68,8 @@ setup(
         "bench": ["ray>=2.9"],
         # The page and the Foxglove bridge: patchline watch.
         "watch": ["foxglove-sdk>=0.30"],
+        # ONNX graphs and ONNX Runtime: patchline export, and backend: onnx of the nodes.
+        "onnx": ["onnxruntime>=1.20", "onnxscript>=0.5"],
         # U-Net and DeepLabv3+ of the twelve models; a car does not need them.
         "models": ["segmentation-models-pytorch>=0.6"],
         # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.

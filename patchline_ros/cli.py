@@ -195,6 +195,34 @@ def offline(
 
 
 @app.command()
+def export(
+    bundle: Annotated[Path, typer.Argument(help="Whose models; the graphs go into its folder.")],
+    threads: Annotated[int, typer.Option(min=1, help="Of both in the comparison.")] = 1,
+) -> None:
+    """Export a bundle's models to ONNX, for each number of patches, and compare the speed.
+
+    Perception nodes with the parameter `backend: onnx` run these graphs by ONNX Runtime. A graph
+    has no weights in it: it serves every patch set with so many patches.
+    """
+    from rich.console import Console
+
+    from patchline_ros.bundle import Bundle
+    from patchline_ros.offline.export import export_bundle
+    from patchline_ros.offline.export_table import print_exports
+
+    try:
+        print_exports(export_bundle(Bundle.load(bundle), threads), Console(highlight=False))
+    except ModuleNotFoundError as error:
+        _fail(f"{error}; it comes with pip install 'patchline_ros[onnx]'", USER_ERROR)
+    except ValueError as error:
+        _fail(str(error), USER_ERROR)
+    except OSError as error:
+        _fail(f"can't write the graphs: {error}", USER_ERROR)
+    except KeyboardInterrupt:
+        _fail("interrupted; the graphs that are done stay", INTERRUPTED)
+
+
+@app.command()
 def cost(
     model: Annotated[str, typer.Option(help="One of the known models, such as unet_resnet50.")],
     method: Annotated[

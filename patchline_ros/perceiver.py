@@ -13,7 +13,11 @@ from torch import Tensor
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
+from patchline_ros.inference.backend import Backend
+from patchline_ros.inference.model_pass import ModelPass
+from patchline_ros.inference.runnable import BackendError, Run, graph_path, runnable
 from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import (
     PatchSetError,
     PatchSetMetadata,
@@ -23,7 +27,6 @@ from patchline_ros.patching.patch_set import (
 from patchline_ros.swap_watch import SwapWatch
 from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.agreement import agreement
-from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
 
@@ -56,7 +59,7 @@ class Perception:
 class Candidate:
     """A patched model that passed its checks and was run once."""
 
-    model: AdaptedModel
+    run: Run
     metadata: PatchSetMetadata
     sha256: str
     """Of the patch set's bytes."""
@@ -79,17 +82,25 @@ class Perceiver:
     beside them.
     """
 
-    def __init__(self, bundle: Bundle, task: Task) -> None:
+    def __init__(self, bundle: Bundle, task: Task, backend: Backend = Backend.PYTORCH) -> None:
         """Loads the source model.
+
+        Args:
+            bundle: of the models.
+            task: whose model.
+            backend: what runs it and the patched ones.
 
         Raises:
             BundleError: the bundle has no such model or it does not load.
+            BackendError: the backend can't run it.
         """
         self.task = task
+        self._bundle, self._backend = bundle.path, backend
         self.spec = bundle.spec(task)
         self._fingerprint = bundle.fingerprint(task)
         self._source = bundle.model(task).requires_grad_(False)
         self._drift_tap = bundle.manifest.drift.tap
+        self._run_source = self._runnable(None, None)
         self._active: Candidate | None = None
         self._earlier: deque[Candidate] = deque(maxlen=KEPT)
         self._watch: SwapWatch | None = None
@@ -106,22 +117,16 @@ class Perceiver:
 
     def perceive(self, image: Image) -> Perception:
         """Result for one uint8 RGB picture (H, W, 3) of any size."""
-        images = self._input(image)
+        run = self._active.run if self._active else self._run_source
         with torch.inference_mode():
-            if self._active is None:
-                taps = self._source.backbone(images)
-                raw = self._source.head(taps)
-                drift_tap = taps[self._drift_tap]
-            else:
-                raw = self._active.model(images)
-                drift_tap = self._source.backbone.tap(images, self._drift_tap)
+            raw, features = run(self._input(image))
             head = self._source.head
             result = head.decode(raw)[0]
             return Perception(
                 prediction=to_picture(result, image.shape[:2], self.spec.input_size),
                 confidence=float(head.confidence(raw)[0]),
                 entropy=float(head.entropy(raw)[0]),
-                features=pooled(drift_tap)[0].numpy(),
+                features=features[0].numpy(),
                 patch_version=self.patch_version,
             )
 
@@ -135,9 +140,10 @@ class Perceiver:
         """
         if self._watch is None or not self._watch.due():
             return None
-        before = self._earlier[-1].model if self._earlier else self._source
+        before = self._earlier[-1].run if self._earlier else self._run_source
         with torch.inference_mode():
-            decoded = self._source.head.decode(before(self._input(image)))[0]
+            raw, _ = before(self._input(image))
+            decoded = self._source.head.decode(raw)[0]
         answer = to_picture(decoded, image.shape[:2], self.spec.input_size)
         self._watch.add(agreement(answer, perception.prediction), perception.entropy)
         if not self._watch.finished:
@@ -147,6 +153,11 @@ class Perceiver:
         if collapse is not None:
             self.rollback()
         return collapse
+
+    def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
+        whole = ModelPass(self._source, adapted, self._drift_tap).eval()
+        graph = graph_path(self._bundle, self.spec, method, self._drift_tap)
+        return runnable(self._backend, whole, self.spec, graph)
 
     def _input(self, image: Image) -> Tensor:
         return image_tensor(resize_image(image, self.spec.input_size))[None]
@@ -167,13 +178,19 @@ class Perceiver:
                 f"its sender said {digest[:12]}..."
             )
         model = apply(self._source, self._fingerprint, data).requires_grad_(False)
+        metadata = read_metadata(data)
+        try:
+            run = self._runnable(model, metadata.method)
+        except BackendError as error:
+            raise PatchSetError(str(error)) from error
         generator = torch.Generator().manual_seed(0)
         probe = torch.randn((1, 3, *self.spec.input_size), generator=generator)
         with torch.inference_mode():
-            outputs = tensors_in(model(probe))
+            raw, _ = run(probe)
+        outputs = tensors_in(raw)
         if not all(torch.isfinite(output).all() for output in outputs):
             raise PatchSetError("the patched model gives outputs that are not finite")
-        return Candidate(model, read_metadata(data), digest)
+        return Candidate(run, metadata, digest)
 
     def activate(self, candidate: Candidate) -> None:
         """Swaps the patched model in; to be called between two frames.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from patchline_ros.bundle import (
     save_bundle,
 )
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import write_file
+from patchline_ros.inference.model_pass import ModelPass
+from patchline_ros.inference.runnable import graph_path
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Task
@@ -101,3 +105,17 @@ def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object)
         **metadata,
     }
     return to_bytes(model, PatchSetMetadata.model_validate(facts))
+
+
+def export_graphs(bundle: Bundle, tasks: Iterable[Task]) -> None:
+    """ONNX graphs of the source models, and of the method of `make_patch_set`."""
+    from patchline_ros.inference.onnx_graph import export_graph
+
+    for task in tasks:
+        source = bundle.model(task)
+        for method in (None, PatchSettings(k=2)):
+            adapted = PatchedModel(source, method) if method else None
+            run = ModelPass(source, adapted, TAP).eval()
+            path = graph_path(bundle.path, source.spec, method, TAP)
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, export_graph(run, source.spec))

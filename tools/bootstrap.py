@@ -65,7 +65,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "packages",
         "installing Python packages",
-        [requirements / f"{name}.txt" for name in ("packages", "models", "watch", "test")]
+        [requirements / f"{name}.txt" for name in ("packages", "models", "onnx", "watch", "test")]
         + [arrays],
         torch,
     )

@@ -18,6 +18,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from patchline_ros.inference.backend import Backend
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
 from patchline_ros.sim import Condition
 
@@ -75,6 +76,12 @@ PERCEPTION = (
         "best_effort",
         "reliability asked of the camera; best_effort hears every camera",
         choices=tuple(IMAGE_RELIABILITIES),
+    ),
+    Parameter(
+        "backend",
+        str(Backend.PYTORCH),
+        "what runs the models; onnx needs the graphs that `patchline export` puts into the bundle",
+        choices=tuple(map(str, Backend)),
     ),
     Parameter(
         "queue_depth", 1, "pictures kept for the model; 1 means always the latest one", 1, 50

@@ -24,6 +24,8 @@ from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
+from patchline_ros.inference.backend import Backend
+from patchline_ros.inference.runnable import BackendError
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
@@ -133,7 +135,10 @@ class PerceptionNode(ManagedNode):
     def configure(self, values: Mapping[str, Any]) -> None:
         """Loads and warms the source model. Raises BundleError or ParameterError."""
         bundle = self.load_bundle(values)
-        self._perceiver = Perceiver(bundle, self.task)
+        try:
+            self._perceiver = Perceiver(bundle, self.task, Backend(values["backend"]))
+        except BackendError as error:
+            raise parameters.ParameterError(f"parameter backend: {error}") from error
         height, width = bundle.spec(self.task).input_size
         self._perceiver.perceive(np.zeros((height, width, 3), dtype=np.uint8))
         self._verifier = _verifier(values)

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
-from tiny_bundle import CLASSES, make_bundle, make_patch_set, picture
+from tiny_bundle import CLASSES, export_graphs, make_bundle, make_patch_set, picture
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
@@ -445,6 +445,28 @@ def test_a_signature_that_can_not_be_checked_is_named_at_configure(bench, bundle
     missing = bench(bundle=str(bundle.path), trusted_key=str(tmp_path / "none.pub"))
     assert not missing.start(LaneSegmenter).started
     missing.until(lambda: missing.said("parameter trusted_key: key"))
+
+
+def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
+    bundle = make_bundle(tmp_path / "bundle")
+    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    values = {"bundle": str(bundle.path), "image_reliability": "reliable"}
+    refused = bench(**values, backend="onnx")
+    assert not refused.start(LaneSegmenter).started
+    refused.until(lambda: refused.said("parameter backend: there is no ONNX graph"))
+    refused.close()
+    export_graphs(bundle, [Task.LANES])
+    masks = {}
+    for backend in ("onnx", "pytorch"):
+        lanes = Lanes(bench(**values, backend=backend))
+        masks[backend] = lanes.masks_of(1, 2)
+        assert lanes.send(msg).state == PatchStatus.ACTIVE
+        masks[backend] += lanes.masks_of(1, 2)
+        lanes.bench.close()
+    assert masks["onnx"] == masks["pytorch"]
+    assert masks["onnx"][:2] != masks["onnx"][2:]
 
 
 def test_what_runs_already_is_not_refused_when_it_comes_again(lanes, bundle):

@@ -1,0 +1,100 @@
+"""Models by ONNX Runtime: the same outputs as PyTorch's, also with weights of a later patch set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+import torch
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import sha256
+from patchline_ros.inference.backend import Backend
+from patchline_ros.inference.runnable import BackendError, graph_path
+from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.perceiver import Perceiver, Perception
+from patchline_ros.tasks import Boxes, Task
+
+pytest.importorskip("onnxruntime", reason="needs onnxruntime and onnxscript, the extra `onnx`")
+pytest.importorskip("onnxscript", reason="needs onnxruntime and onnxscript, the extra `onnx`")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """With the graphs of the source models and of two patches."""
+    bundle = tiny_bundle.make_bundle(tmp_path_factory.mktemp("onnx") / "bundle")
+    tiny_bundle.export_graphs(bundle, Task)
+    return bundle
+
+
+def same(one: Perception, other: Perception) -> None:
+    np.testing.assert_allclose(one.features, other.features, atol=1e-4)
+    assert one.entropy == pytest.approx(other.entropy, abs=1e-4)
+    assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    if isinstance(one.prediction, Boxes) and isinstance(other.prediction, Boxes):
+        np.testing.assert_allclose(one.prediction.boxes, other.prediction.boxes, atol=1e-2)
+        np.testing.assert_array_equal(one.prediction.labels, other.prediction.labels)
+    else:
+        np.testing.assert_array_equal(one.prediction, other.prediction)
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_onnx_runtime_says_what_pytorch_says_also_of_later_patch_sets(
+    bundle: Bundle, task: Task
+) -> None:
+    pytorch, onnx = (Perceiver(bundle, task, backend) for backend in Backend)
+    picture = tiny_bundle.picture(7)
+    same(pytorch.perceive(picture), onnx.perceive(picture))
+    seen = [pytorch.perceive(picture).entropy]
+    for version in (1, 2):
+        data = tiny_bundle.make_patch_set(bundle, task, version)
+        for perceiver in (pytorch, onnx):
+            perceiver.activate(perceiver.build(data, sha256(data)))
+        same(pytorch.perceive(picture), onnx.perceive(picture))
+        seen.append(onnx.perceive(picture).entropy)
+    # The weights of each patch set were really used.
+    assert len({round(entropy, 5) for entropy in seen}) == 3
+    for perceiver in (pytorch, onnx):
+        perceiver.rollback()
+    same(pytorch.perceive(picture), onnx.perceive(picture))
+
+
+def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    other = tiny_bundle.make_bundle(tmp_path / "other")
+    with pytest.raises(BackendError, match=r"there is no ONNX graph .* `patchline export .*other`"):
+        Perceiver(other, Task.SIGNS, Backend.ONNX)
+    perceiver = Perceiver(bundle, Task.SIGNS, Backend.ONNX)
+    method = PatchSettings(k=3)
+    metadata = PatchSetMetadata(
+        task=Task.SIGNS,
+        version=1,
+        base_fingerprint=bundle.fingerprint(Task.SIGNS),
+        method=method,
+        norm="source",
+        seed=0,
+    )
+    data = to_bytes(PatchedModel(bundle.model(Task.SIGNS), method), metadata)
+    with pytest.raises(PatchSetError, match="there is no ONNX graph"):
+        perceiver.build(data, sha256(data))
+    assert perceiver.perceive(tiny_bundle.picture(1)).patch_version == 0
+    path = graph_path(bundle.path, bundle.spec(Task.LANES), None, tiny_bundle.TAP)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"nonsense"):
+        path.write_bytes(damaged)
+        with pytest.raises(BackendError, match="make it again with `patchline export"):
+            Perceiver(bundle, Task.LANES, Backend.ONNX)
+    signs = graph_path(bundle.path, bundle.spec(Task.SIGNS), None, tiny_bundle.TAP)
+    path.write_bytes(signs.read_bytes())
+    with pytest.raises(BackendError, match="make it again with `patchline export"):
+        Perceiver(bundle, Task.LANES, Backend.ONNX)
+    path.write_bytes(whole)
+    torch.set_num_threads(1)
+    same(
+        Perceiver(bundle, Task.LANES).perceive(tiny_bundle.picture(1)),
+        Perceiver(bundle, Task.LANES, Backend.ONNX).perceive(tiny_bundle.picture(1)),
+    )
