@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from patchline_ros.inference.backend import Backend
 from patchline_ros.listed import listed
 
 FAILURE = 1
@@ -62,6 +63,10 @@ def latency(
     seconds: Annotated[float, typer.Option(min=5, help="Of each of the three phases.")] = 100.0,
     rate: Rate = 30.0,
     swaps: Annotated[int, typer.Option(min=1, max=1000, help="Of each model.")] = 20,
+    backend: Annotated[
+        Backend,
+        typer.Option(help="Of the perception nodes; onnx needs a bundle of `patchline export`."),
+    ] = Backend.PYTORCH,
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
@@ -74,7 +79,7 @@ def latency(
         from patchline_ros.nodes.trials.setting import make_setting
 
         setting = make_setting("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        missed = measure_latency(setting, seconds, rate, swaps)
+        missed = measure_latency(setting, seconds, rate, swaps, backend)
     if missed:
         _fail(f"{missed} limits do not hold; logs are in {setting.out}", FAILURE)
 

@@ -18,6 +18,7 @@ from std_msgs.msg import Header
 from patchline_ros.bundle import Bundle
 from patchline_ros.demo.processes import Processes
 from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.inference.backend import Backend
 from patchline_ros.msg import AdaptationStatus, PatchStatus
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.nodes.stage_times import STAGES
@@ -29,7 +30,7 @@ from patchline_ros.nodes.trials.random_patches import (
     random_patch_set,
 )
 from patchline_ros.nodes.trials.road import make_road, within
-from patchline_ros.nodes.trials.setting import Setting, wide_console
+from patchline_ros.nodes.trials.setting import Parameters, Setting, wide_console
 from patchline_ros.tasks import Task
 
 PHASES: Final = ("alone", "training", "swaps")
@@ -85,7 +86,13 @@ class _Trial:
     measured: dict[str, dict[Task, Measured]] = field(default_factory=dict)
 
 
-def measure_latency(setting: Setting, seconds: float, rate_hz: float, swaps: int) -> int:
+def measure_latency(
+    setting: Setting,
+    seconds: float,
+    rate_hz: float,
+    swaps: int,
+    backend: Backend = Backend.PYTORCH,
+) -> int:
     """Runs the three phases, prints the table, writes the result; how many limits were missed.
 
     Args:
@@ -93,8 +100,10 @@ def measure_latency(setting: Setting, seconds: float, rate_hz: float, swaps: int
         seconds: of each phase.
         rate_hz: of the camera, whose pictures have 640x480 pixels.
         swaps: of each model in the third phase.
+        backend: that runs the models.
 
     Raises:
+        ValueError: the backend can't run the bundle's models.
         TimeoutError: the graph does not do what it should in time.
     """
     console = wide_console()
@@ -107,9 +116,12 @@ def measure_latency(setting: Setting, seconds: float, rate_hz: float, swaps: int
         task: {v: random_patch_set(bundle, task, v) for v in range(1, swaps + 1)} for task in Task
     }
     answers = {
-        task: answers_by_version(bundle, task, sets, pictures) for task, sets in patch_sets.items()
+        task: answers_by_version(bundle, task, sets, pictures, backend)
+        for task, sets in patch_sets.items()
     }
-    commands = setting.nodes({"adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
+    perception: Parameters = {"backend": str(backend)}
+    changes = {name: perception for name in NODE_OF_TASK.values()}
+    commands = setting.nodes({**changes, "adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
     listener = Listener(setting.domain)
     try:
         with Processes(setting.out / "logs", setting.environment) as processes:
@@ -125,7 +137,13 @@ def measure_latency(setting: Setting, seconds: float, rate_hz: float, swaps: int
     finally:
         listener.close()
     missed = _missed(trial.measured)
-    settings = {"seconds": seconds, "rate_hz": rate_hz, "size": SIZE, "swaps": swaps}
+    settings = {
+        "seconds": seconds,
+        "rate_hz": rate_hz,
+        "size": SIZE,
+        "swaps": swaps,
+        "backend": str(backend),
+    }
     result = {
         "phases": {
             phase: {str(task): asdict(found) for task, found in tasks.items()}

@@ -8,6 +8,7 @@ import torch
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
+from patchline_ros.inference.backend import Backend
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.nodes.trials.answers import answer_bytes
@@ -50,10 +51,14 @@ def patch_set_message(bundle: Bundle, task: Task, version: int, data: bytes) -> 
 
 
 def answers_by_version(
-    bundle: Bundle, task: Task, patch_sets: Mapping[int, bytes], pictures: Sequence[Image]
+    bundle: Bundle,
+    task: Task,
+    patch_sets: Mapping[int, bytes],
+    pictures: Sequence[Image],
+    backend: Backend,
 ) -> dict[int, list[str]]:
     """The sha256 of each answer to the pictures; version 0 is the source model's."""
-    perceiver = Perceiver(bundle, task)
+    perceiver = Perceiver(bundle, task, backend)
 
     def answers() -> list[str]:
         return [sha256(answer_bytes(task, perceiver.perceive(picture))) for picture in pictures]
