@@ -184,24 +184,36 @@ class EpisodeRunner:
         command = [*worker, str(job_file), str(os.getpid())]
         with (self._work / "worker.log").open("w", encoding="utf-8") as log:
             self._worker = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, args=(self._worker,), daemon=True)
         self._reader.start()
 
     def _read(self, worker: subprocess.Popen[str]) -> None:
         assert worker.stdout is not None
-        ended = False
-        for line in worker.stdout:
-            event = from_line(line)
-            ended = isinstance(event, Finished | Failed)
-            self._events.put(event)
+        ended, log = False, self._work / "worker.log"
+        with worker.stdout:
+            for line in worker.stdout:
+                try:
+                    event = from_line(line)
+                except ValueError:
+                    # A kill cut it, or something prints where only events belong.
+                    said = f"the training process said {line[:100]!r}, which is no event"
+                    event = Failed(f"{said}; see {log}")
+                    worker.kill()
+                ended = isinstance(event, Finished | Failed)
+                self._events.put(event)
+                if ended:
+                    break
         code = worker.wait()
         if not ended:
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            self._events.put(
-                Failed(f"the training process ended with {how}; see {self._work / 'worker.log'}")
-            )
+            self._events.put(Failed(f"the training process ended with {how}; see {log}"))
 
     def poll(self) -> list[Event]:
         """Events since the last call; never waits."""
