@@ -391,15 +391,19 @@ class AdapterNode(ManagedNode):
         return True
 
     def _return_to_source(self, why: str) -> list[str]:
-        """Where a patch set is the newest; the source model becomes a version of its own.
+        """Where a patch set is the newest, or runs and is not stored any more.
+
+        The source model becomes a version of its own.
 
         Returns:
             What the disk refuses, a sentence for each task that goes on as before.
         """
         assert self._runner is not None
         refused = []
-        for task, (version, path) in self._runner.latest().items():
-            if not path.stat().st_size:
+        latest = self._runner.latest()
+        for task in self._patch_sets:
+            version, path = latest.get(task, (self._active_versions.get(task, 0), None))
+            if not version or (path is not None and not path.stat().st_size):
                 continue
             try:
                 source = self._runner.return_to_source(task)
@@ -570,10 +574,10 @@ class AdapterNode(ManagedNode):
         except (OSError, PatchSetError) as error:
             self.get_logger().error(f"stored patch set {path} is not sent: {error}")
             return False
-        other = task not in self._patch_sets or fingerprint != self._bundle.fingerprint(task)
-        if data and other:
+        known = task in self._patch_sets
+        if not known or (data and fingerprint != self._bundle.fingerprint(task)):
             self.get_logger().warning(
-                f"stored patch set {path} is not sent: it was trained on another bundle"
+                f"stored patch set {path} is not sent: it is of another bundle"
             )
             return False
         digest = sha256(data) if data else ""

@@ -483,11 +483,15 @@ def test_a_store_that_was_wiped_gives_no_version_that_a_node_runs(adapter):
     status.publish(nonsense)
     probe.until(lambda: probe.said("no patch set for signs is version 18446744073709551615"))
     status.publish(PatchStatus(task="signs", version=7, state=PatchStatus.ACTIVE))
+    probe.until(lambda: adapter.node._active_versions.get(Task.SIGNS) == 7)
+    assert probe.call(Trigger, "adapter/reset").success
+    probe.until(lambda: [(m.version, len(m.data)) for m in adapter.patch_sets] == [(8, 0)])
+    status.publish(PatchStatus(task="signs", version=17, state=PatchStatus.ACTIVE))
     adapter.send_signs(range(24))
     assert probe.call(Trigger, "adapter/adapt_now").success
-    probe.until(lambda: probe.said("version 7 for signs runs, but"))
-    probe.until(lambda: bool(adapter.patch_sets), seconds=120)
-    assert adapter.patch_sets[0].version == 8
+    probe.until(lambda: probe.said("version 17 for signs runs, but"))
+    probe.until(lambda: len(adapter.patch_sets) == 2, seconds=120)
+    assert adapter.patch_sets[1].version == 18
 
 
 def test_what_is_the_matter_is_in_the_diagnostics_as_long_as_it_is(adapter, monkeypatch):
