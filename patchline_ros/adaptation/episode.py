@@ -41,11 +41,13 @@ LEAST_FRAMES: Final = 2 * HOLD_OUT_EVERY
 
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
-few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md)."""
+few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md). From where on
+it pays was not measured: no task of the benchmark has that many frames."""
 
 RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
-"""Multiply the learning rate. Searched on frames to adapt on, lanes want 3 to 10 times the base
-rate for every method; for the others the scenes disagree (`bench tune`, docs/benchmarks.md)."""
+"""Multiply the learning rate. Searched on the frames of `camvid-dusk` to adapt on, lanes want 3 to
+10 times the base rate in all rows but the paper's own settings and full fine-tuning on crops, which
+want 1 or less; for the other tasks the scenes disagree (`bench tune`, docs/benchmarks.md)."""
 
 
 class EpisodeJob(BaseModel):

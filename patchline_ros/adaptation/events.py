@@ -43,7 +43,9 @@ def from_line(line: str) -> Event:
         ValueError: the line is not an event.
     """
     fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise ValueError(f"an event is a JSON object, not {type(fields).__name__}")
     kind = fields.pop("kind", None)
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"an episode has no event of the kind {kind!r}")
     return _KINDS[kind].validate_python(fields)

@@ -103,6 +103,11 @@ class Planner:
         self._first_window: Features | None = None
         self._signature: Features | None = None
 
+    @property
+    def drifting(self) -> bool:
+        """Whether the last reading was of a drift."""
+        return self._drift is not None and self._drift.drifting
+
     def heard(self, drift: Drift) -> None:
         """Takes in a reading of the drift monitor."""
         before = self._drift.since_ns if self._drift else 0

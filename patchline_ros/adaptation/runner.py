@@ -32,7 +32,8 @@ class EpisodeRunner:
 
     The work folder keeps the last accepted patch sets (`<task>.v<version>.safetensors`), the last
     job.json and episode.json, and the worker's log. An empty patch set stands for the source model.
-    The newest version of a task always stays, so that no number is given twice.
+    The newest version of a task always stays, so that no number is given twice; nor is one that a
+    node runs, though its file may be gone.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class EpisodeRunner:
         self._training = training
         self._seed = seed
         self._threads = threads
+        self._heard: dict[Task, int] = {}
         self._worker: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -92,15 +94,19 @@ class EpisodeRunner:
             for version in stored.keys() - stay:
                 stored[version].unlink()
 
-    def return_to_source(self, task: Task) -> Path:
+    def return_to_source(self, task: Task) -> tuple[int, Path]:
         """Keeps, as a version of its own, that the source model is to run from now on.
+
+        Returns:
+            The version and its file.
 
         Raises:
             OSError: the disk refuses the file.
         """
-        path = self._work / f"{task}.v{self._next_version(task)}.safetensors"
+        version = self._next_version(task)
+        path = self._file(task, version)
         write_file(path, b"")
-        return path
+        return version, path
 
     def keep_undone(
         self, task: Task, removed: Collection[int], running: int
@@ -123,15 +129,31 @@ class EpisodeRunner:
         if version - 1 not in removed:
             return None
         if not running:
-            return version, self.return_to_source(task)
-        data = (self._work / f"{task}.v{running}.safetensors").read_bytes()
-        path = self._work / f"{task}.v{version}.safetensors"
+            return self.return_to_source(task)
+        data = self._file(task, running).read_bytes()
+        path = self._file(task, version)
         write_file(path, renumbered(data, version))
         return version, path
 
+    def heard(self, task: Task, version: int) -> None:
+        """Takes in that a node has run this version; 0 is the source model."""
+        self._heard[task] = max(version, self._heard.get(task, 0))
+
+    def missing(self, active: Mapping[Task, int]) -> dict[Task, Path]:
+        """Files of active patch sets that are gone: the gate compares with the source model there.
+
+        Args:
+            active: version of each task's active patch set, 0 for the source model.
+        """
+        files = {task: self._file(task, version) for task, version in active.items() if version}
+        return {task: path for task, path in files.items() if not path.is_file()}
+
+    def _file(self, task: Task, version: int) -> Path:
+        return self._work / f"{task}.v{version}.safetensors"
+
     def _next_version(self, task: Task) -> int:
-        newest = self.latest().get(task)
-        return newest[0] + 1 if newest else 1
+        stored, _ = self.latest().get(task, (0, None))
+        return max(stored, self._heard.get(task, 0)) + 1
 
     def start(
         self,
@@ -169,7 +191,7 @@ class EpisodeRunner:
             running={
                 task: path
                 for task, version in active.items()
-                if version and (path := self._work / f"{task}.v{version}.safetensors").is_file()
+                if version and (path := self._file(task, version)).is_file()
             },
             known=known.patch_sets if known else {},
             bank_entry=known.name if known else "",
@@ -184,24 +206,36 @@ class EpisodeRunner:
         command = [*worker, str(job_file), str(os.getpid())]
         with (self._work / "worker.log").open("w", encoding="utf-8") as log:
             self._worker = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
             )
         self._reader = threading.Thread(target=self._read, args=(self._worker,), daemon=True)
         self._reader.start()
 
     def _read(self, worker: subprocess.Popen[str]) -> None:
         assert worker.stdout is not None
-        ended = False
-        for line in worker.stdout:
-            event = from_line(line)
-            ended = isinstance(event, Finished | Failed)
-            self._events.put(event)
+        ended, log = False, self._work / "worker.log"
+        with worker.stdout:
+            for line in worker.stdout:
+                try:
+                    event = from_line(line)
+                except ValueError:
+                    # A kill cut it, or something prints where only events belong.
+                    said = f"the training process said {line[:100]!r}, which is no event"
+                    event = Failed(f"{said}; see {log}")
+                    worker.kill()
+                ended = isinstance(event, Finished | Failed)
+                self._events.put(event)
+                if ended:
+                    break
         code = worker.wait()
         if not ended:
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            self._events.put(
-                Failed(f"the training process ended with {how}; see {self._work / 'worker.log'}")
-            )
+            self._events.put(Failed(f"the training process ended with {how}; see {log}"))
 
     def poll(self) -> list[Event]:
         """Events since the last call; never waits."""

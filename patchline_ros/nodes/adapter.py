@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,12 @@ from patchline_ros.vision.inputs import LabelError, check_label
 
 _TICK_SECONDS = 0.25
 _LOG_AGAIN_SECONDS = 5.0
+_SILENCE_SECONDS = 5.0
+"""Without a reading of the drift monitor, after which the diagnostics say so."""
+_RECENT_SECONDS = 30.0
+"""For which a labelled frame that was refused is a warning; it stays counted."""
+_LAST_VERSION = 2**63 - 1
+"""A status that names a later one is nonsense, which must not leave no number to give."""
 
 
 class AdapterNode(ManagedNode):
@@ -131,6 +138,7 @@ class AdapterNode(ManagedNode):
         """Sends the stored patch sets again and starts to listen."""
         self._status = AdaptationStatus()
         self._stored = self._refused = self._not_stored = self._ignored = 0
+        self._last_refused = self._last_reading = time.monotonic()
         self._disk_trouble = ""
         self._paused = False
         self._planner = Planner(self._bank, self._bundle.drift_reference, self._recall_episode())
@@ -174,8 +182,9 @@ class AdapterNode(ManagedNode):
         if self._tick is not None:
             self.destroy_timer(self._tick)
             self._tick = None
-        if self._runner is not None:
-            self._runner.stop()
+        if self._runner is not None and self._runner.running:
+            self._end_episode()
+            self._publish_status(AdaptationStatus.IDLE)
 
     def cleanup(self) -> None:
         """Forgets the bundle; what is on disk stays."""
@@ -183,6 +192,8 @@ class AdapterNode(ManagedNode):
             self.destroy_publisher(publisher)
         self._outputs = []
         self._runner = None
+        for loaded in ("_bundle", "_store", "_bank", "_planner"):
+            vars(self).pop(loaded, None)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -190,17 +201,28 @@ class AdapterNode(ManagedNode):
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
 
-        `ignored` are readings and statuses that make no sense.
+        `ignored` are readings and statuses that make no sense. What is wrong is, the first of: what
+        the disk refuses, a refused frame of late, that it is paused, that no drift readings come.
         """
-        trouble = f"{self._refused} labelled frames refused" if self._refused else ""
+        now = time.monotonic()
+        silent = now - self._last_reading
+        trouble = self._disk_trouble
+        if not trouble and self._refused and now - self._last_refused < _RECENT_SECONDS:
+            trouble = f"{self._refused} labelled frames refused"
+        elif not trouble and self._paused:
+            trouble = "paused: nothing is adapted to until ~/pause is called with false"
+        elif not trouble and silent > _SILENCE_SECONDS:
+            topic = self.resolve_topic_name("drift_status")
+            trouble = f"no drift reading for {silent:.0f} s on {topic}"
         kept = {f"kept_{task}": self._store.count(task, 0) for task in self._patch_sets}
         counts = {
             "stored": self._stored,
             "refused": self._refused,
             "not_stored": self._not_stored,
             "ignored": self._ignored,
+            "paused": self._paused,
         }
-        return self._disk_trouble or trouble, {**counts, **kept}
+        return trouble, {**counts, **kept}
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
@@ -214,6 +236,7 @@ class AdapterNode(ManagedNode):
             return
         except (ConversionError, LabelError, StoreError) as error:
             self._refused += 1
+            self._last_refused = time.monotonic()
             self.get_logger().error(f"labelled frame {msg.id[:100]!r} refused: {error}")
             return
         self._stored += 1
@@ -238,6 +261,7 @@ class AdapterNode(ManagedNode):
                 throttle_duration_sec=_LOG_AGAIN_SECONDS,
             )
             return
+        self._last_reading = time.monotonic()
         self._store.protect(since_ns if msg.drifting else 0)
         self._planner.heard(
             Drift(
@@ -264,6 +288,16 @@ class AdapterNode(ManagedNode):
                 throttle_duration_sec=_LOG_AGAIN_SECONDS,
             )
             return
+        if max(msg.version, msg.removed) > _LAST_VERSION:
+            self._ignored += 1
+            self.get_logger().error(
+                f"patch status refused: no patch set for {task} is version "
+                f"{max(msg.version, msg.removed)}",
+                throttle_duration_sec=_LOG_AGAIN_SECONDS,
+            )
+            return
+        assert self._runner is not None
+        self._runner.heard(task, max(msg.version, msg.removed))
         self._active_versions[task] = msg.version
         if msg.state == PatchStatus.REMOVED:
             self._undone.setdefault(task, set()).add(msg.removed)
@@ -274,18 +308,25 @@ class AdapterNode(ManagedNode):
             self._on_event(event)
         if self._runner.running:
             return
-        while self._undone:
-            self._keep_undone(*self._undone.popitem())
+        for task in list(self._undone):
+            self._keep_undone(task)
         self._follow_plan()
 
-    def _keep_undone(self, task: Task, removed: set[int]) -> None:
-        """What runs since patch sets were undone is the newest, whoever starts again."""
+    def _keep_undone(self, task: Task) -> None:
+        """What runs since patch sets were undone is the newest, whoever starts again.
+
+        Where the disk refuses that, it is tried again with the next tick.
+        """
         assert self._runner is not None
+        removed = self._undone.pop(task)
         try:
             kept = self._runner.keep_undone(task, removed, self._active_versions[task])
         except (OSError, PatchSetError) as error:
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                self._undone[task] = removed
             self.get_logger().error(
-                f"that version {max(removed)} for {task} was undone can't be stored: {error}"
+                f"that version {max(removed)} for {task} was undone can't be stored: {error}",
+                throttle_duration_sec=_LOG_AGAIN_SECONDS,
             )
             return
         if kept is not None:
@@ -333,6 +374,11 @@ class AdapterNode(ManagedNode):
                 f"the drift is like entry {known.name} of the bank (MMD^2 {known.mmd2:.4f}), whose "
                 "patch sets are verified first"
             )
+        for task, path in self._runner.missing(self._active_versions).items():
+            self.get_logger().warning(
+                f"version {self._active_versions[task]} for {task} runs, but {path} is gone: what "
+                "comes is compared with the source model"
+            )
         labelled = ", ".join(f"{task} {count}" for task, count in episode.frames.items())
         what = "training" if known is None else "verification"
         self.get_logger().info(
@@ -344,33 +390,48 @@ class AdapterNode(ManagedNode):
         self._publish_status(state, collected=sum(episode.frames.values()))
         return True
 
-    def _return_to_source(self, why: str) -> None:
-        """Where a patch set is the newest; the source model becomes a version of its own."""
+    def _return_to_source(self, why: str) -> list[str]:
+        """Where a patch set is the newest, or runs and is not stored any more.
+
+        The source model becomes a version of its own.
+
+        Returns:
+            What the disk refuses, a sentence for each task that goes on as before.
+        """
         assert self._runner is not None
-        for task, (version, path) in self._runner.latest().items():
-            if not path.stat().st_size:
+        refused = []
+        latest = self._runner.latest()
+        for task in self._patch_sets:
+            version, path = latest.get(task, (self._active_versions.get(task, 0), None))
+            if not version or (path is not None and not path.stat().st_size):
                 continue
             try:
                 source = self._runner.return_to_source(task)
             except OSError as error:
-                self.get_logger().error(
+                refused.append(
                     f"{why}, but that can't be stored: {error}; {task} goes on with version "
-                    f"{version}",
-                    throttle_duration_sec=_LOG_AGAIN_SECONDS,
+                    f"{version}"
                 )
                 continue
             self.get_logger().info(f"{why}: the source model for {task} returns")
-            self._publish_patch_set(task, version + 1, source)
+            self._publish_patch_set(task, *source)
+        if refused:
+            self.get_logger().error("; ".join(refused), throttle_duration_sec=_LOG_AGAIN_SECONDS)
+        return refused
 
     def _break_off(self) -> None:
-        """Ends an episode that is under way; what it accepted already is sent."""
+        """Ends an episode that is under way; its drift may be adapted to again."""
+        self._end_episode()
+        self._planner.forget()
+        self._publish_status(AdaptationStatus.IDLE)
+
+    def _end_episode(self) -> None:
+        """What it accepted already is sent; that it was ended is no failure."""
         assert self._runner is not None
         self._runner.stop()
         for event in self._runner.poll():
             if not isinstance(event, Failed):
                 self._on_event(event)
-        self._planner.forget()
-        self._publish_status(AdaptationStatus.IDLE)
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Nothing is trained, verified or taken back until it is called with false."""
@@ -418,16 +479,19 @@ class AdapterNode(ManagedNode):
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Back to the source models, as if no drift had been adapted to; labelled frames stay."""
         assert self._runner is not None
+        # One that is under way may still report its end.
+        self._break_off()
+        refused = []
         try:
             self._episode_file.unlink(missing_ok=True)
         except OSError as error:
-            response.message = f"the last episode can't be forgotten: {error}"
-            return response
-        self._status.episode_json = ""
-        self._break_off()
-        self._return_to_source("reset")
-        response.success = True
-        response.message = "the source models return; labelled frames and the bank are kept"
+            refused.append(f"the last episode can't be forgotten: {error}")
+        self._publish_status(AdaptationStatus.IDLE, episode_json="")
+        refused += self._return_to_source("reset")
+        response.success = not refused
+        again = "; a drift goes on, which is adapted to again" if self._planner.drifting else ""
+        kept = "the source models return; labelled frames and the bank are kept"
+        response.message = "; ".join(refused) or f"{kept}{again}"
         return response
 
     def _send_stored(self) -> list[str]:
@@ -510,10 +574,10 @@ class AdapterNode(ManagedNode):
         except (OSError, PatchSetError) as error:
             self.get_logger().error(f"stored patch set {path} is not sent: {error}")
             return False
-        other = task not in self._patch_sets or fingerprint != self._bundle.fingerprint(task)
-        if data and other:
+        known = task in self._patch_sets
+        if not known or (data and fingerprint != self._bundle.fingerprint(task)):
             self.get_logger().warning(
-                f"stored patch set {path} is not sent: it was trained on another bundle"
+                f"stored patch set {path} is not sent: it is of another bundle"
             )
             return False
         digest = sha256(data) if data else ""

@@ -17,6 +17,7 @@ from patchline_ros.msg import (
     PatchSet,
     PatchStatus,
 )
+from rclpy.lifecycle import TransitionCallbackReturn
 from ros_bench import Bench
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -439,3 +440,103 @@ def test_a_store_is_for_one_adapter(adapter, bundle, tmp_path):
     second = adapter.bench.start(AdapterNode)
     assert not second.started
     adapter.bench.until(lambda: adapter.bench.said("is in use by another adapter; give each car"))
+
+
+def test_a_disk_that_refuses_forgets_nothing_that_was_undone_or_has_passed(
+    bench, bundle, small_disk
+):
+    store = small_disk.path / "store"
+    (store / "episodes").mkdir(parents=True)
+    for version in (1, 2):
+        path = store / "episodes" / f"signs.v{version}.safetensors"
+        path.write_bytes(make_patch_set(bundle, Task.SIGNS, version))
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
+    probe = adapter.bench
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+    small_disk.remount("ro")
+    status.publish(PatchStatus(task="signs", state=PatchStatus.REMOVED, version=1, removed=2))
+    probe.until(lambda: probe.said("that version 2 for signs was undone can't be stored"))
+    probe.spin(0.6)
+    small_disk.remount("rw")
+    probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2, 3])
+    assert adapter.patch_sets[-1].data
+
+    small_disk.remount("ro")
+    for _ in range(3 * bundle.drift_reference.window):
+        adapter.drift.publish(drift(since_ns=0, drifting=False))
+        probe.spin(0.05)
+    says = "the drift has passed, but that can't be stored"
+    assert probe.said(says) and probe.log.count(says) == 1, "said once in some seconds"
+    answer = probe.call(Trigger, "adapter/reset")
+    assert not answer.success
+    assert "reset, but that can't be stored: " in answer.message
+    assert "Read-only file system" in answer.message and "goes on with version 3" in answer.message
+    small_disk.remount("rw")
+    probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2, 3, 4])
+    assert not adapter.patch_sets[-1].data
+
+
+def test_a_store_that_was_wiped_gives_no_version_that_a_node_runs(adapter):
+    probe = adapter.bench
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+    nonsense = PatchStatus(task="signs", version=2**64 - 1, state=PatchStatus.ACTIVE)
+    status.publish(nonsense)
+    probe.until(lambda: probe.said("no patch set for signs is version 18446744073709551615"))
+    status.publish(PatchStatus(task="signs", version=7, state=PatchStatus.ACTIVE))
+    probe.until(lambda: adapter.node._active_versions.get(Task.SIGNS) == 7)
+    assert probe.call(Trigger, "adapter/reset").success
+    probe.until(lambda: [(m.version, len(m.data)) for m in adapter.patch_sets] == [(8, 0)])
+    status.publish(PatchStatus(task="signs", version=17, state=PatchStatus.ACTIVE))
+    adapter.send_signs(range(24))
+    assert probe.call(Trigger, "adapter/adapt_now").success
+    probe.until(lambda: probe.said("version 17 for signs runs, but"))
+    probe.until(lambda: len(adapter.patch_sets) == 2, seconds=120)
+    assert adapter.patch_sets[1].version == 18
+
+
+def test_what_is_the_matter_is_in_the_diagnostics_as_long_as_it_is(adapter, monkeypatch):
+    monkeypatch.setattr("patchline_ros.nodes.adapter._RECENT_SECONDS", 1.0)
+    monkeypatch.setattr("patchline_ros.nodes.adapter._SILENCE_SECONDS", 2.0)
+    node, probe = adapter.node, adapter.bench
+
+    def message() -> str:
+        adapter.drift.publish(drift(since_ns=0, drifting=False))
+        probe.spin(0.1)
+        return node.report()[0]
+
+    assert message() == ""
+    adapter.labels.publish(frame(Task.SIGNS, 1, 3))
+    probe.until(lambda: node.report()[0] == "1 labelled frames refused")
+    probe.until(lambda: message() == "")
+    assert node.report()[1]["refused"] == 1
+    probe.call(SetBool, "adapter/pause", data=True)
+    assert message().startswith("paused: ") and node.report()[1]["paused"] is True
+    probe.call(SetBool, "adapter/pause", data=False)
+    assert message() == "" and node.report()[1]["paused"] is False
+    probe.until(lambda: node.report()[0] == "no drift reading for 2 s on /drift_status")
+    assert message() == ""
+
+
+def test_it_can_be_stopped_in_mid_training_and_brought_up_again(adapter):
+    node, probe = adapter.node, adapter.bench
+    done = TransitionCallbackReturn.SUCCESS
+    adapter.send_signs(range(24))
+    for _ in range(2):
+        adapter.drift.publish(drift())
+        probe.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+        assert node.trigger_deactivate() == done
+        probe.until(lambda: adapter.state == AdaptationStatus.IDLE)
+        assert node.trigger_activate() == done
+        probe.until(lambda: adapter.drift.get_subscription_count() > 0)
+        probe.spin(0.6)
+        assert adapter.state == AdaptationStatus.IDLE
+    assert node.trigger_deactivate() == node.trigger_cleanup() == done
+    assert not {"_bundle", "_store", "_bank", "_planner"} & vars(node).keys()
+    assert node.trigger_configure() == node.trigger_activate() == done
+    probe.until(lambda: adapter.drift.get_subscription_count() > 0)
+    adapter.drift.publish(drift())
+    probe.until(lambda: adapter.state == AdaptationStatus.TRAINING)
+    answer = probe.call(Trigger, "adapter/reset")
+    assert answer.success
+    assert answer.message.endswith("; a drift goes on, which is adapted to again")
+    assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}

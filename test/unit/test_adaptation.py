@@ -13,7 +13,15 @@ import pytest
 import tiny_bundle
 import torch
 
-from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Rejected
+from patchline_ros.adaptation.episode import (
+    Accepted,
+    Chosen,
+    Failed,
+    Finished,
+    Progress,
+    Rejected,
+)
+from patchline_ros.adaptation.events import to_line
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.selection import entropies, uncertain
@@ -273,6 +281,22 @@ def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None
     assert "SIGKILL" in events[-1].reason
     assert store.count(Task.SIGNS, 0) == 20
     assert runner.latest() == {}
+
+
+@pytest.mark.parametrize(
+    "printed", [b"a library says hello", b'{"kind": "Prog', b"[1]", b'{"kind": []}', b"\xff\xfe"]
+)
+def test_a_line_that_is_no_event_fails_the_training(tmp_path: Path, printed: bytes) -> None:
+    runner = EpisodeRunner(tmp_path, tmp_path, tmp_path / "w", TrainingSettings(), 0, threads=1)
+    lines = to_line(Progress(Task.SIGNS, 0.5)).encode() + b"\n" + printed
+    says = f"import os, time; os.write(1, {lines!r}); os.close(1); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", says], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
+    ) as worker:
+        runner._read(worker)
+    progress, failed = runner.poll()
+    assert isinstance(progress, Progress) and isinstance(failed, Failed)
+    assert "which is no event" in failed.reason and "worker.log" in failed.reason
 
 
 def test_a_worker_whose_adapter_has_ended_gives_no_version(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def trained(tmp_path: Path, bundle: Bundle) -> Path:
 def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundle: Bundle) -> None:
     kept = trained(tmp_path, bundle)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    source = runner.return_to_source(Task.SIGNS)
+    _, source = runner.return_to_source(Task.SIGNS)
     assert runner.latest()[Task.SIGNS] == (2, source) and source.read_bytes() == b""
     known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: kept})
     runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 0}, known=known)

@@ -29,13 +29,31 @@ def test_the_last_versions_and_the_active_one_are_kept(tmp_path: Path) -> None:
     runner = open_runner(tmp_path)
     for version in range(1, 41, 2):
         accept(tmp_path, version)
-        assert runner.return_to_source(Task.SIGNS).name == f"signs.v{version + 1}.safetensors"
+        assert runner.return_to_source(Task.SIGNS)[1].name == f"signs.v{version + 1}.safetensors"
     runner.drop_old({Task.SIGNS: 3, Task.LANES: 1})
     last = list(range(39 - 2 * (KEPT_VERSIONS - 1), 40, 2))
     assert versions(tmp_path) == [3, *last, 40]
     runner.drop_old({Task.SIGNS: 0})
     assert versions(tmp_path) == [*last, 40]
-    assert open_runner(tmp_path).return_to_source(Task.SIGNS).name == "signs.v41.safetensors"
+    assert open_runner(tmp_path).return_to_source(Task.SIGNS)[1].name == "signs.v41.safetensors"
+
+
+def test_a_version_that_a_node_runs_is_not_given_again(tmp_path: Path) -> None:
+    """The store was wiped while the nodes went on with what they had."""
+    runner = open_runner(tmp_path)
+    for version in (7, 3, 0):
+        runner.heard(Task.SIGNS, version)
+    assert runner.missing({Task.SIGNS: 7, Task.LANES: 0}) == {
+        Task.SIGNS: tmp_path / "signs.v7.safetensors"
+    }
+    assert runner.return_to_source(Task.SIGNS)[1].name == "signs.v8.safetensors"
+    assert runner.return_to_source(Task.LANES)[1].name == "lanes.v1.safetensors"
+    accept(tmp_path, 7)
+    assert runner.missing({Task.SIGNS: 7}) == {}
+    # What was undone is the newest one, stored or not.
+    runner.heard(Task.SIGNS, 12)
+    undone = runner.keep_undone(Task.SIGNS, {12}, running=0)
+    assert undone is not None and undone[0] == 13
 
 
 def adapt_and_return(work: Path) -> None:
@@ -46,7 +64,7 @@ def adapt_and_return(work: Path) -> None:
         newest = runner.latest()[Task.SIGNS][0]
         accept(work, newest + 1)
         given.write(f"{newest + 1}\n")
-        given.write(runner.return_to_source(Task.SIGNS).name.split(".")[1][1:] + "\n")
+        given.write(runner.return_to_source(Task.SIGNS)[1].name.split(".")[1][1:] + "\n")
     runner.drop_old({Task.SIGNS: 1})
 
 
