@@ -155,7 +155,7 @@ def start(context: LaunchContext) -> list[Action]:
         image_transport=given["image_transport"],
         image_reliability=given["image_reliability"],
         use_sim_time=TRUTH[given["use_sim_time"]],
-        params_file=given["params_file"],
+        params_file=str(Path(given["params_file"]).expanduser()) if given["params_file"] else "",
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
         remap=_remap(given["remap"]),

@@ -262,7 +262,7 @@ class AdapterNode(ManagedNode):
             )
             return
         self._last_reading = time.monotonic()
-        self._store.protect(since_ns if msg.drifting else 0)
+        self._store.protect(since_ns)
         self._planner.heard(
             Drift(
                 drifting=msg.drifting,

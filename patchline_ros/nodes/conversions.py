@@ -33,6 +33,7 @@ from vision_msgs.msg import (
 )
 
 from patchline_ros.msg import LabelledFrame
+from patchline_ros.nodes.picture_size import encoded_size
 from patchline_ros.tasks import Boxes, ClassMap, Label, Sample, Task
 from patchline_ros.tasks import Image as Picture
 
@@ -44,6 +45,8 @@ Regions: TypeAlias = NDArray[np.float32]
 """Boxes of a picture, (n, 4) x1, y1, x2, y2 in pixels."""
 
 NANOSECONDS = 1_000_000_000
+MOST_MEGAPIXELS = 50
+"""Of a picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
 
 
 class ConversionError(ValueError):
@@ -97,7 +100,8 @@ def image_to_rgb(msg: Image, bridge: CvBridge | None = CV_BRIDGE) -> Picture:
     """The picture as uint8 RGB (H, W, 3). 16-bit grey is scaled from 0..65535 to 0..255.
 
     Raises ConversionError for an encoding not in bgr8, rgb8, bgra8, rgba8, mono8, mono16, 16UC1, an
-    empty picture, a step too short for the width, or data that is not height * step bytes long.
+    empty picture or one of more than MOST_MEGAPIXELS, a step too short for the width, or data that
+    is not height * step bytes long.
     """
     return _to_rgb(_pixels(msg), msg.encoding, bridge)
 
@@ -105,11 +109,19 @@ def image_to_rgb(msg: Image, bridge: CvBridge | None = CV_BRIDGE) -> Picture:
 def compressed_to_rgb(msg: CompressedImage, bridge: CvBridge | None = CV_BRIDGE) -> Picture:
     """A jpeg or png picture as uint8 RGB (H, W, 3).
 
-    Raises ConversionError when the data is empty or cannot be decoded.
+    Raises ConversionError when the data is empty, is a picture of more than MOST_MEGAPIXELS, or
+    cannot be decoded.
     """
     data = np.frombuffer(msg.data, dtype=np.uint8)
     if not data.size:
         raise ConversionError(f"the compressed picture (format {msg.format!r}) has no data")
+    size = encoded_size(data.tobytes())
+    if size is None:
+        raise ConversionError(
+            f"the compressed picture (format {msg.format!r}, {data.size} bytes) cannot be decoded; "
+            "send jpeg or png"
+        )
+    _check_size(*size)
     try:
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -342,6 +354,14 @@ def _class_id(text: str) -> int:
         ) from None
 
 
+def _check_size(width: int, height: int) -> None:
+    """Raises ConversionError for a picture that would take too much memory."""
+    if width * height > MOST_MEGAPIXELS * 1_000_000:
+        raise ConversionError(
+            f"the picture is {width} x {height} pixels, more than {MOST_MEGAPIXELS} million"
+        )
+
+
 def _pixels(msg: Image) -> Pixels:
     """The picture's pixels in native byte order, (H, W) or (H, W, C), without padding."""
     layout = _ENCODINGS.get(msg.encoding)
@@ -352,6 +372,7 @@ def _pixels(msg: Image) -> Pixels:
     height, width, step = int(msg.height), int(msg.width), int(msg.step)
     if height == 0 or width == 0:
         raise ConversionError(f"the picture is empty: {width} x {height} pixels")
+    _check_size(width, height)
     dtype = np.dtype((">" if msg.is_bigendian else "<") + layout.dtype)
     row = width * layout.channels * dtype.itemsize
     if step < row:

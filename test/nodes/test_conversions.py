@@ -1,5 +1,8 @@
 """Pictures and labels through messages and back, with cv_bridge where it is and without it."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -101,6 +104,7 @@ def test_compressed(extension, pixels, expected, bridge):
         ({"step": 16}, "90 bytes of data"),
         ({"height": 0}, "empty: 5 x 0"),
         ({"width": 0}, "empty: 0 x 6"),
+        ({"width": 2**31, "height": 2**31}, "is 2147483648 x 2147483648 pixels, more than 50"),
     ],
 )
 def test_malformed_picture(change, says):
@@ -111,7 +115,53 @@ def test_malformed_picture(change, says):
         conversions.image_to_rgb(msg)
 
 
-@pytest.mark.parametrize(("data", "says"), [(b"", "no data"), (b"no picture", "cannot be decoded")])
+def claims(extension: str, width: int, height: int) -> bytes:
+    """A small picture whose header says another size."""
+    data = bytearray(cv2.imencode(extension, np.full((16, 24, 3), 99, np.uint8))[1].tobytes())
+    if extension == ".png":
+        data[16:24] = struct.pack(">II", width, height)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    else:
+        frame = next(i for i in range(len(data)) if data[i : i + 2] in (b"\xff\xc0", b"\xff\xc2"))
+        data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("extension", "width", "height"), [(".png", 30_000, 30_000), (".jpg", 60_000, 60_000)]
+)
+def test_a_compressed_picture_that_claims_gigabytes_is_not_decoded(extension, width, height):
+    data = conversions.bytes_field(claims(extension, width, height))
+    with pytest.raises(
+        ConversionError, match=f"is {width} x {height} pixels, more than 50 million"
+    ):
+        conversions.compressed_to_rgb(CompressedImage(format=extension[1:], data=data))
+    data = conversions.bytes_field(claims(extension, 24, 16))
+    decoded = conversions.compressed_to_rgb(CompressedImage(format=extension[1:], data=data))
+    assert decoded.shape == (16, 24, 3)
+
+
+def test_a_progressive_jpeg_with_a_comment_is_measured_as_it_is_decoded():
+    progressive = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    data = cv2.imencode(".jpg", np.full((16, 24, 3), 99, np.uint8), progressive)[1].tobytes()
+    # A comment that looks like the frame of a huge picture.
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + 11) + b"\xff\xc0\0\x11\x08" + b"\xff" * 6
+    data = data[:2] + comment + b"\xff\xff" + data[3:]
+    msg = CompressedImage(format="jpeg", data=conversions.bytes_field(data))
+    assert conversions.compressed_to_rgb(msg).shape == (16, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "no data"),
+        (b"no picture", "cannot be decoded"),
+        (b"\xff\xd8\xff", "cannot be decoded"),
+        (b"\xff\xd8\xff\xe0\0\0", "cannot be decoded"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "cannot be decoded"),
+        (cv2.imencode(".bmp", RGB)[1].tobytes(), "send jpeg or png"),
+    ],
+)
 def test_malformed_compressed_picture(data, says):
     msg = CompressedImage(format="jpeg", data=conversions.bytes_field(data))
     with pytest.raises(ConversionError, match=says):

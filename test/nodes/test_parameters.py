@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
@@ -11,6 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from patchline_ros.adaptation.episode import LEAST_FRAMES
+from patchline_ros.graph import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
@@ -19,6 +21,8 @@ from patchline_ros.nodes.sign_classifier import SignClassifier
 from tools import list_parameters
 
 CAR_YAML = Path(__file__).resolve().parents[2] / "config" / "car.yaml"
+PERCEPTION = {"threads", "queue_depth", "sample_every", "largest_patch_set_mib"}
+"""Numbers that the file sets."""
 
 
 @pytest.mark.parametrize("table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER])
@@ -45,9 +49,9 @@ def test_the_page_lists_them():
 @pytest.mark.parametrize(
     ("kind", "table", "set_by_file"),
     [
-        (LaneSegmenter, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
-        (ObjectDetector, parameters.PERCEPTION, {"threads", "queue_depth", "sample_every"}),
-        (SignClassifier, parameters.SIGN_CLASSIFIER, {"threads", "queue_depth", "sample_every"}),
+        (LaneSegmenter, parameters.PERCEPTION, PERCEPTION),
+        (ObjectDetector, parameters.PERCEPTION, PERCEPTION),
+        (SignClassifier, parameters.SIGN_CLASSIFIER, PERCEPTION),
         (
             AdapterNode,
             parameters.ADAPTER,
@@ -69,6 +73,25 @@ def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
             assert values[parameter.name] == 2 * parameter.default
         elif parameter.name != "autostart":
             assert values[parameter.name] == parameter.default
+
+
+def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
+    found = yaml.safe_load(CAR_YAML.read_text(encoding="utf-8"))
+    for_all = set(found["/**"]["ros__parameters"])
+    tables = {
+        "sign_classifier": parameters.SIGN_CLASSIFIER,
+        "object_detector": parameters.PERCEPTION,
+        "lane_segmenter": parameters.PERCEPTION,
+        "drift_monitor": parameters.DRIFT_MONITOR,
+        "adapter": parameters.ADAPTER,
+    }
+    arguments = {
+        node.name: set(node.parameters) for node in describe(GraphSettings(bundle="", store=""))
+    }
+    for name, table in tables.items():
+        own = found.get(f"/**/{name}", {"ros__parameters": {}})["ros__parameters"]
+        needed = {parameter.name for parameter in table} - arguments[name]
+        assert for_all | set(own) == needed, name
 
 
 def test_a_value_outside_its_range_is_refused_at_start(bench):

@@ -72,6 +72,14 @@ def test_it_starts_what_the_graph_describes(launch_file):
     ]
 
 
+def test_a_home_folder_may_be_written_as_a_tilde(launch_file, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"params_file:=.*/own\.yaml does not exist"):
+        started(launch_file, bundle=str(SIM_BUNDLE), params_file="~/own.yaml")
+    (tmp_path / "own.yaml").write_text("")
+    assert started(launch_file, bundle=str(SIM_BUNDLE), params_file="~/own.yaml")
+
+
 def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
     defaults = {
         argument.name: perform_substitutions(LaunchContext(), argument.default_value)
