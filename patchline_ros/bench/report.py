@@ -26,7 +26,8 @@ norm statistics, frozen part, training steps, scores of judge frames, and the ga
 source and the final model on those frames. *To converge* counts up to the first epoch whose judge
 metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's* is the paper's
 accounting, for each image that was trained on. Saved bytes
-and peak memory are those of the largest task, everything else is summed over tasks."""
+and peak memory are those of the largest task, everything else is summed over tasks. Peak memory is
+only a rough figure: on a CPU it depends on what the process did before."""
 
 
 def _names(folder: Path) -> list[str]:

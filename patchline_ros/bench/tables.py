@@ -162,11 +162,12 @@ def _saved(result: TaskResult) -> float:
 def memory_and_time(results: Collected) -> str:
     """Saved bytes and peak of the largest task, seconds of all tasks.
 
-    Of the seconds it is the least of all seeds: other work on the machine can only add to them.
+    Of the seconds it is the least of all seeds: other work on the machine can only add to them. The
+    peak has no shares: on a CPU it depends on what the process did before.
     """
-    head = [""]
-    for name in ("saved for backward, MiB", "peak memory, MiB", "seconds, least of the seeds"):
-        head += [name, "of FT-full", "of LST"]
+    shares = ["of FT-full", "of LST"]
+    head = ["", "saved for backward, MiB", *shares, "peak memory, MiB"]
+    head += ["seconds, least of the seeds", *shares]
 
     def saved(row: str) -> float:
         return results.over_tasks(row, _saved, max).mean
@@ -182,7 +183,7 @@ def memory_and_time(results: Collected) -> str:
         [
             results.title(row),
             *_with_shares(results, row, saved),
-            *_with_shares(results, row, peak),
+            _number(peak(row)),
             *_with_shares(results, row, seconds),
         ]
         for row in results.rows
