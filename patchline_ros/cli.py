@@ -193,7 +193,7 @@ def offline(
     except ValueError as error:
         _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
-        _fail("interrupted; no bundle was written", INTERRUPTED)
+        _fail("interrupted; the same command goes on from here", INTERRUPTED)
 
 
 @app.command()
