@@ -19,6 +19,7 @@ from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
 from patchline_ros.listed import listed
 from patchline_ros.nodes.trials.commands import app as trial
+from patchline_ros.offline.bundle_commands import app as bundles
 
 USER_ERROR = 2
 FAILURE = 1
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench, name="bench")
+app.add_typer(bundles, name="bundle")
 app.add_typer(trial, name="trial", callback=lambda: _require_ros())
 
 Topics = Annotated[
@@ -191,7 +193,7 @@ def offline(
     except ValueError as error:
         _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
-        _fail("interrupted; no bundle was written", INTERRUPTED)
+        _fail("interrupted; the same command goes on from here", INTERRUPTED)
 
 
 @app.command()

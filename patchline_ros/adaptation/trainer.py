@@ -21,13 +21,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from patchline_ros.adaptation.checkpoint import (
-    Checkpoint,
-    optimiser_tensors,
-    read_checkpoint,
-    restore_optimiser,
-    write_checkpoint,
-)
 from patchline_ros.adaptation.crops import crop_batch, draw_window
 from patchline_ros.adaptation.frozen_cache import CachePrecision, FrozenCache
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
@@ -35,6 +28,13 @@ from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.checkpoint import (
+    Checkpoint,
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_batch, resized
 from patchline_ros.vision.metrics import score

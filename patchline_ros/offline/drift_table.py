@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -83,6 +84,15 @@ def _drifted(samples: Sequence[Sample], name: str, severity: float, seed: int) -
     return [Sample(corrupt(s.image, name, severity, rng), s.label) for s in samples]
 
 
+Figure = Callable[[str, Callable[[], float]], float]
+"""Measures something that takes long, or remembers it by its name."""
+
+
+def measured_anew(_name: str, measure: Callable[[], float]) -> float:
+    """Measures, and remembers nothing."""
+    return measure()
+
+
 def _metric(
     model: TaskModel,
     patches: int,
@@ -118,6 +128,7 @@ def labelled_drifts(
     method: PatchSettings = METHOD,
     training: TrainingSettings = TRAINING,
     trainings: int = 1,
+    figure: Figure = measured_anew,
 ) -> Iterator[LabelledDrift]:
     """Makes drifts out of source frames and finds how many patches each needs.
 
@@ -130,6 +141,7 @@ def labelled_drifts(
         method: how it is patched, but for k.
         training: how the patches are trained.
         trainings: of each number of patches, with seeds of their own; their mean decides.
+        figure: remembers each metric under a name of its own.
 
     Raises:
         ValueError: no frames to train or to measure on.
@@ -143,7 +155,13 @@ def labelled_drifts(
         adapt = _drifted(spread(train, SAMPLES), name, severity, seed + number)
         test = _drifted(spread(held_out, SAMPLES), name, severity, seed + 100 + number)
         seeds = range(seed, seed + trainings)
-        metrics = {k: _metric(model, k, adapt, test, method, training, seeds) for k in counts}
+        metrics = {
+            k: figure(
+                f"drift {number}, {k} patches",
+                partial(_metric, model, k, adapt, test, method, training, seeds),
+            )
+            for k in counts
+        }
         yield LabelledDrift(
             name=name,
             severity=severity,
@@ -160,6 +178,7 @@ def learn_table(
     train: Sequence[Sample],
     held_out: Sequence[Sample],
     seed: int,
+    figure: Figure = measured_anew,
 ) -> Iterator[tuple[float, list[PatchStep]]]:
     """Trains several numbers of patches on each of eight drifts; yields (share done, table so far).
 
@@ -171,11 +190,12 @@ def learn_table(
         tap: whose features are compared.
         train, held_out: source samples at the model's input size.
         seed: of corruptions and training.
+        figure: remembers each metric under a name of its own.
     """
     measured: list[float] = []
     needed: list[int] = []
     counts = patch_counts(len(model.backbone.specs))
-    for drift in labelled_drifts(model, train, held_out, DRIFTS, counts, seed):
+    for drift in labelled_drifts(model, train, held_out, DRIFTS, counts, seed, figure=figure):
         features = reference.standardise(backbone_features(model, tap, drift.samples))
         measured.append(mmd2(features, reference.features, reference.bandwidth))
         needed.append(drift.patches)

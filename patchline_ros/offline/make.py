@@ -17,6 +17,7 @@ from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, Patch
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
 from patchline_ros.offline.sources import SourceData, TaskData
+from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
@@ -75,6 +76,7 @@ def _train(
     recipe: Recipe,
     weights: Tensors | None,
     backbone: Tensors | None,
+    stages: Stages,
     report: Report,
 ) -> TaskModel:
     spec = ModelSpec(
@@ -83,6 +85,11 @@ def _train(
         input_size=data.train[0].image.shape[:2],
         width=recipe.width,
     )
+    finished = stages.tensors(str(task))
+    if finished is not None:
+        whole = TaskModel(spec)
+        whole.load_state_dict(finished)
+        return whole.eval()
     model: TaskModel | None = None
     for share, trained in train_source(
         spec,
@@ -93,10 +100,12 @@ def _train(
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
+        checkpoint=stages.checkpoint(str(task)),
     ):
         model = trained
         report(f"train {task}", share, "")
     assert model is not None
+    stages.keep(str(task), model.state_dict())
     return model.eval()
 
 
@@ -118,6 +127,8 @@ def make_bundle(
 ) -> Bundle:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
 
+    What a call that was killed had finished is not done again, and the result is the same.
+
     Args:
         source: labelled source data.
         recipe: how; the same recipe, data and seed give the same bundle on the same CPU.
@@ -129,13 +140,15 @@ def make_bundle(
         ValueError: too little data, or weights that do not fit the recipe's width.
     """
     torch.set_num_threads(recipe.threads)
+    settings = f"{recipe.model_dump_json()} {library_versions()}"
+    stages = Stages(path, inputs_key(source, settings, weights))
     models: dict[Task, TaskModel] = {}
     entries: dict[Task, ModelEntry] = {}
     for task in TRAINING_ORDER:
         data = source.tasks[task]
         taught = models[TRAINING_ORDER[0]].backbone.state_dict() if models else None
         models[task] = _train(
-            task, data, recipe, weights, taught if weights is None else None, report
+            task, data, recipe, weights, taught if weights is None else None, stages, report
         )
         entries[task] = _entry(models[task], data)
         report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
@@ -154,6 +167,7 @@ def make_bundle(
         watched.train,
         watched.held_out,
         recipe.seed,
+        stages.figure,
     ):
         table = so_far
         report("patch table", done, "")
@@ -176,4 +190,6 @@ def make_bundle(
         files={},
     )
     trained_on = {task: data.names for task, data in source.tasks.items()}
-    return save_bundle(path, manifest, models, reference, trained_on)
+    bundle = save_bundle(path, manifest, models, reference, trained_on)
+    stages.done()
+    return bundle

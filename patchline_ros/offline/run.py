@@ -14,6 +14,7 @@ from rich.table import Table
 from patchline_ros.bundle import MANIFEST, Bundle
 from patchline_ros.offline.make import Recipe, make_bundle
 from patchline_ros.offline.sources import camvid_source, sim_source
+from patchline_ros.offline.stages import MAKING
 from patchline_ros.vision.metrics import METRIC_NAMES
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
@@ -99,7 +100,8 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
         ValueError: data or weights are missing or broken.
     """
     out = options.out
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    others = [path for path in out.iterdir() if path.name != MAKING] if out.exists() else []
+    if others and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
     with console.status("reading the source data"):
         source = camvid_source(options.data) if options.data else sim_source()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,8 +13,18 @@ import torch
 from torch import nn
 
 from patchline_ros.tasks import Boxes, Image, Sample, Task
-from patchline_ros.vision.inputs import Batch, flipped, make_batch, resized
+from patchline_ros.vision.checkpoint import (
+    Checkpoint,
+    optimiser_tensors,
+    read_checkpoint,
+    restore_optimiser,
+    write_checkpoint,
+)
+from patchline_ros.vision.inputs import flipped, make_batch, resized
 from patchline_ros.vision.model import ModelSpec, TaskModel
+
+CHECKPOINT_SECONDS = 30.0
+"""Between two checkpoints of a source training: what a kill costs at most."""
 
 
 def jittered(image: Image, rng: np.random.Generator) -> Image:
@@ -73,6 +86,93 @@ def one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     )
 
 
+class _SourceTraining:
+    """A training between two batches."""
+
+    def __init__(
+        self,
+        model: TaskModel,
+        samples: list[Sample],
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.model, self._samples, self._batch_size, self._rng = model, samples, batch_size, rng
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
+        self._batches = len(samples) // batch_size
+        self.steps = epochs * self._batches
+        self._schedule = one_cycle(self._optimiser, self.steps)
+        self.done = 0
+        self._order = np.arange(len(samples))
+        model.train()
+
+    def step(self) -> None:
+        """Trains on the next batch."""
+        batch = self.done % self._batches
+        if batch == 0:
+            self._order = self._rng.permutation(len(self._samples))
+        places = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
+        spec = self.model.spec
+        chosen = [augmented(spec.task, self._samples[place], self._rng) for place in places]
+        images, targets = make_batch(spec, chosen)
+        loss = self.model.head.loss(self.model(images), targets)
+        self._optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self._optimiser.step()
+        self._schedule.step()
+        self.done += 1
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that the next batch depends on."""
+        return Checkpoint(
+            tensors={
+                **{f"model.{name}": value for name, value in self.model.state_dict().items()},
+                **optimiser_tensors(self._optimiser),
+                "order": torch.from_numpy(self._order),
+                "dropout": torch.get_rng_state(),
+            },
+            facts={
+                "done": self.done,
+                "groups": self._optimiser.state_dict()["param_groups"],
+                "rng": self._rng.bit_generator.state,
+            },
+        )
+
+    def resume(self, kept: Checkpoint) -> None:
+        """Goes back to a checkpoint."""
+        restore_optimiser(self._optimiser, kept.tensors, kept.facts["groups"])
+        self.done = self._schedule.last_epoch = kept.facts["done"]
+        self.model.load_state_dict(
+            {
+                name.removeprefix("model."): value
+                for name, value in kept.tensors.items()
+                if name.startswith("model.")
+            }
+        )
+        self._order = kept.tensors["order"].numpy()
+        torch.set_rng_state(kept.tensors["dropout"])
+        self._rng.bit_generator.state = kept.facts["rng"]
+
+
+def sample_bytes(sample: Sample) -> bytes:
+    """Picture and label."""
+    label = sample.label
+    parts = (label.boxes, label.labels) if isinstance(label, Boxes) else (np.asarray(label),)
+    return b"".join(np.ascontiguousarray(part).tobytes() for part in (sample.image, *parts))
+
+
+def _key(model: TaskModel, samples: Sequence[Sample], settings: str) -> str:
+    """Tells this training from any other: first weights, pictures, labels and settings."""
+    digest = hashlib.sha256(f"{model.spec.model_dump_json()} {settings}".encode())
+    for value in model.state_dict().values():
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for sample in samples:
+        digest.update(sample_bytes(sample))
+    return digest.hexdigest()
+
+
 def train_source(
     spec: ModelSpec,
     samples: Sequence[Sample],
@@ -83,8 +183,9 @@ def train_source(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    checkpoint: Path | None = None,
 ) -> Iterator[tuple[float, TaskModel]]:
-    """Trains a source model; yields (share done, model) after each batch.
+    """Trains a source model; yields (share done, model) after each batch, once at least.
 
     Args:
         spec: what to build.
@@ -93,37 +194,36 @@ def train_source(
         backbone: state dict of a trained grouped backbone to start from, or None.
         epochs, batch_size, learning_rate: of AdamW with a one-cycle schedule.
         seed: of weights, order and augmentation.
+        checkpoint: file that is written now and then, and gone on from where it is there, with the
+            same result as without a pause.
 
     Raises:
-        ValueError: fewer samples than one batch, or weights that do not fit.
+        ValueError: fewer samples than one batch, weights that do not fit, or a checkpoint of
+            another training.
     """
     if len(samples) < batch_size:
         raise ValueError(
             f"{len(samples)} {spec.task} samples are fewer than one batch of {batch_size}"
         )
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
     model = TaskModel(spec, weights)
     if backbone is not None:
         model.backbone.load_state_dict(backbone)
     small = [resized(sample, spec.input_size) for sample in samples]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
-    batches = len(small) // batch_size
-    schedule = one_cycle(optimiser, epochs * batches)
-    model.train()
-    for epoch in range(epochs):
-        order = rng.permutation(len(small))
-        for i in range(batches):
-            chosen = [
-                augmented(spec.task, small[j], rng)
-                for j in order[i * batch_size : (i + 1) * batch_size]
-            ]
-            batch: Batch = make_batch(spec, chosen)
-            loss = model.head.loss(model(batch.images), batch.targets)
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            yield (epoch * batches + i + 1) / (epochs * batches), model
+    rng = np.random.default_rng(seed)
+    training = _SourceTraining(model, small, epochs, batch_size, learning_rate, rng)
+    settings = f"{epochs} {batch_size} {learning_rate} {seed}"
+    key = _key(model, small, settings) if checkpoint else ""
+    kept = read_checkpoint(checkpoint, key) if checkpoint else None
+    if kept is not None:
+        training.resume(kept)
+    if training.done == training.steps:
+        yield 1.0, model
+    written = time.monotonic()
+    while training.done < training.steps:
+        training.step()
+        if checkpoint is not None and time.monotonic() - written > CHECKPOINT_SECONDS:
+            write_checkpoint(checkpoint, key, training.checkpoint())
+            written = time.monotonic()
+        yield training.done / training.steps, model
     model.eval()
