@@ -97,7 +97,7 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "torch")},
         **{
             f"tools/requirements/{name}.txt": ""
-            for name in ("packages", "models", "numpy2", "watch", "test")
+            for name in ("packages", "models", "numpy2", "onnx", "watch", "test")
         },
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
