@@ -24,11 +24,6 @@ class ModelPass(nn.Module):
         self._watched = source.backbone if adapted else None
         self._drift_tap = drift_tap
 
-    @property
-    def head(self) -> nn.Module:
-        """Of the model that answers."""
-        return self.model.head
-
     def forward(self, images: Tensor) -> tuple[Any, Tensor]:
         """Raw outputs of the head for images (B, 3, H, W), and features (B, 2 C) of the tap."""
         if self._watched is not None:

@@ -52,9 +52,10 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 
 _LOG_AGAIN_SECONDS = 5.0
 _PATCH_SETS_WAITING = 8
-_LEAST_DEPTH = 10
-"""Pictures that DDS keeps for a busy process. The model still gets the latest of them: with a depth
-of 1 those that were replaced before the process saw them would look like lost ones."""
+_LEAST_DEPTH = 30
+"""Pictures that DDS keeps for a process that stands still, as one of 30 Hz does for a part of a
+second while models are built. The model still gets the latest of them; those that DDS replaced
+before the process saw them would look like lost ones."""
 
 
 @dataclass

@@ -17,9 +17,10 @@ _SETTLED_SECONDS: Final = 10.0
 def remove_abandoned_segments() -> int:
     """Removes the segments of Fast DDS whose process has ended; how many.
 
-    A process that is killed can't remove its own, 67 MiB with `config/fastdds.xml`: a car whose
-    nodes are started again after a kill would fill its memory. Fast DDS locks a file beside each
-    segment as long as its process lives; what can't be opened or is locked is left alone.
+    A process that is killed can't remove its own, 64 MiB and more with `config/fastdds.xml`: a
+    car whose nodes are started again after a kill would fill its memory. Fast DDS locks a file
+    beside each segment as long as its process lives; what can't be opened or is locked is left
+    alone.
     """
     removed = 0
     # Other systems have another folder, or none, and nothing of this stays there.

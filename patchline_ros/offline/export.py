@@ -77,17 +77,21 @@ def export_bundle(bundle: Bundle, threads: int) -> Iterator[Exported]:
             path = graph_path(bundle.path, source.spec, method, tap)
             path.parent.mkdir(exist_ok=True)
             graph = export_graph(run, source.spec)
-            aside = path.with_suffix(".new")
-            write_file(aside, graph)
-            onnx = runnable(Backend.ONNX, run, source.spec, aside)
             picture = torch.randn((1, 3, *source.spec.input_size))
-            difference = _difference(run, onnx, picture)
-            if not difference <= TOLERANCE:
-                raise ValueError(
-                    f"the {task} model with {patches} patches gives other outputs by ONNX Runtime "
-                    f"than by PyTorch: they differ by {difference:.2g}, {TOLERANCE:g} is allowed"
-                )
-            aside.replace(path)
+            aside = path.with_suffix(".new")
+            try:
+                write_file(aside, graph)
+                onnx = runnable(Backend.ONNX, run, source.spec, aside)
+                difference = _difference(run, onnx, picture)
+                if not difference <= TOLERANCE:
+                    raise ValueError(
+                        f"the {task} model with {patches} patches gives other outputs by ONNX "
+                        f"Runtime than by PyTorch: they differ by {difference:.2g}, {TOLERANCE:g} "
+                        "is allowed"
+                    )
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
             pytorch_ms, onnx_ms = _milliseconds([run, onnx], picture)
             yield Exported(task, patches, len(graph) / 1024, difference, pytorch_ms, onnx_ms)
 

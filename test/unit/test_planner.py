@@ -49,6 +49,14 @@ def drift(since_ns: int, stamp_ns: int) -> Drift:
 CALM = Drift(drifting=False, mmd2=0.0, since_ns=0, stamp_ns=0)
 
 
+def drift_fills_the_window(plan: Planner, seed: int) -> None:
+    """A drift since 100 ns whose frames are all that the window holds."""
+    plan.heard(drift(100, 110))
+    for stamp, features in enumerate(frames(4, seed), start=110):
+        plan.saw(stamp, features, pytest.fail)
+    plan.heard(drift(100, 117))
+
+
 def report(since_ns: int, entry: str = "", accepted: bool = True) -> dict[str, object]:
     return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"signs": accepted}}
 
@@ -115,10 +123,7 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     kept = tmp_path / "signs"
     kept.write_bytes(b"patches")
     plan = Planner(bank, reference, settled_ns=None)
-    plan.heard(drift(100, 110))
-    for stamp, features in enumerate(frames(4, 1), start=110):
-        plan.saw(stamp, features, pytest.fail)
-    plan.heard(drift(100, 117))
+    drift_fills_the_window(plan, seed=1)
     first = plan.next(lambda _: labelled(signs=12), LEAST)
     assert isinstance(first, Episode) and first.known is None
     plan.begun(first)
@@ -251,10 +256,7 @@ def test_a_verification_that_failed_is_followed_by_a_training(
 ) -> None:
     bank.add(frames(4, 1), {Task.SIGNS: b"patches"})
     plan = Planner(bank, reference, settled_ns=None)
-    plan.heard(drift(100, 110))
-    for stamp, features in enumerate(frames(4, 2), start=110):
-        plan.saw(stamp, features, pytest.fail)
-    plan.heard(drift(100, 117))
+    drift_fills_the_window(plan, seed=2)
     known = plan.next(lambda _: labelled(signs=12), LEAST)
     assert isinstance(known, Episode) and known.known is not None
     plan.begun(known)
