@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros import __version__
 from patchline_ros.adaptation.affinity import most_similar, training_order
-from patchline_ros.adaptation.gate import Comparison, Model, compare
+from patchline_ros.adaptation.gate import MARGIN, Comparison, Model, compare
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import StoredFrames, StoreError
@@ -72,7 +72,7 @@ class EpisodeJob(BaseModel):
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
-    margin: float = Field(default=0.005, ge=0)
+    margin: float = Field(default=MARGIN, ge=0)
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
     threads: int = Field(default=1, ge=1)

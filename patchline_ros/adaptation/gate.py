@@ -19,6 +19,8 @@ from patchline_ros.vision.inputs import device_of, make_batch, to_picture
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.model import ModelSpec
 
+MARGIN: Final = 0.005
+"""By which a candidate has to be better, where nobody says otherwise."""
 MOST_BLOCKS: Final = 10
 """Into which frames are divided to see how sure a difference is: as many more scores are needed."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
 from patchline_ros.adaptation.episode import library_versions
-from patchline_ros.adaptation.gate import accepts, evaluate
+from patchline_ros.adaptation.gate import MARGIN, compare, evaluate
 from patchline_ros.bench.measure import gflops_of_scoring
 from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
@@ -95,7 +95,7 @@ class SecondVisit:
             candidate = apply(
                 source.model, source.record.fingerprint, known.patch_sets[task].read_bytes()
             )
-            if accepts(evaluate(source.model, verifying), evaluate(candidate, verifying), 0.0):
+            if compare(source.model, candidate, verifying).accepted(MARGIN):
                 active = candidate
             seconds += time.monotonic() - started
             gflops = gflops_of_scoring([source.model, candidate], verifying)
