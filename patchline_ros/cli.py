@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
 import shutil
 import signal
@@ -141,26 +140,35 @@ def demo(
 
 @app.command()
 def offline(
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="What the bundle is made from, and how: a .yaml file, or one of those that come "
+            "with the package (sim, camvid, core50, sbd-plus, acdc).",
+            show_default="camvid with --data, sim without",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with camvid/day (images, labels), gtsrb and perhaps weights. Without it "
-            "the bundle is for the simulated road.",
+            help="Folder that the paths of the configuration are relative to; for camvid it has "
+            "camvid/day (images, labels), gtsrb and perhaps weights.",
+            show_default="the folder of the .yaml file",
         ),
     ] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What the backbones start from: a .npz or .pth file of torchvision's MobileNetV2, "
+            help="What the backbones start from: a .npz or .pth file of torchvision's weights, "
             "imagenet (torchvision fetches them), none, or auto: a file in DATA/weights, else "
-            "imagenet, else none."
+            "imagenet, else none.",
+            show_default="as the configuration says",
         ),
-    ] = "auto",
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the bundle.",
-            show_default="bundles/camvid, or bundles/sim_road without --data",
+            help="Folder of the bundle.", show_default="the configuration's name in bundles"
         ),
     ] = None,
     threads: Annotated[
@@ -168,30 +176,31 @@ def offline(
         typer.Option(
             min=1,
             help="Of PyTorch; the same number gives the same bundle.",
-            show_default="all cores, 1 for the simulated road",
+            show_default="as the configuration says, else all cores",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of everything that is drawn by chance.",
+            show_default="as the configuration says, else 0",
+        ),
+    ] = None,
 ) -> None:
     """Train the source models and make the bundle that a car starts from."""
     from rich.console import Console
 
-    from patchline_ros.offline.run import CAMVID_RECIPE, SIM_RECIPE, OfflineOptions, run_offline
+    from patchline_ros.offline.run import OfflineOptions, run_offline
 
-    recipe = SIM_RECIPE if data is None else CAMVID_RECIPE
-    name = "sim_road" if data is None else "camvid"
-    if threads is None:
-        threads = recipe.threads if data is None else os.cpu_count() or 1
-    options = OfflineOptions(
-        data=data,
-        weights=weights,
-        out=out or Path("bundles") / name,
-        recipe=recipe.model_copy(update={"threads": threads, "seed": seed}),
-    )
     try:
-        run_offline(options, Console(highlight=False))
+        run_offline(
+            OfflineOptions(config, data, weights, out, threads, seed), Console(highlight=False)
+        )
     except ValueError as error:
         _fail(str(error), USER_ERROR)
+    except OSError as error:
+        _fail(f"can't read or write: {error}", USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from here", INTERRUPTED)
 

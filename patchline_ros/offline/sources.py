@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES, CamVid
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
+from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.sim import LANE_CLASSES as SIM_LANE_CLASSES
 from patchline_ros.sim import OBJECT_CLASSES as SIM_OBJECT_CLASSES
 from patchline_ros.sim import SIGN_CLASSES as SIM_SIGN_CLASSES
@@ -34,6 +35,7 @@ class TaskData:
     names: list[str]
     train: list[Sample]
     held_out: list[Sample]
+    held_out_names: list[str]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def _task_data(
         names=[frame.name for frame in train],
         train=[resized(frame.samples[task], size) for frame in train],
         held_out=[resized(frame.samples[task], size) for frame in held_out],
+        held_out_names=[frame.name for frame in held_out],
     )
 
 
@@ -103,8 +106,19 @@ def camvid_source(data: Path) -> SourceData:
                 names=[signs.names[i] for i in train],
                 train=[resized(signs[i], SIGN_SIZE) for i in train],
                 held_out=[resized(signs[i], SIGN_SIZE) for i in rest],
+                held_out_names=[signs.names[i] for i in rest],
             ),
             Task.OBJECTS: _task_data(Task.OBJECTS, OBJECT_CLASSES, train_frames, held_out_frames),
             Task.LANES: _task_data(Task.LANES, LANE_CLASSES, train_frames, held_out_frames),
         },
     )
+
+
+def load_source(
+    sources: Mapping[Task, SourceConfig],
+    data: Path | None,
+    sizes: Mapping[Task, tuple[int, int]],
+    workers: int,
+) -> SourceData:
+    """Stand-in."""
+    return sim_source() if data is None else camvid_source(data)
