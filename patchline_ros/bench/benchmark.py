@@ -15,8 +15,8 @@ from patchline_ros.bench.experiment import Experiment, ExperimentError, find_exp
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.result import Kept, kept_path, write_result
-from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
+from patchline_ros.jobs.schedule import Carrier, Job, Processes, all_cores, carry_out
 from patchline_ros.listed import listed
 
 
@@ -62,7 +62,7 @@ def _carrier(options: Options, workers: int) -> Carrier:
         return Processes(workers)
     if importlib.util.find_spec("ray") is None:
         raise ExperimentError("--ray-address needs Ray: pip install 'patchline_ros[bench]'")
-    from patchline_ros.bench.ray_cluster import RayCluster
+    from patchline_ros.jobs.ray_cluster import RayCluster
 
     return RayCluster(options.ray_address, gpus=int(options.device == "cuda"))
 

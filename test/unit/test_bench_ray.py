@@ -14,7 +14,7 @@ from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, source_waves
 from patchline_ros.bench.result import RunResult, read_results
-from patchline_ros.bench.schedule import Carrier, Processes, carry_out
+from patchline_ros.jobs.schedule import Carrier, Processes, carry_out
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'patchline_ros[bench]'")
 
@@ -67,7 +67,7 @@ def comparable(results: list[RunResult]) -> list[dict[str, object]]:
 
 
 def test_a_cluster_gives_the_same_results(tmp_path: Path, address: str) -> None:
-    from patchline_ros.bench.ray_cluster import RayCluster
+    from patchline_ros.jobs.ray_cluster import RayCluster
 
     here, failed_here = carried_out(Processes(1), tmp_path / "here")
     there, failed_there = carried_out(RayCluster(address), tmp_path / "there")

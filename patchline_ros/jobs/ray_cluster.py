@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from patchline_ros.bench.schedule import Ended, Event, Job, attempt
+from patchline_ros.jobs.schedule import Ended, Event, Job, attempt
 
 
 def _silent(_share: float) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from patchline_ros.bench.schedule import Advanced, Ended, Processes, carry_out
+from patchline_ros.jobs.schedule import Advanced, Ended, Processes, carry_out
 
 
 @dataclass(frozen=True)
