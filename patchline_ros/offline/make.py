@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros.adaptation.affinity import affinity_table
 from patchline_ros.adaptation.episode import library_versions
@@ -16,6 +15,7 @@ from patchline_ros.adaptation.selection import entropies
 from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.tasks import Sample, Task
@@ -32,27 +32,6 @@ REFERENCE_FRAMES = 320
 Tensors = dict[str, torch.Tensor]
 Report = Callable[[str, float, str], None]
 """Told the name of a stage, the share of it that is done, and a figure to show."""
-
-
-class Recipe(BaseModel):
-    """How a bundle is made; it is written into the bundle."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    width: float = Field(default=1.0, gt=0)
-    road_epochs: int = Field(default=10, ge=1)
-    """For objects and lanes."""
-    sign_epochs: int = Field(default=20, ge=1)
-    """For signs, whose pictures are small."""
-    batch_size: int = Field(default=16, ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    drift_tap: int = Field(default=3, ge=0)
-    drift_window: int = Field(default=16, ge=2)
-    drift_alpha: float = Field(default=0.01, gt=0, lt=1)
-    drift_permutations: int = Field(default=500, ge=10)
-    threads: int = Field(default=2, ge=1)
-    """Of PyTorch; another number rounds differently."""
-    seed: int = 0
 
 
 def drift_reference(model: TaskModel, train: Sequence[Sample], recipe: Recipe) -> DriftReference:

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from patchline_ros.bundle import MANIFEST, Bundle
-from patchline_ros.offline.make import Recipe, make_bundle
+from patchline_ros.offline.make import make_bundle
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import camvid_source, sim_source
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.vision.metrics import METRIC_NAMES

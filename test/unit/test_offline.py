@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from patchline_ros.bundle import MANIFEST, Bundle
-from patchline_ros.offline.make import Recipe, make_bundle
+from patchline_ros.offline.make import make_bundle
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.run import OfflineError, OfflineOptions, choose_weights, run_offline
 from patchline_ros.offline.sources import SourceData, TaskData, camvid_source, held_out_indices
 from patchline_ros.offline.stages import MAKING
