@@ -70,6 +70,20 @@ class PatchStep(_Strict):
     patches: int = Field(ge=0)
 
 
+class DriftLabel(_Strict):
+    """One drift that was made of source frames, and how many patches it needs."""
+
+    corruption: str
+    severity: float
+    mmd2: float
+    metrics: dict[int, list[float]]
+    """The task's metric on corrupted held-out frames, by number of patches, one a seed."""
+    patches: int = Field(ge=0)
+    """The smallest number whose mean metric is within the margin of the best."""
+    predicted: int = Field(ge=0)
+    """What a table that was learnt from the other drifts asks for."""
+
+
 class Manifest(_Strict):
     """What a bundle holds."""
 

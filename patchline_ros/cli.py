@@ -171,6 +171,20 @@ def offline(
             show_default="all cores, 1 for the simulated road",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes for the predictor data, one core each.", show_default="all cores"
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the predictor data on this Ray cluster (auto: the one of this machine); all "
+            "its machines must see OUT under the same path.",
+            show_default="on this machine, without Ray",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
 ) -> None:
     """Train the source models and make the bundle that a car starts from."""
@@ -187,6 +201,8 @@ def offline(
         weights=weights,
         out=out or Path("bundles") / name,
         recipe=recipe.model_copy(update={"threads": threads, "seed": seed}),
+        workers=workers,
+        ray_address=ray_address,
     )
     try:
         run_offline(options, Console(highlight=False))

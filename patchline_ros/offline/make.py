@@ -12,9 +12,11 @@ from patchline_ros.adaptation.affinity import affinity_table
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies
-from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
+from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, save_bundle
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
+from patchline_ros.jobs.schedule import Carrier
+from patchline_ros.offline.drifted import Watched, backbone_features, spread
+from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
@@ -102,6 +104,8 @@ def make_bundle(
     recipe: Recipe,
     weights: Tensors | None,
     path: Path,
+    predictor: PredictorSettings,
+    carrier: Carrier,
     report: Report,
 ) -> Bundle:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
@@ -113,6 +117,8 @@ def make_bundle(
         recipe: how; the same recipe, data and seed give the same bundle on the same CPU.
         weights: torchvision MobileNetV2 state dict to start from, or None.
         path: folder to write; the manifest is written last.
+        predictor: which drifts the patch table is learnt from.
+        carrier: does the trainings that it is learnt by.
         report: told of the progress.
 
     Raises:
@@ -138,18 +144,14 @@ def make_bundle(
         models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]]
     )
     report("affinity", 1.0, "")
-    table: list[PatchStep] = []
-    for done, so_far in learn_table(
-        models[DRIFT_TASK],
-        reference,
-        recipe.drift_tap,
-        watched.train,
-        watched.held_out,
+    found = predictor_data(
+        Watched(models[DRIFT_TASK], reference, recipe.drift_tap, watched.train, watched.held_out),
+        predictor,
         recipe.seed,
-        stages.figure,
-    ):
-        table = so_far
-        report("patch table", done, "")
+        stages.folder("predictor"),
+        carrier,
+        lambda share: report("predictor data", share, ""),
+    )
     manifest = Manifest(
         name=path.name,
         source=source.kind,
@@ -163,7 +165,7 @@ def make_bundle(
             threshold=reference.threshold,
         ),
         affinity=affinity,
-        patch_table=table,
+        patch_table=found.table,
         versions=library_versions(),
         config=recipe.model_dump(),
         files={},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,7 +13,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from patchline_ros.bundle import MANIFEST, Bundle
+from patchline_ros.jobs.carriers import carrier_at
+from patchline_ros.jobs.schedule import all_cores
 from patchline_ros.offline.make import make_bundle
+from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import camvid_source, sim_source
 from patchline_ros.offline.stages import MAKING
@@ -40,6 +44,11 @@ class OfflineOptions:
     weights: str
     out: Path
     recipe: Recipe
+    predictor: PredictorSettings = field(default_factory=PredictorSettings)
+    workers: int | None = None
+    """Processes for the predictor data; None: one a core."""
+    ray_address: str | None = None
+    """Of a Ray cluster that makes them instead."""
 
 
 class OfflineError(ValueError):
@@ -104,19 +113,25 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     others = [path for path in out.iterdir() if path.name != MAKING] if out.exists() else []
     if others and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
+    carrier = carrier_at(options.ray_address, options.workers or all_cores())
     with console.status("reading the source data"):
         source = camvid_source(options.data) if options.data else sim_source()
     weights, origin = choose_weights(options.weights, options.data)
     console.print(f"start from {origin}")
-    with Progress(
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[figure]}"),
-        console=console,
-    ) as progress:
-        bundle = make_bundle(source, options.recipe, weights, out, _Stages(progress))
+    with (
+        Progress(
+            TextColumn("{task.description:16}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[figure]}"),
+            console=console,
+        ) as progress,
+        closing(carrier),
+    ):
+        bundle = make_bundle(
+            source, options.recipe, weights, out, options.predictor, carrier, _Stages(progress)
+        )
     console.print(_summary(bundle))
     console.print(f"bundle written to {out}")
     return bundle
