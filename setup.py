@@ -64,7 +64,7 @@ setup(
         "typing_extensions>=4.10",
     ],
     extras_require={
-        # To spread a benchmark's runs over a cluster: patchline bench run --ray-address.
+        # To spread jobs over a cluster: --ray-address of patchline bench run and patchline offline.
         "bench": ["ray>=2.9"],
         # The page and the Foxglove bridge: patchline watch.
         "watch": ["foxglove-sdk>=0.30"],

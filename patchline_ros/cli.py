@@ -187,6 +187,22 @@ def offline(
             show_default="as the configuration says, else 0",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that read pictures and make the predictor data.",
+            show_default="as the configuration says, else all cores",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the predictor data on this Ray cluster (auto: the one of this machine); all "
+            "its machines must see OUT under the same path.",
+            show_default="on this machine, without Ray",
+        ),
+    ] = None,
 ) -> None:
     """Train the source models and make the bundle that a car starts from."""
     from rich.console import Console
@@ -194,9 +210,8 @@ def offline(
     from patchline_ros.offline.run import OfflineOptions, run_offline
 
     try:
-        run_offline(
-            OfflineOptions(config, data, weights, out, threads, seed), Console(highlight=False)
-        )
+        options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address)
+        run_offline(options, Console(highlight=False))
     except ValueError as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:

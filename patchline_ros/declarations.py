@@ -25,12 +25,13 @@ class _Loader(yaml.SafeLoader):
     """YAML whose mappings may not name a key twice: the first of the two would be lost."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, keys, strict=True):
-            if keys.count(name) > 1:
+        names: list[Any] = []
+        for key, _ in node.value:
+            if key.value in names:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {name!r} is there twice", key.start_mark
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
                 )
+            names.append(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -96,11 +97,15 @@ _IN_A_KEY: Final = "[key]"
 """What pydantic puts behind a key that is wrong itself."""
 
 
+_IN_YAML: Final = {"an object": "a mapping of names to values", "a valid array": "a list"}
+"""How JSON's words, which pydantic uses, are called here."""
+
+
 def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
     """A key that is not known before a value that is wrong: it may be why one is missing."""
     mistakes = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     first = mistakes[0]
-    known, place = _followed(model.model_json_schema(), first["loc"])
+    known, place, node = _followed(model.model_json_schema(), first["loc"])
     where = ".".join(place) or "the whole file"
     given, allowed = first["input"], first.get("ctx", {})
     match first["type"]:
@@ -115,7 +120,8 @@ def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
             return f"{where}.{kind}: {_refused(named)}{_meant(named, words, 'known are')}"
         case "union_tag_not_found":
             kind = str(allowed["discriminator"]).strip("'")
-            return f"{where}.{kind}: this key is missing"
+            words = list(node["discriminator"]["mapping"])
+            return f"{where}.{kind}: this key is missing; known are {', '.join(words)}"
         case "enum" | "literal_error":
             words = re.findall(r"'([^']*)'", str(allowed["expected"])) or [allowed["expected"]]
             wrong = "there is no such key" if first["loc"][-1] == _IN_A_KEY else _refused(given)
@@ -123,7 +129,10 @@ def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
         case "value_error":
             return f"{where}: {first['msg'].removeprefix('Value error, ')}"
     # "Input should be ...", "List should have ...": what it should is what is allowed.
-    return f"{where}: {_refused(given)}: it should {first['msg'].partition(' should ')[2]}"
+    _, _, should = first["msg"].partition(" should ")
+    for theirs, ours in _IN_YAML.items():
+        should = should.replace(theirs, ours)
+    return f"{where}: {_refused(given)}: it should {should}"
 
 
 def _meant(word: str, known: Sequence[str], otherwise: str) -> str:
@@ -141,8 +150,9 @@ def _refused(value: Any) -> str:
 
 def _followed(
     schema: Mapping[str, Any], places: Sequence[str | int]
-) -> tuple[list[str], list[str]]:
-    """The keys that the JSON schema knows beside the last place, and the places as in the file.
+) -> tuple[list[str], list[str], Mapping[str, Any]]:
+    """The keys that the JSON schema knows beside the last place, the places as in the file, and
+    what the schema says of the last one.
 
     pydantic puts the tag of a union that is told apart by a key among the places; in the file there
     is nothing there.
@@ -161,7 +171,7 @@ def _followed(
         known = list(properties)
         inner = properties.get(place) or node.get("additionalProperties") or node.get("items") or {}
         node = _resolved(schema, inner if isinstance(inner, dict) else {})
-    return known, in_file
+    return known, in_file, node
 
 
 def _resolved(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,9 +14,9 @@ from patchline_ros.bench.result import RunResult, read_result, result_path, writ
 from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
-from patchline_ros.bench.schedule import Job, Report
 from patchline_ros.bench.sources import SourceStore, training_order
 from patchline_ros.bundle import Bundle
+from patchline_ros.jobs.schedule import Job, Report
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]

@@ -16,8 +16,9 @@ from pydantic import (
 )
 
 from patchline_ros.declarations import DeclarationError, declarations_folder, read_declaration
+from patchline_ros.jobs.schedule import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
-from patchline_ros.offline.recipe import Recipe, all_cores
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.offline.sources import INPUT_SIZES
 from patchline_ros.tasks import Task

@@ -19,14 +19,15 @@ from patchline_ros.bundle import (
     DriftEntry,
     Manifest,
     ModelEntry,
-    PatchStep,
     Pictures,
     save_bundle,
 )
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.jobs.schedule import Carrier
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.config import OfflineConfig
-from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
+from patchline_ros.offline.drifted import Watched, backbone_features, spread
+from patchline_ros.offline.predictor_data import predictor_data
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
@@ -113,6 +114,7 @@ def make_bundle(
     config: OfflineConfig,
     weights: Tensors | None,
     path: Path,
+    carrier: Carrier,
     report: Report,
 ) -> Bundle:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
@@ -124,6 +126,7 @@ def make_bundle(
         config: how; the same configuration and data give the same bundle on the same CPU.
         weights: torchvision state dict to start from, or None.
         path: folder to write; the manifest is written last, but for the card.
+        carrier: does the trainings that the patch table is learnt by.
         report: told of the progress.
 
     Raises:
@@ -157,18 +160,14 @@ def make_bundle(
         models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]], list(MEASURES)
     )
     report("affinity", 1.0, "")
-    table: list[PatchStep] = []
-    for done, so_far in learn_table(
-        models[watching],
-        reference,
-        recipe.drift_tap,
-        watched.train,
-        watched.held_out,
+    found = predictor_data(
+        Watched(models[watching], reference, recipe.drift_tap, watched.train, watched.held_out),
+        config.predictor,
         recipe.seed,
-        stages.figure,
-    ):
-        table = so_far
-        report("patch table", done, "")
+        stages.folder("predictor"),
+        carrier,
+        lambda share: report("predictor data", share, ""),
+    )
     manifest = Manifest(
         name=config.name,
         source=source.kind,
@@ -183,8 +182,8 @@ def make_bundle(
         ),
         affinity=affinity,
         affinity_measure=AFFINITY_MEASURE,
-        patch_table=table,
-        drift_labels=[],
+        patch_table=found.table,
+        drift_labels=found.labels,
         label_margin=config.predictor.margin,
         versions=library_versions(),
         # How many work on it changes nothing.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from patchline_ros.jobs.schedule import all_cores
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
-
-
-def all_cores() -> int:
-    """How many there are."""
-    return os.cpu_count() or 1
 
 
 class Recipe(BaseModel):

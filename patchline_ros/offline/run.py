@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
+from patchline_ros.jobs.carriers import carrier_at
 from patchline_ros.offline.config import OfflineConfig, find_config, is_file
 from patchline_ros.offline.make import make_bundle
 from patchline_ros.offline.sources import load_source
@@ -41,6 +43,8 @@ class OfflineOptions:
         out: folder of the bundle; None: the configuration's name below `bundles`.
         threads: of PyTorch.
         seed: of everything that is drawn by chance.
+        workers: processes that read pictures and make the predictor data.
+        ray_address: of a Ray cluster that makes the predictor data instead; None: none does.
     """
 
     config: str | None = None
@@ -49,6 +53,8 @@ class OfflineOptions:
     out: Path | None = None
     threads: int | None = None
     seed: int | None = None
+    workers: int | None = None
+    ray_address: str | None = None
 
 
 class OfflineError(ValueError):
@@ -109,9 +115,17 @@ def configured(options: OfflineOptions) -> OfflineConfig:
         ValueError: there is no such configuration, or something in it is wrong.
     """
     config = find_config(options.config or ("camvid" if options.data else "sim"))
-    changes = {"threads": options.threads, "seed": options.seed}
-    given = {name: value for name, value in changes.items() if value is not None}
-    return config.model_copy(update={"recipe": config.recipe.model_copy(update=given)})
+    recipe = _given({"threads": options.threads, "seed": options.seed})
+    return config.model_copy(
+        update={
+            "recipe": config.recipe.model_copy(update=recipe),
+            **_given({"workers": options.workers}),
+        }
+    )
+
+
+def _given(values: dict[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _data_folder(options: OfflineOptions) -> Path | None:
@@ -140,20 +154,24 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     others = [path for path in out.iterdir() if path.name != MAKING] if out.exists() else []
     if others and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
+    carrier = carrier_at(options.ray_address, config.workers)
     weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     with console.status("reading the source data"):
         source = load_source(config.sources, data, config.input_sizes, config.workers)
     console.print(f"start from {origin}")
-    with Progress(
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[figure]}"),
-        console=console,
-    ) as progress:
+    with (
+        Progress(
+            TextColumn("{task.description:16}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[figure]}"),
+            console=console,
+        ) as progress,
+        closing(carrier),
+    ):
         made_from = config.model_copy(update={"weights": origin})
-        bundle = make_bundle(source, made_from, weights, out, _Stages(progress))
+        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress))
     console.print(_summary(bundle))
     console.print(f"bundle written to {out}; {out / CARD} shows it")
     return bundle
