@@ -212,7 +212,7 @@ def offline(
     try:
         options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address)
         run_offline(options, Console(highlight=False))
-    except ValueError as error:
+    except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:
         _fail(f"can't read or write: {error}", USER_ERROR)

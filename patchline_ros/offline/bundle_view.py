@@ -109,7 +109,7 @@ def _models(bundle: Bundle) -> Table:
 
 def _orders(rows: Sequence[OrderRow], measure: str) -> Table:
     """The order of training, and where another measure gives another one."""
-    table = Table("patches", f"order of training by {measure}, with the affinity to a model before")
+    table = Table("patches", f"order of training by {measure}, with the affinity to the most similar before")
     disagree = any(row.others for row in rows)
     if disagree:
         table.add_column("other measures disagree")
