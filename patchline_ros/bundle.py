@@ -267,7 +267,7 @@ class Bundle:
         text = (self.path / file).read_text(encoding="utf-8")
         return {Task(task): list(names) for task, names in json.loads(text).items()}
 
-    @property
+    @cached_property
     def examples(self) -> dict[Task, list[Image]]:
         """A few held-out pictures of each task; none in a bundle of format 1.
 

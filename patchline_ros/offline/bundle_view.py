@@ -109,7 +109,8 @@ def _models(bundle: Bundle) -> Table:
 
 def _orders(rows: Sequence[OrderRow], measure: str) -> Table:
     """The order of training, and where another measure gives another one."""
-    table = Table("patches", f"order of training by {measure}, with the affinity to the most similar before")
+    order = f"order of training by {measure}, with the affinity to the most similar before"
+    table = Table("patches", order)
     disagree = any(row.others for row in rows)
     if disagree:
         table.add_column("other measures disagree")

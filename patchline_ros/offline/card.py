@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from patchline_ros.bundle import Bundle, DriftLabel
 from patchline_ros.files import write_file
@@ -154,8 +154,8 @@ def _means(label: DriftLabel) -> dict[int, str]:
     return {count: _percent(float(np.mean(found))) for count, found in label.metrics.items()}
 
 
-def _share_above(null: Sequence[float], threshold: float) -> str:
-    return _percent(float((np.asarray(null) > threshold).mean()))
+def _share_above(null: NDArray[np.float64], threshold: float) -> str:
+    return _percent(float((null > threshold).mean()))
 
 
 def _plain(name: str) -> str:

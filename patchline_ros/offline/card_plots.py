@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
 import numpy as np
@@ -30,6 +30,8 @@ _COLOURS: Final = (
 )
 """Okabe and Ito's, with yellow and black replaced: they have to show on light and dark."""
 _MARKERS: Final = "osD^vP*X"
+_DASHED: Final[dict[str, Any]] = {"color": INK, "linewidth": 1.1, "linestyle": (0, (5, 3))}
+"""A threshold."""
 
 
 def affinity_svg(measure: str, table: Affinity) -> str:
@@ -52,7 +54,7 @@ def null_svg(reference: DriftReference) -> str:
         figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
         axis = figure.subplots()
         axis.hist(reference.null, bins=30, color=SOURCE, alpha=0.85)
-        _draw_threshold(axis, reference.threshold, upright=True)
+        axis.axvline(reference.threshold, **_DASHED)
         axis.set_xlabel("MMD²")
         axis.set_ylabel("windows")
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -67,15 +69,17 @@ def drifts_svg(labels: Sequence[DriftLabel], threshold: float) -> str:
         axis = figure.subplots()
         for number, corruption in enumerate(dict.fromkeys(label.corruption for label in labels)):
             points = sorted((o.severity, o.mmd2) for o in labels if o.corruption == corruption)
+            severities, values = zip(*points, strict=True)
             axis.plot(
-                *zip(*points, strict=True),
+                severities,
+                values,
                 color=_COLOURS[number % len(_COLOURS)],
                 marker=_MARKERS[number % len(_MARKERS)],
                 markersize=5,
                 linewidth=1.6,
                 label=corruption,
             )
-        _draw_threshold(axis, threshold, upright=False)
+        axis.axhline(threshold, **_DASHED)
         axis.set_xlim(0, 1.05)
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
         axis.set_xlabel("severity")
@@ -122,8 +126,3 @@ def _draw_cells(
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)
-
-
-def _draw_threshold(axis: Axes, threshold: float, upright: bool) -> None:
-    draw = axis.axvline if upright else axis.axhline
-    draw(threshold, color=INK, linewidth=1.1, linestyle=(0, (5, 3)))
