@@ -137,7 +137,7 @@ def make_bundle(
     order = [task for task in TRAINING_ORDER if task in source.tasks]
     watching = order[0]
     watched = source.tasks[watching]
-    if len(watched.held_out) < CKA_PICTURES:
+    if len(order) > 1 and len(watched.held_out) < CKA_PICTURES:
         raise ValueError(
             f"{len(watched.held_out)} held-out pictures for {watching} are too few to compare the "
             f"models on; hold out {CKA_PICTURES} at least"
