@@ -25,7 +25,7 @@ from patchline_ros.drift.corruptions import GRADED_SETS
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.offline.drift_table import backbone_features, spread
 from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
-from patchline_ros.offline.sources import held_out_indices
+from patchline_ros.offline.source_config import held_out_indices
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import resized

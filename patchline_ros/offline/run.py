@@ -13,8 +13,10 @@ from rich.table import Table
 
 from patchline_ros.bundle import MANIFEST, Bundle
 from patchline_ros.offline.make import Recipe, make_bundle
-from patchline_ros.offline.sources import camvid_source, sim_source
+from patchline_ros.offline.source_config import CamVidSource, GtsrbSource, SimSource, SourceConfig
+from patchline_ros.offline.sources import INPUT_SIZES, load_source
 from patchline_ros.offline.stages import MAKING
+from patchline_ros.tasks import Task
 from patchline_ros.vision.metrics import METRIC_NAMES
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
@@ -26,6 +28,13 @@ Weights = dict[str, torch.Tensor]
 
 SIM_RECIPE = Recipe(width=0.5, road_epochs=10, sign_epochs=40, learning_rate=2e-3, threads=1)
 """How the shipped bundle is made: small enough to ship, one thread so that its bits repeat."""
+
+SIM_SOURCES: dict[Task, SourceConfig] = {task: SimSource() for task in Task}
+CAMVID_SOURCES: dict[Task, SourceConfig] = {
+    Task.SIGNS: GtsrbSource(),
+    Task.OBJECTS: CamVidSource(),
+    Task.LANES: CamVidSource(),
+}
 
 CAMVID_RECIPE = Recipe(road_epochs=8, sign_epochs=10)
 """Long enough from ImageNet weights."""
@@ -104,7 +113,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     if others and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
     with console.status("reading the source data"):
-        source = camvid_source(options.data) if options.data else sim_source()
+        sources = SIM_SOURCES if options.data is None else CAMVID_SOURCES
+        source = load_source(sources, options.data, INPUT_SIZES, options.recipe.threads)
+    for sentence in source.broken:
+        console.print(f"left out: {sentence}", markup=False)
     weights, origin = choose_weights(options.weights, options.data)
     console.print(f"start from {origin}")
     with Progress(
