@@ -58,7 +58,7 @@ CATALOGUE: dict[str, Entry] = {
             name="sbd",
             title="SBD+: SBD together with PASCAL VOC 2012",
             tasks=_ALL,
-            licence="annotations for research; the pictures are under Flickr's terms of use",
+            licence="SBD states none; the pictures are under Flickr's terms of use",
             where="www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours "
             "and host.robots.ox.ac.uk/pascal/VOC/voc2012",
             what="the folder cls of SBD's benchmark_RELEASE/dataset as sbd/cls, and VOC 2012's "
