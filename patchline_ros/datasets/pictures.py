@@ -85,7 +85,7 @@ def _and_more(paths: list[Path]) -> str:
 def copies(pictures: Mapping[str, Path]) -> dict[str, str]:
     """Names of pictures that hold the same bytes as an earlier one, with the name of that one.
 
-    Only files of equal size are read. A missing file is nobody's copy.
+    Only files of equal size are read. What is missing or can't be decoded is nobody's copy.
     """
     by_size: dict[int, list[str]] = {}
     for name, path in pictures.items():
@@ -96,7 +96,7 @@ def copies(pictures: Mapping[str, Path]) -> dict[str, str]:
         first: dict[str, str] = {}
         for name in names if len(names) > 1 else ():
             original = first.setdefault(sha256(pictures[name].read_bytes()), name)
-            if original != name:
+            if original != name and _decoded(pictures[name], cv2.IMREAD_COLOR) is not None:
                 found[name] = original
     return found
 
@@ -136,7 +136,7 @@ def read_indexed(path: Path) -> ClassMap:
     try:
         with PIL.Image.open(path) as picture:
             mode, ids = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"cannot decode the label map {path}: {error}") from error
     if mode not in ("P", "L"):
         raise ValueError(f"the label map {path} is of mode {mode}; it must hold class ids")

@@ -97,9 +97,12 @@ def test_most_of_a_set_has_to_be_readable() -> None:
 
 
 def test_copies_are_found_by_their_bytes(tmp_path: Path) -> None:
-    paths = {name: tmp_path / name for name in ("a", "b", "c", "d", "gone")}
-    for name, text in (("a", "same"), ("b", "else"), ("c", "same"), ("d", "longer")):
-        paths[name].write_text(text)
+    paths = {name: tmp_path / f"{name}.png" for name in ("a", "b", "c", "d", "torn", "too", "gone")}
+    for name in ("a", "b", "d"):
+        write_picture(paths[name], size=(7, 7) if name == "d" else SIZE)
+    paths["c"].write_bytes(paths["a"].read_bytes())
+    for name in ("torn", "too"):
+        paths[name].write_bytes(paths["a"].read_bytes()[:40])
     assert copies(paths) == {"c": "a"}
 
 
