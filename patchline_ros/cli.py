@@ -16,6 +16,7 @@ import typer
 
 from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
+from patchline_ros.datasets.commands import app as data_sets
 from patchline_ros.listed import listed
 from patchline_ros.nodes.trials.commands import app as trial
 from patchline_ros.offline.bundle_commands import app as bundles
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 app.add_typer(bundles, name="bundle")
+app.add_typer(data_sets, name="data")
 app.add_typer(trial, name="trial", callback=lambda: _require_ros())
 
 Topics = Annotated[
@@ -191,7 +193,7 @@ def offline(
         int | None,
         typer.Option(
             min=1,
-            help="Processes that read pictures and make the predictor data.",
+            help="How many read pictures, and make predictor data, at a time.",
             show_default="as the configuration says, else all cores",
         ),
     ] = None,

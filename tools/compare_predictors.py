@@ -29,7 +29,7 @@ from patchline_ros.jobs.schedule import Processes, all_cores
 from patchline_ros.offline.drifted import Watched, backbone_features, spread
 from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
-from patchline_ros.offline.sources import held_out_indices
+from patchline_ros.offline.source_config import held_out_indices
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import resized

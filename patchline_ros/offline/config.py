@@ -49,7 +49,7 @@ class OfflineConfig(BaseModel):
     recipe: Recipe = Field(default_factory=Recipe)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
     workers: int = Field(default_factory=all_cores, ge=1)
-    """Processes that read pictures, and that try numbers of patches; they change no result."""
+    """How many read pictures, and make predictor data, at a time; it changes no result."""
 
     @field_validator("input_sizes")
     @classmethod

@@ -43,7 +43,7 @@ class OfflineOptions:
         out: folder of the bundle; None: the configuration's name below `bundles`.
         threads: of PyTorch.
         seed: of everything that is drawn by chance.
-        workers: processes that read pictures and make the predictor data.
+        workers: how many read pictures, and make predictor data, at a time.
         ray_address: of a Ray cluster that makes the predictor data instead; None: none does.
     """
 
@@ -158,6 +158,8 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     with console.status("reading the source data"):
         source = load_source(config.sources, data, config.input_sizes, config.workers)
+    for sentence in source.broken:
+        console.print(f"left out: {sentence}", markup=False)
     console.print(f"start from {origin}")
     with (
         Progress(

@@ -6,8 +6,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from patchline_ros.adaptation.similarity import MEASURES
@@ -18,7 +16,7 @@ from patchline_ros.offline.make import Report, make_bundle
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.run import OfflineError, OfflineOptions, choose_weights, run_offline
-from patchline_ros.offline.sources import SourceData, TaskData, camvid_source, held_out_indices
+from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, RoadSimulator
 from patchline_ros.tasks import Task
@@ -144,34 +142,6 @@ def test_other_inputs_begin_anew(source: SourceData, whole: Bundle, tmp_path: Pa
         make(source, RECIPE.model_copy(update={"seed": 9}), out, stop)
     make(source, RECIPE, out)
     assert Bundle.load(out).manifest == whole.manifest
-
-
-def test_held_out_frames_are_whole_stretches() -> None:
-    held_out = held_out_indices(120)
-    assert held_out == [*range(40, 50), *range(90, 100)]
-
-
-def test_camvid_and_gtsrb_are_split_without_overlap(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-    for folder in ("camvid/day/images", "camvid/day/labels"):
-        (tmp_path / folder).mkdir(parents=True)
-    for i in range(50):
-        cv2.imwrite(str(tmp_path / f"camvid/day/images/0001_f{i:05d}.png"), picture)
-        cv2.imwrite(str(tmp_path / f"camvid/day/labels/0001_f{i:05d}.png"), picture[:, :, 0] % 12)
-    for label in range(2):
-        (tmp_path / f"gtsrb/{label:02d}").mkdir(parents=True)
-        for track in range(4):
-            cv2.imwrite(str(tmp_path / f"gtsrb/{label:02d}/{track:05d}_00000.png"), picture)
-    source = camvid_source(tmp_path)
-    assert {task: len(data.train) for task, data in source.tasks.items()} == {
-        Task.SIGNS: 6,
-        Task.OBJECTS: 40,
-        Task.LANES: 40,
-    }
-    assert [len(data.held_out) for data in source.tasks.values()] == [2, 10, 10]
-    with pytest.raises(ValueError, match="no folder"):
-        camvid_source(tmp_path / "gtsrb")
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:
