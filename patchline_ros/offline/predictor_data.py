@@ -97,7 +97,10 @@ def _frames(place: Path, drift: Drift) -> tuple[list[Sample], list[Sample]]:
 
 @dataclass(frozen=True)
 class DriftJob:
-    """Measures one drift with so many patches; 0: the source model as it is, whatever the seed."""
+    """Measures one drift with so many patches; 0: the source model as it is, whatever the seed.
+
+    Inputs lie in `place`, and the figure goes there.
+    """
 
     place: Path
     drift: Drift
@@ -200,6 +203,17 @@ def _counts(settings: PredictorSettings, groups: int) -> list[int]:
     return list(counts)
 
 
+def _jobs(
+    place: Path, settings: PredictorSettings, counts: Sequence[int], seed: int
+) -> list[dict[int, list[DriftJob]]]:
+    """For each drift by number of patches, one a seed: without patches the same one."""
+    seeds = range(seed, seed + settings.trainings)
+    return [
+        {k: [DriftJob(place, drift, k, each if k else seed) for each in seeds] for k in counts}
+        for drift in settings.drifts
+    ]
+
+
 def _carry_out(jobs: Sequence[DriftJob], carrier: Carrier, report: Report) -> None:
     """Does what is not on disk."""
     due = [job for job in jobs if not job.path.is_file()]
@@ -265,22 +279,14 @@ def predictor_data(
     place = write_inputs(folder, Inputs(facts, watched.model, train, held_out))
     remove_leftovers(place)
 
-    def job(drift: Drift, patches: int, training: int) -> DriftJob:
-        # Nothing is trained without patches: one measurement stands for all seeds.
-        return DriftJob(place, drift, patches, seed + (training if patches else 0))
-
-    seeds = range(settings.trainings)
-    tries = {
-        drift: {k: [job(drift, k, number) for number in seeds] for k in counts}
-        for drift in settings.drifts
-    }
-    jobs = dict.fromkeys(
-        each for by_count in tries.values() for some in by_count.values() for each in some
+    jobs = _jobs(place, settings, counts, seed)
+    each_once = dict.fromkeys(
+        job for of_drift in jobs for same_count in of_drift.values() for job in same_count
     )
-    _carry_out(list(jobs), carrier, report)
+    _carry_out(list(each_once), carrier, report)
     metrics = [
-        {k: [each.figure() for each in some] for k, some in by_count.items()}
-        for by_count in tries.values()
+        {k: [job.figure() for job in same_count] for k, same_count in of_drift.items()}
+        for of_drift in jobs
     ]
     mmd2 = [watched.mmd2(watched.drifted(drift, seed)) for drift in settings.drifts]
     return label_drifts(settings.drifts, metrics, mmd2, settings.margin)
