@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -90,7 +91,7 @@ def drifts_svg(labels: Sequence[DriftLabel], threshold: float) -> str:
 
 
 def confusion_svg(labels: Sequence[DriftLabel]) -> str:
-    """How many drifts need so many patches, and how many the predictor asks for."""
+    """How many drifts need so many patches, and how many the table asks for; framed: as many."""
     most = max(max(label.patches, label.predicted) for label in labels)
     counts = np.zeros((most + 1, most + 1))
     for label in labels:
@@ -100,7 +101,10 @@ def confusion_svg(labels: Sequence[DriftLabel]) -> str:
         figure = Figure(figsize=(max(_WIDTH, side), side), layout="constrained")
         axis = figure.subplots()
         words = [f"{count:.0f}" if count else "" for count in counts.ravel()]
-        _draw_cells(axis, counts, words, 0.0, counts.max())
+        _draw_cells(axis, np.where(counts, counts, np.nan), words, 0.0, counts.max())
+        for right in range(most + 1):
+            corner = (right - 0.5, right - 0.5)
+            axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=INK, linewidth=0.8))
         axis.set_aspect("equal")
         axis.set_xticks(range(most + 1))
         axis.set_yticks(range(most + 1))
@@ -112,7 +116,7 @@ def confusion_svg(labels: Sequence[DriftLabel]) -> str:
 def _draw_cells(
     axis: Axes, values: NDArray[np.float64], words: Sequence[str], low: float, high: float
 ) -> None:
-    """A coloured cell with words for each value; the first row is above."""
+    """A coloured cell with words for each value, none for NaN; the first row is above."""
     rows, columns = values.shape
     edges = np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5
     axis.pcolormesh(*edges, values, cmap=_HEAT, vmin=low, vmax=high, edgecolors="none")
