@@ -172,11 +172,19 @@ def offline(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Folder for TensorBoard: loss, learning rate, speed, held-out metric."),
+    ] = None,
 ) -> None:
-    """Train the source models and make the bundle that a car starts from."""
+    """Train the source models and make the bundle that a car starts from.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
+    """
     from rich.console import Console
 
     from patchline_ros.offline.run import CAMVID_RECIPE, SIM_RECIPE, OfflineOptions, run_offline
+    from patchline_ros.vision.processes import is_first_process
 
     recipe = SIM_RECIPE if data is None else CAMVID_RECIPE
     name = "sim_road" if data is None else "camvid"
@@ -187,10 +195,11 @@ def offline(
         weights=weights,
         out=out or Path("bundles") / name,
         recipe=recipe.model_copy(update={"threads": threads, "seed": seed}),
+        log=log,
     )
     try:
-        run_offline(options, Console(highlight=False))
-    except ValueError as error:
+        run_offline(options, Console(highlight=False, quiet=not is_first_process()))
+    except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from here", INTERRUPTED)

@@ -16,7 +16,9 @@ from patchline_ros.offline.make import make_bundle
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import camvid_source, sim_source
 from patchline_ros.offline.stages import MAKING
+from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.metrics import METRIC_NAMES
+from patchline_ros.vision.processes import is_first_process
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
     imagenet_weights,
@@ -40,6 +42,8 @@ class OfflineOptions:
     weights: str
     out: Path
     recipe: Recipe
+    log: Path | None = None
+    """Folder for TensorBoard."""
 
 
 class OfflineError(ValueError):
@@ -93,8 +97,8 @@ class _Stages:
         self._progress.update(self._bars[stage], completed=share, figure=figure)
 
 
-def run_offline(options: OfflineOptions, console: Console) -> Bundle:
-    """Makes the bundle and prints what it can do.
+def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
+    """Makes the bundle and prints what it can do; None where `make_bundle` gives none.
 
     Raises:
         OfflineError: the output folder holds something else, or weights can't be had.
@@ -108,6 +112,9 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
         source = camvid_source(options.data) if options.data else sim_source()
     weights, origin = choose_weights(options.weights, options.data)
     console.print(f"start from {origin}")
+    log = None
+    if options.log is not None and is_first_process():
+        log = TrainingLog(options.log, options.recipe.batch_size)
     with Progress(
         TextColumn("{task.description:16}"),
         BarColumn(),
@@ -116,7 +123,11 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
         TextColumn("{task.fields[figure]}"),
         console=console,
     ) as progress:
-        bundle = make_bundle(source, options.recipe, weights, out, _Stages(progress))
+        bundle = make_bundle(source, options.recipe, weights, out, _Stages(progress), log)
+    if log is not None:
+        log.close()
+    if bundle is None:
+        return None
     console.print(_summary(bundle))
     console.print(f"bundle written to {out}")
     return bundle
