@@ -205,15 +205,23 @@ def offline(
             show_default="on this machine, without Ray",
         ),
     ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Folder for TensorBoard: loss, learning rate, speed, held-out metric."),
+    ] = None,
 ) -> None:
-    """Train the source models and make the bundle that a car starts from."""
+    """Train the source models and make the bundle that a car starts from.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
+    """
     from rich.console import Console
 
     from patchline_ros.offline.run import OfflineOptions, run_offline
+    from patchline_ros.vision.processes import is_first_process
 
+    options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
     try:
-        options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address)
-        run_offline(options, Console(highlight=False))
+        run_offline(options, Console(highlight=False, quiet=not is_first_process()))
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:

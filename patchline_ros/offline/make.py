@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,9 +32,14 @@ from patchline_ros.offline.predictor_data import predictor_data
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
+from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel, fingerprint
+from patchline_ros.vision.processes import leave_processes, training_fabric
 from patchline_ros.vision.training import train_source
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 TRAINING_ORDER = (Task.LANES, Task.OBJECTS, Task.SIGNS)
 """Lanes first: a label for each pixel teaches a random backbone most, and the others start from it
@@ -72,17 +78,19 @@ def _train(
     recipe: Recipe,
     weights: Tensors | None,
     backbone: Tensors | None,
-    stages: Stages,
+    stages: Stages | None,
+    fabric: Fabric,
     report: Report,
+    log: TrainingLog | None,
 ) -> TaskModel:
     spec = recipe.spec(task, data.classes, data.train[0].image.shape[:2])
-    finished = stages.tensors(str(task))
+    finished = fabric.broadcast(stages.tensors(str(task)) if stages else None)
     if finished is not None:
         whole = TaskModel(spec)
         whole.load_state_dict(finished)
         return whole.eval()
     model: TaskModel | None = None
-    for share, trained in train_source(
+    for step, trained in train_source(
         spec,
         data.train,
         weights=weights,
@@ -91,13 +99,18 @@ def _train(
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
-        checkpoint=stages.checkpoint(str(task)),
+        ema=recipe.ema,
+        checkpoint=stages.checkpoint(str(task)) if stages else None,
+        fabric=fabric,
     ):
         model = trained
-        report(f"train {task}", share, "")
+        if log is not None:
+            log.step(task, step)
+        report(f"train {task}", step.share, "")
     assert model is not None
-    stages.keep(str(task), model.state_dict())
-    return model.eval()
+    if stages is not None:
+        stages.keep(str(task), model.state_dict())
+    return model
 
 
 def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
@@ -116,7 +129,8 @@ def make_bundle(
     path: Path,
     carrier: Carrier,
     report: Report,
-) -> Bundle:
+    log: TrainingLog | None = None,
+) -> Bundle | None:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
 
     What a call that was killed had finished is not done again, and the result is the same.
@@ -128,8 +142,13 @@ def make_bundle(
         path: folder to write; the manifest is written last, but for the card.
         carrier: does the trainings that the patch table is learnt by.
         report: told of the progress.
+        log: gets the scalars of the trainings, or None.
+
+    Returns:
+        The bundle; None in the processes of torchrun that do no more than train with the first.
 
     Raises:
+        ModuleNotFoundError: lightning-fabric is not installed.
         ValueError: too little data, or weights that do not fit the recipe's backbone.
     """
     recipe = config.recipe
@@ -143,17 +162,33 @@ def make_bundle(
             f"models on; hold out {CKA_PICTURES} at least"
         )
     settings = f"{recipe.model_dump_json()} {library_versions()}"
-    stages = Stages(path, inputs_key(source, settings, weights))
+    fabric = training_fabric(recipe.precision, "auto")
+    stages = None
+    if fabric.is_global_zero:
+        stages = Stages(path, inputs_key(source, settings, weights))
     models: dict[Task, TaskModel] = {}
-    entries: dict[Task, ModelEntry] = {}
     for task in order:
-        data = source.tasks[task]
         taught = models[watching].backbone.state_dict() if models else None
         models[task] = _train(
-            task, data, recipe, weights, taught if weights is None else None, stages, report
+            task,
+            source.tasks[task],
+            recipe,
+            weights,
+            taught if weights is None else None,
+            stages,
+            fabric,
+            report,
+            log,
         )
-        entries[task] = _entry(models[task], data)
+    leave_processes()
+    if stages is None:
+        return None
+    entries: dict[Task, ModelEntry] = {}
+    for task, model in models.items():
+        entries[task] = _entry(model, source.tasks[task])
         report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
+        if log is not None:
+            log.held_out(task, entries[task].source_metric)
     reference = drift_reference(models[watching], watched.train, recipe)
     report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
     affinity = affinity_tables(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from patchline_ros.jobs.schedule import all_cores
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import HeadName, ModelSpec
+from patchline_ros.vision.processes import Precision
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
 
@@ -27,6 +28,9 @@ class Recipe(BaseModel):
     """For signs, whose pictures are small."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a moving average of the weights, which a bundle takes in their place; 0: none."""
+    precision: Precision = "auto"
     drift_tap: int = Field(default=3, ge=0)
     drift_window: int = Field(default=16, ge=2)
     drift_alpha: float = Field(default=0.01, gt=0, lt=1)

@@ -19,7 +19,9 @@ from patchline_ros.offline.config import OfflineConfig, find_config, is_file
 from patchline_ros.offline.make import make_bundle
 from patchline_ros.offline.sources import load_source
 from patchline_ros.offline.stages import MAKING
+from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.metrics import METRIC_NAMES
+from patchline_ros.vision.processes import is_first_process
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
     imagenet_weights,
@@ -45,6 +47,7 @@ class OfflineOptions:
         seed: of everything that is drawn by chance.
         workers: how many read pictures, and make predictor data, at a time.
         ray_address: of a Ray cluster that makes the predictor data instead; None: none does.
+        log: folder for TensorBoard; None: no curves.
     """
 
     config: str | None = None
@@ -55,6 +58,7 @@ class OfflineOptions:
     seed: int | None = None
     workers: int | None = None
     ray_address: str | None = None
+    log: Path | None = None
 
 
 class OfflineError(ValueError):
@@ -142,8 +146,8 @@ def _weights(options: OfflineOptions, config: OfflineConfig, data: Path | None) 
     return config.weights if config.weights in WEIGHTS else str((data or Path()) / config.weights)
 
 
-def run_offline(options: OfflineOptions, console: Console) -> Bundle:
-    """Makes the bundle and prints what it can do.
+def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
+    """Makes the bundle and prints what it can do; None where `make_bundle` gives none.
 
     Raises:
         OfflineError: the output folder holds something else, or weights can't be had.
@@ -161,6 +165,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
     for sentence in source.broken:
         console.print(f"left out: {sentence}", markup=False)
     console.print(f"start from {origin}")
+    log = None
+    if options.log is not None and is_first_process():
+        log = TrainingLog(options.log, config.recipe.batch_size)
+    made_from = config.model_copy(update={"weights": origin})
     with (
         Progress(
             TextColumn("{task.description:16}"),
@@ -172,8 +180,11 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle:
         ) as progress,
         closing(carrier),
     ):
-        made_from = config.model_copy(update={"weights": origin})
-        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress))
+        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress), log)
+    if log is not None:
+        log.close()
+    if bundle is None:
+        return None
     console.print(_summary(bundle))
     console.print(f"bundle written to {out}; {out / CARD} shows it")
     return bundle
