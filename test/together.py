@@ -25,6 +25,8 @@ from patchline_ros.vision.training import train_source
 SIDE = 64
 CLASSES = {task: ("dark", "light") for task in Task}
 SPEC = ModelSpec(task=Task.LANES, classes=CLASSES[Task.LANES], input_size=(SIDE, SIDE), width=0.25)
+NORMLESS = SPEC.model_copy(update={"backbone": "vgg16"})
+"""In which no picture of a batch sees the others, so that shares change nothing."""
 SETTINGS = {
     "weights": None,
     "backbone": None,
@@ -34,6 +36,7 @@ SETTINGS = {
     "seed": 0,
     "ema": 0.8,
 }
+SLOW = {"learning_rate": 1e-3}
 RECIPE = Recipe(width=0.25, road_epochs=1, sign_epochs=1, batch_size=8, drift_window=4, threads=1)
 
 
@@ -78,10 +81,8 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     fabric = training_fabric()
     data = samples(Task.LANES)
-    losses: list[float] = []
-    for step, model in train_source(SPEC, data, **SETTINGS, fabric=fabric):
-        losses.append(float(step.loss))
-        trained = model
+    normless = [*train_source(NORMLESS, data, **{**SETTINGS, **SLOW}, fabric=fabric)]
+    *_, (_, trained) = train_source(SPEC, data, **SETTINGS, fabric=fabric)
     training.CHECKPOINT_SECONDS = 0.0
     checkpoint = out / "checkpoint"
     for step, _ in train_source(SPEC, data, **SETTINGS, checkpoint=checkpoint, fabric=fabric):
@@ -96,8 +97,8 @@ def main(out: Path) -> None:
     bundle = make_bundle(source(), RECIPE, None, out / "b", lambda stage, *_: stages.append(stage))
     facts = {
         "processes": fabric.world_size,
+        "losses": [float(step.loss) for step, _ in normless],
         "fingerprint": fingerprint(trained),
-        "losses": losses,
         "first resumed": resumed[0][0].number,
         "fingerprint resumed": fingerprint(resumed[-1][1]),
         "refused": refused,

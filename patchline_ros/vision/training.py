@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from patchline_ros.tasks import Boxes, Sample
 from patchline_ros.vision.augmentation import draw_view
@@ -67,7 +67,7 @@ def _averaged(model: TaskModel, decay: float) -> AveragedModel:
     averaged with its random start.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
+    def update(averaged: PARAM_LIST, current: PARAM_LIST, steps: Tensor | int) -> None:
         n = int(steps)
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
 

@@ -15,7 +15,6 @@ import together
 import torch
 from pydantic import ValidationError
 
-from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.bundle import Bundle
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.training_log import TrainingLog
@@ -96,9 +95,12 @@ def test_two_processes_train_one_model_and_the_first_goes_on_alone(tmp_path: Pat
     assert second["stages"] == ["train lanes", "train objects", "train signs"]
     assert Bundle.load(tmp_path / "b").manifest.patch_table
 
-    alone = [float(step.loss) for step, _ in trained()]
-    both = np.mean([first["losses"], second["losses"]], axis=0)
-    assert both[-4:].mean() == pytest.approx(np.mean(alone[-4:]), rel=0.2)
+    settings = {**together.SETTINGS, **together.SLOW}
+    steps = train_source(together.NORMLESS, together.samples(Task.LANES), **settings)
+    alone = [float(step.loss) for step, _ in steps]
+    shared = np.mean([first["losses"], second["losses"]], axis=0)
+    assert shared == pytest.approx(alone, rel=1e-3)
+    assert alone[-1] < 0.5 * alone[0]
 
 
 def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
     steps = trained()
     for step, _ in steps:
         log.step(Task.LANES, step)
-    log.held_out(Task.LANES, evaluate(steps[-1][1], together.samples(Task.LANES)))
+    log.held_out(Task.LANES, 0.75)
     log.close()
     events = EventAccumulator(str(tmp_path / "lanes"))
     events.Reload()
@@ -118,4 +120,4 @@ def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
     assert found["loss"][-1].value < found["loss"][0].value
     assert found["learning_rate"][-1].value < 1e-4
     assert min(event.value for event in found["samples_per_second"]) > 0
-    assert 0.5 < found["held_out_metric"][0].value <= 1
+    assert [(event.step, event.value) for event in found["held_out_metric"]] == [(16, 0.75)]
