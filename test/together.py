@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from patchline_ros.jobs.schedule import Processes
+from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.make import make_bundle
+from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.source_config import SimSource
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.tasks import Boxes, Label, Sample, Task
 from patchline_ros.vision import training
@@ -94,7 +99,16 @@ def main(out: Path) -> None:
     except ValueError as error:
         refused = str(error)
     stages: list[str] = []
-    bundle = make_bundle(source(), RECIPE, None, out / "b", lambda stage, *_: stages.append(stage))
+    config = OfflineConfig(
+        name="b",
+        sources={task: SimSource() for task in Task},
+        recipe=RECIPE,
+        predictor=PredictorSettings(drifts=(("fog", 0.5), ("noise", 0.9)), counts=(0,)),
+    )
+    with closing(Processes(1)) as processes:
+        bundle = make_bundle(
+            source(), config, None, out / "b", processes, lambda stage, *_: stages.append(stage)
+        )
     facts = {
         "processes": fabric.world_size,
         "losses": [float(step.loss) for step, _ in normless],
