@@ -105,7 +105,7 @@ def make_core50(data: Path) -> None:
 def make_acdc(data: Path) -> None:
     root = data / "acdc"
     for condition in ("fog", "rain", "snow", "night"):
-        for split, frames in (("train", 4), ("val", 2)):
+        for split, frames in (("train", 6), ("val", 4)):
             stems = [f"GOPR01_frame_{i:06d}" for i in range(frames)]
             for stem in stems:
                 place = f"{condition}/{split}/GOPR01"
