@@ -149,7 +149,7 @@ def test_a_picture_of_sbd_under_two_names_counts_once(
     (pictures / "2008_000003.jpg").write_bytes(copy)
     with caplog.at_level(logging.WARNING):
         assert Sbd(tmp_path).names == ("2008_000000", "2008_000001", "2008_000002")
-    assert "1 pictures are left out, copies of others: 2008_000003 = 2008_000001" in caplog.text
+    assert "left out 1 of 4 pictures, copies of others: 2008_000003 = 2008_000001" in caplog.text
 
 
 OWN_SETS = {
