@@ -150,7 +150,7 @@ def test_small_acdc(condition: str, tmp_path: Path) -> None:
     make_acdc(tmp_path)
     scene = load_scene(f"acdc-{condition}", tmp_path)
     # The names of the miniature are the same in every condition.
-    assert counts(scene, Task.LANES) == counts(scene, Task.OBJECTS) == [6, 4, 6, 4]
+    assert counts(scene, Task.LANES) == counts(scene, Task.OBJECTS) == [4, 2, 4, 2]
     first, second = (sample.label for sample in scene.tasks[Task.OBJECTS].adapt[:2])
     assert isinstance(first, Boxes)
     assert isinstance(second, Boxes)
