@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,7 @@ import numpy as np
 
 from patchline_ros.datasets.bag import raw_pixels, raw_rgb, reading, recorded, recorded_hash
 from patchline_ros.datasets.label_messages import check_inside, msg_to_boxes, msg_to_class
-from patchline_ros.datasets.reading import Job, Samples
+from patchline_ros.datasets.reading import Classes, Job, Samples
 from patchline_ros.tasks import IGNORE, Boxes, Label, Sample, Task
 
 if TYPE_CHECKING:
@@ -190,8 +190,8 @@ class BagPictures:
 
     def __init__(self, bag: LabelledBag, task: Task, classes: tuple[str, ...] | None) -> None:
         self._bag, self._task, self._known = bag, task, classes
-        self.classes = {task: classes or tuple(map(str, range(256)))}
-        self.names = bag.names[task]
+        self.classes: Classes = {task: classes or tuple(map(str, range(256)))}
+        self.names: Sequence[str] = bag.names[task]
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
         """Those with these places in `names`, in one pass over the bag."""

@@ -51,12 +51,16 @@ def test_one_measure_has_nothing_to_disagree_with() -> None:
     assert "lanes, objects (0.896), signs (0.790)" in said and "disagree" not in said
 
 
-def test_a_bundle_of_two_tasks(tmp_path: Path) -> None:
+def test_a_bundle_of_two_tasks_and_of_one(tmp_path: Path) -> None:
     tasks = (Task.OBJECTS, Task.LANES)
     bundle = tiny_bundle.make_bundle(tmp_path / "two", tasks=tasks)
     code, said = call("show", bundle.path)
     assert code == 0 and "lanes, objects (0.500)" in said and "signs" not in said
     assert call("check", bundle.path)[0] == call("card", bundle.path)[0] == 0
+    alone = tiny_bundle.make_bundle(tmp_path / "one", tasks=(Task.LANES,))
+    code, said = call("show", alone.path)
+    assert code == 0 and "order of training" not in said
+    assert "nothing to order" in card(alone.path, tmp_path).text
 
 
 def test_check_loads_everything(bundle: Bundle, tmp_path: Path) -> None:

@@ -97,9 +97,6 @@ def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> No
     assert set(bundle.manifest.models) == set(road.tasks)
     assert bundle.manifest.drift.task is Task.OBJECTS
     assert list(bundle.manifest.training_affinity) == ["objects signs"]
-    alone = replace(source, tasks={Task.SIGNS: source.tasks[Task.SIGNS]})
-    single = make(alone, RECIPE, tmp_path / "c")
-    assert single.manifest.drift.task is Task.SIGNS and not single.manifest.training_affinity
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import signal
@@ -141,20 +142,23 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
 
 def test_jobs_that_always_fail_are_one_sentence(tmp_path: Path) -> None:
     watched = tiny_watched.watched()
-    one = replace(watched, train=watched.train[:1])
+    model = copy.deepcopy(watched.model)
+    for parameter in model.head.parameters():
+        parameter.detach().fill_(float("nan"))
+    broken = replace(watched, model=model)
     message = (
         r"^of the predictor data 6 of 9 could not be made; the first: fog 0\.5, 2 patches, "
-        "seed 0: batch norm can't be trained on one frame; label more lanes$"
+        "seed 0: the loss of lanes became nan in epoch 1; look for broken labels or weights$"
     )
     with pytest.raises(ValueError, match=message):
-        tiny_watched.data(one, SETTINGS, tmp_path, workers=1)
+        tiny_watched.data(broken, SETTINGS, tmp_path, workers=1)
     # All that can be done is done.
     assert len(figures(tmp_path)) == 3
     damaged = next(tmp_path.glob("*/fog-0.5-k0-*.json"))
     damaged.write_bytes(b"")
     few = SETTINGS.model_copy(update={"counts": (0,)})
     with pytest.raises(ValueError, match=r"fog-0\.5-k0-seed0\.json is damaged; delete it"):
-        tiny_watched.data(one, few, tmp_path, workers=1)
+        tiny_watched.data(broken, few, tmp_path, workers=1)
     many = SETTINGS.model_copy(update={"counts": (0, 8)})
     with pytest.raises(ValueError, match="asks for 8 patches; the backbone takes 0 to 7"):
         tiny_watched.data(watched, many, tmp_path, workers=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -113,8 +114,12 @@ def test_a_job_that_lost_its_process_has_more_chances(tmp_path: Path) -> None:
 
 
 def test_a_job_that_lost_its_process_on_a_cluster_too(tmp_path: Path, ray_address: str) -> None:
+    from ray import cloudpickle
+
     from patchline_ros.jobs.ray_cluster import RayCluster
 
+    # Its workers do not know this file.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ended = ends(RayCluster(ray_address), tmp_path)
     assert ended.pop(0).endswith(", 3 times")
     assert ended == {1: "", 2: "these frames can't be used"}
