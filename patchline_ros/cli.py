@@ -207,7 +207,12 @@ def offline(
     ] = None,
     log: Annotated[
         Path | None,
-        typer.Option(help="Folder for TensorBoard: loss, learning rate, speed, held-out metric."),
+        # torchrun takes --log for an abbreviation of options of its own.
+        typer.Option(
+            "--tensorboard",
+            help="Folder for TensorBoard's curves: loss, learning rate, speed, held-out metric.",
+            show_default="no curves",
+        ),
     ] = None,
 ) -> None:
     """Train the source models and make the bundle that a car starts from.

@@ -25,7 +25,7 @@ TRAINING = TrainingSettings(epochs=2, mirror=False)
 """Of the patches."""
 
 
-def _road(seed: int) -> Sample:
+def road(seed: int) -> Sample:
     """A dark and a light half, with a border that moves."""
     rng = np.random.default_rng(seed)
     label = np.zeros((64, 64), np.uint8)
@@ -38,7 +38,7 @@ def _road(seed: int) -> Sample:
 def tiny_watched() -> Watched:
     """Made once a process."""
     spec = ModelSpec(task=Task.LANES, classes=("dark", "light"), input_size=(64, 64), width=0.25)
-    samples = [_road(seed) for seed in range(16)]
+    samples = [road(seed) for seed in range(16)]
     *_, (_, model) = train_source(
         spec,
         samples[:8],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TrainingLog:
-    """What `patchline offline --log FOLDER` writes.
+    """What `patchline offline --tensorboard FOLDER` writes.
 
     A training that goes on after a kill replaces the scalars of the steps that it does again.
     """
@@ -34,7 +34,7 @@ class TrainingLog:
         except ModuleNotFoundError as error:
             raise ValueError(
                 "a training log needs tensorboard: pip install 'patchline_ros[offline]', or leave "
-                "--log out"
+                "--tensorboard out"
             ) from error
         self._folder, self._batch_size = folder, batch_size
         self._writers: dict[Task, SummaryWriter] = {}

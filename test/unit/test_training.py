@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import together
 import torch
 from pydantic import ValidationError
+from tiny_watched import road
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.offline.recipe import Recipe
@@ -29,9 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 def trained(**settings: object) -> list[tuple[SourceStep, TaskModel]]:
     """All steps of a training alone; the models are copies."""
-    steps = train_source(
-        together.SPEC, together.samples(Task.LANES), **{**together.SETTINGS, **settings}
-    )
+    steps = train_source(together.SPEC, together.SAMPLES, **{**together.SETTINGS, **settings})
     return [(step, copy.deepcopy(model)) for step, model in steps]
 
 
@@ -56,7 +56,7 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     checkpoint = tmp_path / "checkpoint"
     settings = {**together.SETTINGS, "fabric": fabric, "checkpoint": checkpoint}
-    samples = together.samples(Task.LANES)
+    samples = together.SAMPLES
     for step, _ in train_source(together.SPEC, samples, **settings):
         if step.number == 5:
             break
@@ -74,33 +74,84 @@ def test_wrong_precisions_are_named() -> None:
         training_fabric("16-mixed")
 
 
-def test_two_processes_train_one_model_and_the_first_goes_on_alone(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(ROOT / "test" / "together.py"), str(tmp_path)]
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [*launch, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    done = torchrun(together.__file__, str(tmp_path))
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert first["processes"] == second["processes"] == 2
     assert first["fingerprint"] == second["fingerprint"]
     for facts in (first, second):
         assert facts["first resumed"] == 6
-        assert facts["fingerprint resumed"] == first["fingerprint"]
-        assert facts["refused"] == (
-            "a batch of 7 can't be shared by 2 processes; give a batch_size that is a multiple of "
-            "2 and at least 4"
-        )
-    assert (first["bundle"], second["bundle"]) == (True, False)
-    assert second["stages"] == ["train lanes", "train objects", "train signs"]
-    assert Bundle.load(tmp_path / "b").manifest.patch_table
-
-    settings = {**together.SETTINGS, **together.SLOW}
-    steps = train_source(together.NORMLESS, together.samples(Task.LANES), **settings)
+        assert facts["fingerprint resumed"] == facts["fingerprint"]
+    steps = train_source(together.NORMLESS, together.SAMPLES, **together.NORMLESS_SETTINGS)
     alone = [float(step.loss) for step, _ in steps]
-    shared = np.mean([first["losses"], second["losses"]], axis=0)
-    assert shared == pytest.approx(alone, rel=1e-3)
+    assert np.mean([first["losses"], second["losses"]], axis=0) == pytest.approx(alone, rel=1e-3)
     assert alone[-1] < 0.5 * alone[0]
+
+
+CONFIG = """
+name: small
+sources:
+  objects: {set: camvid}
+  lanes: {set: camvid}
+input_sizes: {objects: [64, 64], lanes: [64, 64]}
+weights: none
+recipe: {width: 0.25, road_epochs: 1, batch_size: 8, drift_window: 4, threads: 1, ema: 0.9}
+predictor: {drifts: [[fog, 0.5], [noise, 0.9]], counts: [0, 2]}
+workers: 1
+"""
+
+
+def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
+    folder = tmp_path / "camvid" / "day"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for number in range(50):
+        sample = road(number)
+        cv2.imwrite(str(folder / f"images/{number:03d}.png"), sample.image)
+        # Road, and a car.
+        cv2.imwrite(str(folder / f"labels/{number:03d}.png"), 3 + 5 * np.asarray(sample.label))
+    config, out, log = (str(tmp_path / name) for name in ("small.yaml", "b", "log"))
+    Path(config).write_text(CONFIG)
+    command = [
+        "-m",
+        "patchline_ros.cli",
+        "offline",
+        "--config",
+        config,
+        "--out",
+        out,
+        "--tensorboard",
+        log,
+    ]
+    done = torchrun(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bundle written to") == done.stdout.count("start from") == 1
+    assert set(Bundle.load(Path(out)).manifest.models) == {Task.OBJECTS, Task.LANES}
+    assert sorted(path.parent.name for path in Path(log).rglob("*tfevents*")) == [
+        "lanes",
+        "objects",
+    ]
+
+    Path(config).write_text(CONFIG.replace("batch_size: 8", "batch_size: 7"))
+    done = torchrun(*command)
+    assert done.returncode != 0
+    assert (
+        "patchline: a batch of 7 can't be shared by 2 processes; give a batch_size that is a "
+        "multiple of 2 and at least 4"
+    ) in done.stderr
 
 
 def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
