@@ -64,8 +64,10 @@ setup(
         "typing_extensions>=4.10",
     ],
     extras_require={
-        # To spread a benchmark's runs over a cluster: patchline bench run --ray-address.
-        "bench": ["ray>=2.9"],
+        # Training source models, on several GPUs too, and their curves: patchline offline.
+        "offline": ["lightning-fabric>=2.5", "tensorboard>=2.14"],
+        # Benchmarks, and to spread jobs over a cluster: --ray-address of bench run and offline.
+        "bench": ["lightning-fabric>=2.5", "ray>=2.9"],
         # The page and the Foxglove bridge: patchline watch.
         "watch": ["foxglove-sdk>=0.30"],
         # ONNX graphs and ONNX Runtime: patchline export, and backend: onnx of the nodes.

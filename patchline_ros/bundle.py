@@ -4,20 +4,26 @@
     signs|objects|lanes.safetensors      source models
     reference.safetensors    source features and the null of the drift test
     trained_on.json          names of the pictures that the models were trained on
+    held_out.json            names of those that they were measured on
+    examples.safetensors     a few of the latter, for the card
+    card.html                for people; not in the manifest, so it may be deleted or made again
 
 Reading checks everything before anything is used; a manifest is written last, so a folder with a
-manifest is whole.
+manifest is whole. Manifests of earlier formats are migrated as they are read (docs/bundle.md).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
@@ -26,13 +32,19 @@ from safetensors.torch import save as save_tensors
 
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256, write_file
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
 MANIFEST = "manifest.json"
 REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
-FORMAT: Final = 1
+HELD_OUT = "held_out.json"
+EXAMPLES = "examples.safetensors"
+CARD = "card.html"
+FORMAT: Final = 2
+
+Affinity = dict[str, list[float]]
+"""Similarity of two models' feature maps per group, under "task task", names sorted."""
 
 
 class BundleError(ValueError):
@@ -70,29 +82,97 @@ class PatchStep(_Strict):
     patches: int = Field(ge=0)
 
 
+class DriftLabel(_Strict):
+    """One drift that was made of source frames, and how many patches it needs."""
+
+    corruption: str
+    severity: float
+    mmd2: float
+    metrics: dict[int, list[float]]
+    """The task's metric on corrupted held-out frames, by number of patches, one a seed."""
+    patches: int = Field(ge=0)
+    """The smallest number whose mean metric is within the margin of the best."""
+    predicted: int = Field(ge=0)
+    """What a table that was learnt from the other drifts asks for."""
+
+
 class Manifest(_Strict):
     """What a bundle holds."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     name: str
     source: str
-    """Kind of the source data: sim or camvid."""
+    """Kind of the source data: sim, camvid (with GTSRB's signs), or the sets joined by +."""
     seed: int
     models: dict[Task, ModelEntry]
     drift: DriftEntry
-    affinity: dict[str, list[float]]
-    """Similarity of two models' feature maps per group, under "task task", names sorted."""
+    affinity: dict[str, Affinity]
+    """By each measure."""
+    affinity_measure: str
+    """The one that orders the training."""
     patch_table: list[PatchStep]
     """Number of patches by MMD^2, both rising."""
+    drift_labels: list[DriftLabel]
+    """What the table was learnt from."""
+    label_margin: float
+    """How far below the best metric one is still enough, for the labels."""
     versions: dict[str, str]
-    config: dict[str, str | int | float]
+    config: dict[str, Any]
+    """The configuration that it was made with, defaults filled in."""
     files: dict[str, str]
     """sha256 of each other file."""
+
+    @model_validator(mode="after")
+    def _measured(self) -> Manifest:
+        if self.affinity_measure not in self.affinity:
+            raise ValueError(
+                f"affinity_measure is {self.affinity_measure!r}, but affinity has only "
+                f"{', '.join(self.affinity) or 'nothing'}"
+            )
+        return self
+
+    @property
+    def training_affinity(self) -> Affinity:
+        """The affinities that order the training."""
+        return self.affinity[self.affinity_measure]
+
+
+def _from_format_1(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Format 1 knew one measure, and kept of the labelled drifts only the table."""
+    return {
+        **plain,
+        "format": 2,
+        "affinity": {"perceptual_hash": plain.get("affinity")},
+        "affinity_measure": "perceptual_hash",
+        "drift_labels": [],
+        "label_margin": 0.01,
+    }
+
+
+_MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_format_1}
+"""From each earlier format to the next."""
+
+
+def _migrated(plain: Any, path: Path) -> Any:
+    """A manifest's fields in the present format; what is no manifest at all as it is."""
+    while isinstance(plain, dict) and plain.get("format") != FORMAT and "format" in plain:
+        written = plain["format"]
+        if not isinstance(written, int) or written not in _MIGRATIONS:
+            raise BundleError(
+                f"bundle manifest {path} has format {written!r}; this patchline_ros reads "
+                f"1 to {FORMAT}: update it, or make the bundle again"
+            )
+        plain = _MIGRATIONS[written](plain)
+    return plain
 
 
 def _validated(text: bytes, path: Path) -> Manifest:
     try:
-        return Manifest.model_validate_json(text)
+        plain = from_json(text)
+    except ValueError as error:
+        raise BundleError(f"bundle manifest {path} is not JSON: {error}") from error
+    try:
+        return Manifest.model_validate(_migrated(plain, path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
@@ -176,8 +256,31 @@ class Bundle:
     @cached_property
     def trained_on(self) -> dict[Task, list[str]]:
         """Names of the pictures that each source model was trained on."""
-        text = (self.path / TRAINED_ON).read_text(encoding="utf-8")
+        return self._names(TRAINED_ON)
+
+    @cached_property
+    def held_out(self) -> dict[Task, list[str]]:
+        """Names of the pictures that each was measured on; none in a bundle of format 1."""
+        return self._names(HELD_OUT) if HELD_OUT in self.manifest.files else {}
+
+    def _names(self, file: str) -> dict[Task, list[str]]:
+        text = (self.path / file).read_text(encoding="utf-8")
         return {Task(task): list(names) for task, names in json.loads(text).items()}
+
+    @cached_property
+    def examples(self) -> dict[Task, list[Image]]:
+        """A few held-out pictures of each task; none in a bundle of format 1.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if EXAMPLES not in self.manifest.files:
+            return {}
+        try:
+            arrays = load_arrays((self.path / EXAMPLES).read_bytes())
+        except SafetensorError as error:
+            raise BundleError(f"bundle {self.path}: {EXAMPLES} does not load: {error}") from error
+        return {Task(task): list(images) for task, images in arrays.items()}
 
     @cached_property
     def drift_reference(self) -> DriftReference:
@@ -195,16 +298,32 @@ class Bundle:
         )
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What a bundle says of one task's pictures.
+
+    Attributes:
+        trained_on: names of those that the model was trained on.
+        held_out: names of those that it was measured on.
+        examples: a few of the latter, all of one size.
+    """
+
+    trained_on: Sequence[str]
+    held_out: Sequence[str]
+    examples: Sequence[Image]
+
+
 def save_bundle(
     path: Path,
     manifest: Manifest,
-    models: dict[Task, TaskModel],
+    models: Mapping[Task, TaskModel],
     reference: DriftReference,
-    trained_on: dict[Task, list[str]],
+    pictures: Mapping[Task, Pictures],
 ) -> Bundle:
     """Writes a bundle; the manifest last, with the sha256 of the other files filled in."""
     path.mkdir(parents=True, exist_ok=True)
-    (path / MANIFEST).unlink(missing_ok=True)
+    for earlier in (MANIFEST, CARD):
+        (path / earlier).unlink(missing_ok=True)
     contents = {
         f"{task}.safetensors": save_tensors(
             {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -219,9 +338,11 @@ def save_bundle(
             "null": reference.null,
         }
     )
-    contents[TRAINED_ON] = json.dumps(
-        {str(task): names for task, names in trained_on.items()}, indent=1
-    ).encode()
+    contents[TRAINED_ON] = _listing({task: of.trained_on for task, of in pictures.items()})
+    contents[HELD_OUT] = _listing({task: of.held_out for task, of in pictures.items()})
+    contents[EXAMPLES] = save_arrays(
+        {str(task): np.stack(of.examples) for task, of in pictures.items() if of.examples}
+    )
     for name, data in contents.items():
         write_file(path / name, data)
     whole = manifest.model_copy(
@@ -229,3 +350,8 @@ def save_bundle(
     )
     write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
     return Bundle(path, whole)
+
+
+def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:
+    listed = {str(task): list(of_task) for task, of_task in names.items()}
+    return json.dumps(listed, indent=1).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
 import shutil
 import signal
@@ -17,6 +16,7 @@ import typer
 
 from patchline_ros import __version__
 from patchline_ros.bench.commands import app as bench
+from patchline_ros.datasets.commands import app as data_sets
 from patchline_ros.listed import listed
 from patchline_ros.nodes.trials.commands import app as trial
 from patchline_ros.offline.bundle_commands import app as bundles
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(bench, name="bench")
 app.add_typer(bundles, name="bundle")
+app.add_typer(data_sets, name="data")
 app.add_typer(trial, name="trial", callback=lambda: _require_ros())
 
 Topics = Annotated[
@@ -141,26 +142,35 @@ def demo(
 
 @app.command()
 def offline(
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="What the bundle is made from, and how: a .yaml file, or one of those that come "
+            "with the package (sim, camvid, core50, sbd-plus, acdc).",
+            show_default="camvid with --data, sim without",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder with camvid/day (images, labels), gtsrb and perhaps weights. Without it "
-            "the bundle is for the simulated road.",
+            help="Folder that the paths of the configuration are relative to; for camvid it has "
+            "camvid/day (images, labels), gtsrb and perhaps weights.",
+            show_default="the folder of the .yaml file",
         ),
     ] = None,
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What the backbones start from: a .npz or .pth file of torchvision's MobileNetV2, "
+            help="What the backbones start from: a .npz or .pth file of torchvision's weights, "
             "imagenet (torchvision fetches them), none, or auto: a file in DATA/weights, else "
-            "imagenet, else none."
+            "imagenet, else none.",
+            show_default="as the configuration says",
         ),
-    ] = "auto",
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the bundle.",
-            show_default="bundles/camvid, or bundles/sim_road without --data",
+            help="Folder of the bundle.", show_default="the configuration's name in bundles"
         ),
     ] = None,
     threads: Annotated[
@@ -168,30 +178,59 @@ def offline(
         typer.Option(
             min=1,
             help="Of PyTorch; the same number gives the same bundle.",
-            show_default="all cores, 1 for the simulated road",
+            show_default="as the configuration says, else all cores",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything that is drawn by chance.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Of everything that is drawn by chance.",
+            show_default="as the configuration says, else 0",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many read pictures, and make predictor data, at a time.",
+            show_default="as the configuration says, else all cores",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the predictor data on this Ray cluster (auto: the one of this machine); all "
+            "its machines must see OUT under the same path.",
+            show_default="on this machine, without Ray",
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        # torchrun takes --log for an abbreviation of options of its own.
+        typer.Option(
+            "--tensorboard",
+            help="Folder for TensorBoard's curves: loss, learning rate, speed, held-out metric.",
+            show_default="no curves",
+        ),
+    ] = None,
 ) -> None:
-    """Train the source models and make the bundle that a car starts from."""
+    """Train the source models and make the bundle that a car starts from.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
+    """
     from rich.console import Console
 
-    from patchline_ros.offline.run import CAMVID_RECIPE, SIM_RECIPE, OfflineOptions, run_offline
+    from patchline_ros.offline.run import OfflineOptions, run_offline
+    from patchline_ros.vision.processes import is_first_process
 
-    recipe = SIM_RECIPE if data is None else CAMVID_RECIPE
-    name = "sim_road" if data is None else "camvid"
-    if threads is None:
-        threads = recipe.threads if data is None else os.cpu_count() or 1
-    options = OfflineOptions(
-        data=data,
-        weights=weights,
-        out=out or Path("bundles") / name,
-        recipe=recipe.model_copy(update={"threads": threads, "seed": seed}),
-    )
+    options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
     try:
-        run_offline(options, Console(highlight=False))
-    except ValueError as error:
+        run_offline(options, Console(highlight=False, quiet=not is_first_process()))
+    except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
+    except OSError as error:
+        _fail(f"can't read or write: {error}", USER_ERROR)
     except KeyboardInterrupt:
         _fail("interrupted; the same command goes on from here", INTERRUPTED)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 from patchline_ros.bundle import (
     Bundle,
     DriftEntry,
+    DriftLabel,
     Manifest,
     ModelEntry,
     PatchStep,
+    Pictures,
     save_bundle,
 )
 from patchline_ros.drift.monitor import DriftReference
@@ -41,7 +44,9 @@ def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def make_bundle(path: Path, source_entropy: float = 0.0) -> Bundle:
+def make_bundle(
+    path: Path, source_entropy: float = 0.0, tasks: tuple[Task, ...] = tuple(Task)
+) -> Bundle:
     """Writes it below `path`; the drift reference is of random pictures."""
     torch.manual_seed(0)
     models = {
@@ -49,6 +54,7 @@ def make_bundle(path: Path, source_entropy: float = 0.0) -> Bundle:
             ModelSpec(task=task, classes=classes, input_size=(SIDE, SIDE), width=0.25)
         ).eval()
         for task, classes in CLASSES.items()
+        if task in tasks
     }
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
@@ -75,17 +81,45 @@ def make_bundle(path: Path, source_entropy: float = 0.0) -> Bundle:
             threshold=reference.threshold,
         ),
         affinity={
-            f"{one} {two}": [0.5] * 7
-            for one in sorted(map(str, Task))
-            for two in sorted(map(str, Task))
-            if one < two
+            "perceptual_hash": _affinity(tasks, lambda one, two: 0.5),
+            # By this one signs are like everything, and come first.
+            "cka": _affinity(tasks, lambda one, two: 0.9 if "signs" in (one, two) else 0.1),
         },
+        affinity_measure="perceptual_hash",
         patch_table=[PatchStep(mmd2=0.0, patches=1)],
+        drift_labels=[
+            _label("fog", 0.5, 1, 1),
+            _label("fog", 1.0, 3, 1),
+            _label("night", 0.8, 3, 3),
+        ],
+        label_margin=0.01,
         versions={},
         config={},
         files={},
     )
-    return save_bundle(path, manifest, models, reference, {task: [] for task in Task})
+    pictures = {
+        task: Pictures(
+            trained_on=[], held_out=["one", "two"], examples=[picture(900), picture(901)]
+        )
+        for task in models
+    }
+    return save_bundle(path, manifest, models, reference, pictures)
+
+
+def _affinity(tasks: tuple[Task, ...], like: Callable[[str, str], float]) -> dict[str, list[float]]:
+    names = sorted(map(str, tasks))
+    return {f"{one} {two}": [like(one, two)] * 7 for one, two in combinations(names, 2)}
+
+
+def _label(corruption: str, severity: float, patches: int, predicted: int) -> DriftLabel:
+    return DriftLabel(
+        corruption=corruption,
+        severity=severity,
+        mmd2=severity / 2,
+        metrics={0: [0.2], 1: [0.4], 3: [0.4 + patches / 10]},
+        patches=patches,
+        predicted=predicted,
+    )
 
 
 def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object) -> bytes:

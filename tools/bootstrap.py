@@ -17,6 +17,8 @@ from tools.ros import Ros, base_python, environment, find_ros
 from tools.steps import SetupError, Step, locked, run_due, write_aside
 
 INSTALLED_FOLDERS = ("patchline_ros", "config", "launch", "resource")
+PACKAGES = ("packages", "models", "offline", "onnx", "watch", "test")
+"""Requirement files of all that runs in a checkout, beside PyTorch and ROS."""
 
 
 def ensure(layout: Layout, inherited: dict[str, str]) -> dict[str, str]:
@@ -65,8 +67,7 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         layout,
         "packages",
         "installing Python packages",
-        [requirements / f"{name}.txt" for name in ("packages", "models", "onnx", "watch", "test")]
-        + [arrays],
+        [requirements / f"{name}.txt" for name in PACKAGES] + [arrays],
         torch,
     )
     builds = []

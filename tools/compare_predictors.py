@@ -8,6 +8,8 @@ source), three trainings of each number. Small pictures, so that it ends within 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -15,17 +17,19 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from patchline_ros.adaptation.readers import ImageReader
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.bundle import Bundle
+from patchline_ros.bundle import Bundle, DriftLabel
 from patchline_ros.datasets.camvid import CamVid
-from patchline_ros.drift.corruptions import GRADED_SETS
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import backbone_features, spread
+from patchline_ros.jobs.schedule import Processes, all_cores
+from patchline_ros.offline.drifted import Watched, backbone_features, spread
 from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
-from patchline_ros.offline.sources import held_out_indices
+from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
+from patchline_ros.offline.source_config import held_out_indices
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import resized
@@ -48,9 +52,9 @@ def _small(model: TaskModel) -> TaskModel:
     return small.eval()
 
 
-def _print(study: PredictorStudy, console: Console) -> None:
+def _print(labels: Sequence[DriftLabel], study: PredictorStudy, console: Console) -> None:
     table = Table("predictor", "accuracy", "mean error", "GFLOPs a frame", "says")
-    table.add_row("(truth)", "", "", "", " ".join(str(d.patches) for d in study.drifts))
+    table.add_row("(truth)", "", "", "", " ".join(str(label.patches) for label in labels))
     for name, score in study.scores.items():
         table.add_row(
             name,
@@ -68,6 +72,9 @@ def main(
         "bundles/camvid"
     ),
     vgg16: Annotated[Path | None, typer.Option(help="Weights; random ones without.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder for figures; what lies there is not measured again.")
+    ] = Path("runs") / "predictors",
     seed: int = 0,
 ) -> None:
     """Label the drifts, train the predictors, print how they do on drifts that they did not see."""
@@ -84,31 +91,28 @@ def main(
     reference = DriftReference.from_source(
         backbone_features(model, TAP, train), window=WINDOW, alpha=0.01, permutations=100, seed=seed
     )
-    images = ImageReader(None if vgg16 is None else read_weights(vgg16), VGG16_SIZE)
-    study = PredictorStudy()
-    for share, so_far in learn_predictors(
-        model,
-        reference,
-        TAP,
-        spread(train, FRAMES),
-        spread(test, FRAMES),
-        images,
-        seed,
-        GRADED_SETS,
-        COUNTS,
-        PatchSettings(k=1, head="frozen"),
-        TrainingSettings(epochs=EPOCHS, mirror=False, reestimate_norm=False),
-        TRAININGS,
-    ):
-        study = so_far
-        drift = study.drifts[-1]
-        metrics = " ".join(f"{k}:{100 * m:.1f}" for k, m in drift.metrics.items())
-        console.print(
-            f"{share:4.0%} {drift.name} {drift.severity} MMD^2 "
-            f"{study.sets[-1].mmd2:.2f} needs {drift.patches}   {metrics}"
+    watched = Watched(model, reference, TAP, spread(train, FRAMES), spread(test, FRAMES))
+    with Progress(console=console) as progress, closing(Processes(all_cores())) as processes:
+        bar = progress.add_task("trainings", total=1.0)
+        labels, _ = predictor_data(
+            watched,
+            PredictorSettings(counts=COUNTS, trainings=TRAININGS),
+            seed,
+            out,
+            processes,
+            lambda share: progress.update(bar, completed=share),
+            PatchSettings(k=1, head="frozen"),
+            TrainingSettings(epochs=EPOCHS, mirror=False, reestimate_norm=False),
         )
-    _print(study, console)
-    majority = np.bincount([drift.patches for drift in study.drifts]).max() / len(study.drifts)
+    for label in labels:
+        metrics = " ".join(f"{k}:{100 * np.mean(m):.1f}" for k, m in label.metrics.items())
+        console.print(
+            f"{label.corruption} {label.severity} MMD^2 {label.mmd2:.2f} needs {label.patches}   "
+            f"{metrics}"
+        )
+    images = ImageReader(None if vgg16 is None else read_weights(vgg16), VGG16_SIZE)
+    _print(labels, learn_predictors(watched, labels, images, seed), console)
+    majority = np.bincount([label.patches for label in labels]).max() / len(labels)
     console.print(f"always the commonest number: accuracy {majority:.2f}")
 
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from patchline_ros.adaptation.similarity import MEASURES, Descriptions, Measure
+from patchline_ros.adaptation.similarity import MEASURES, Descriptions
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.inputs import image_tensor, resize_image
 from patchline_ros.vision.model import TaskModel
@@ -22,10 +22,10 @@ def pair_key(first: Task, second: Task) -> str:
 
 
 def _described(
-    task: Task, model: TaskModel, images: Sequence[Image], measure: Measure
-) -> list[Descriptions]:
-    """What the measure keeps of each group's feature maps: [group] (pictures, values)."""
-    rows = []
+    task: Task, model: TaskModel, images: Sequence[Image], measures: Sequence[str]
+) -> dict[str, list[Descriptions]]:
+    """What each measure keeps of each group's feature maps: [measure][group] (pictures, values)."""
+    rows: dict[str, list[list[Descriptions]]] = {measure: [] for measure in measures}
     for image in images:
         picture = image_tensor(resize_image(image, model.spec.input_size))[None]
         with torch.inference_mode():
@@ -36,21 +36,25 @@ def _described(
                     f"group {group} of the {task} model gives features that are not finite; its "
                     "weights are damaged or its training went wrong"
                 )
-        rows.append([measure.describe(tap[0]) for tap in taps])
-    return [np.stack(group) for group in zip(*rows, strict=True)]
+        for measure, described in rows.items():
+            described.append([MEASURES[measure].describe(tap[0]) for tap in taps])
+    return {
+        measure: [np.stack(group) for group in zip(*described, strict=True)]
+        for measure, described in rows.items()
+    }
 
 
-def affinity_table(
-    models: Mapping[Task, TaskModel], images: Sequence[Image], measure: str = "perceptual_hash"
-) -> dict[str, list[float]]:
-    """Similarity of each pair of models for each group, in 0..1.
+def affinity_tables(
+    models: Mapping[Task, TaskModel], images: Sequence[Image], measures: Sequence[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Similarity of each pair of models for each group, in 0..1, by each measure.
 
     Source: paper, section 4.4.
 
     Args:
         models: with equally many convolution groups each.
         images: the same source pictures for all models, of any size.
-        measure: a key of MEASURES.
+        measures: keys of MEASURES.
 
     Raises:
         ValueError: no images, or too few for CKA; an unknown measure; models with different
@@ -58,24 +62,37 @@ def affinity_table(
     """
     if not images:
         raise ValueError("an affinity table needs at least one source image")
-    if measure not in MEASURES:
-        raise ValueError(f"there is no similarity {measure!r}; known are {', '.join(MEASURES)}")
+    unknown = [measure for measure in measures if measure not in MEASURES]
+    if unknown:
+        raise ValueError(f"there is no similarity {unknown[0]!r}; known are {', '.join(MEASURES)}")
     groups = {task: len(model.backbone.specs) for task, model in models.items()}
     if len(set(groups.values())) > 1:
         counts = ", ".join(f"{task} {count}" for task, count in groups.items())
         raise ValueError(
             f"models are compared group by group, but they have different numbers of them: {counts}"
         )
-    described = {
-        task: _described(task, model, images, MEASURES[measure]) for task, model in models.items()
-    }
+    described = {task: _described(task, model, images, measures) for task, model in models.items()}
     return {
-        pair_key(first, second): [
-            MEASURES[measure].compare(a, b)
-            for a, b in zip(described[first], described[second], strict=True)
-        ]
-        for first, second in combinations(sorted(models, key=str), 2)
+        measure: {
+            pair_key(first, second): [
+                MEASURES[measure].compare(a, b)
+                for a, b in zip(described[first][measure], described[second][measure], strict=True)
+            ]
+            for first, second in combinations(sorted(models, key=str), 2)
+        }
+        for measure in measures
     }
+
+
+def affinity_table(
+    models: Mapping[Task, TaskModel], images: Sequence[Image], measure: str = "perceptual_hash"
+) -> dict[str, list[float]]:
+    """`affinity_tables` by one measure.
+
+    Raises:
+        ValueError: as `affinity_tables` raises it.
+    """
+    return affinity_tables(models, images, [measure])[measure]
 
 
 def similarity(table: Affinity, first: Task, second: Task, patches: int) -> float:

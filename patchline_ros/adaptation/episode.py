@@ -273,7 +273,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         elif found is not None:
             material[task] = found
     patches = patches_for(bundle.manifest.patch_table, job.mmd2)
-    order = training_order(bundle.manifest.affinity, list(material), patches)
+    order = training_order(bundle.manifest.training_affinity, list(material), patches)
     report = EpisodeReport(
         patches=patches,
         order=[str(task) for task in order],
@@ -320,7 +320,7 @@ def _adapt_task(
     torch.manual_seed(job.seed)
     settings = PatchSettings(k=patches)
     model = PatchedModel(material.source, settings)
-    teacher = most_similar(bundle.manifest.affinity, task, list(trained), patches)
+    teacher = most_similar(bundle.manifest.training_affinity, task, list(trained), patches)
     if teacher is not None:
         report.warm_start[name] = str(teacher)
     try:

@@ -27,6 +27,7 @@ from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
+from patchline_ros.vision.augmentation import augmented
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
@@ -38,7 +39,7 @@ from patchline_ros.vision.checkpoint import (
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_batch, resized
 from patchline_ros.vision.metrics import score
-from patchline_ros.vision.training import augmented, one_cycle
+from patchline_ros.vision.training import one_cycle
 
 CachePolicy = Literal["float32", "float16", "int8", "none"]
 Stage = Literal["norm", "frozen", "training", "judging"]

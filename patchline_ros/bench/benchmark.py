@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from patchline_ros.bench.experiment import Experiment, ExperimentError, find_exp
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.result import Kept, kept_path, write_result
-from patchline_ros.bench.schedule import Carrier, Job, Processes, all_cores, carry_out
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
+from patchline_ros.jobs.carriers import carrier_at
+from patchline_ros.jobs.schedule import Carrier, Job, all_cores, carry_out
 from patchline_ros.listed import listed
 
 
@@ -57,16 +57,6 @@ def _seeds(given: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _carrier(options: Options, workers: int) -> Carrier:
-    if options.ray_address is None:
-        return Processes(workers)
-    if importlib.util.find_spec("ray") is None:
-        raise ExperimentError("--ray-address needs Ray: pip install 'patchline_ros[bench]'")
-    from patchline_ros.bench.ray_cluster import RayCluster
-
-    return RayCluster(options.ray_address, gpus=int(options.device == "cuda"))
-
-
 def planned(options: Options) -> Plan:
     """Checks the options, and that the scene's data are there, before anything is begun.
 
@@ -94,7 +84,8 @@ def planned(options: Options) -> Plan:
     console = Console(highlight=False)
     with console.status(f"reading {experiment.scene}"):
         scene_of(experiment, inputs, experiment.seeds[0])
-    return Plan(experiment, inputs, rows, _carrier(options, workers), console)
+    carrier = carrier_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
+    return Plan(experiment, inputs, rows, carrier, console)
 
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:

@@ -13,19 +13,19 @@ from patchline_ros.bench.scene import (
     Scene,
     TaskScene,
     alternating_blocks,
-    folder_of,
     scenes_of_frames,
     task_scene,
 )
 from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES, CamVid
+from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
 from patchline_ros.drift.corruptions import corrupt
-from patchline_ros.offline.sources import (
+from patchline_ros.offline.source_config import (
     GTSRB_SPLIT_SEED,
     GTSRB_TRAINING_SHARE,
-    INPUT_SIZES,
     held_out_indices,
 )
+from patchline_ros.offline.sources import INPUT_SIZES
 from patchline_ros.tasks import Sample, Task
 
 SIGN_SEVERITY = 0.55
@@ -35,15 +35,6 @@ of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74
 
 VIEWS = 2
 """Pictures of each sign that is collected to adapt on."""
-
-_CAMVID = (
-    "CamVid's day and dusk drives as folders day and dusk, each with images and labels "
-    "(mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid)"
-)
-_GTSRB = (
-    "GTSRB's training pictures in class folders 00 to 42, named TRACK_FRAME "
-    "(benchmark.ini.rub.de, GTSRB_Final_Training_Images)"
-)
 
 
 def camvid_dusk(data: Path | None, seed: int) -> Scene:
@@ -70,8 +61,8 @@ def camvid_dusk_to_tune(data: Path | None, seed: int) -> Scene:
 
 
 def _camvid_dusk(data: Path | None, seed: int, tuning: bool) -> Scene:
-    roads = folder_of(data, "camvid", _CAMVID)
-    signs = Gtsrb(folder_of(data, "gtsrb", _GTSRB))
+    roads = folder_of(data, "camvid", CATALOGUE["camvid"].to_get)
+    signs = Gtsrb(folder_of(data, "gtsrb", CATALOGUE["gtsrb"].to_get))
     day, dusk = CamVid(roads / "day"), CamVid(roads / "dusk")
     held_out = held_out_indices(len(day))
     adapt, test = alternating_blocks(len(dusk))

@@ -9,8 +9,9 @@ import imagehash
 import numpy as np
 import PIL.Image
 
-from patchline_ros.bench.scene import Part, Scene, alternating_blocks, folder_of, task_scene
-from patchline_ros.datasets.voc import VocFolder
+from patchline_ros.bench.scene import Part, Scene, alternating_blocks, task_scene
+from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
+from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.offline.sources import ROAD_SIZE
 from patchline_ros.tasks import Boxes, Sample, Task
@@ -18,9 +19,6 @@ from patchline_ros.vision.inputs import resized
 
 VEHICLE_CLASSES = ("ambulance", "bus", "car", "motorcycle", "truck")
 """Classes of the clear pictures, in the order of their ids."""
-
-DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
-"""Classes of the pictures in fog."""
 
 CLASSES = tuple(name for name in VEHICLE_CLASSES if name in DAWN_CLASSES)
 """What both have, and so the scene's classes: bus, car, motorcycle, truck."""
@@ -35,10 +33,6 @@ pictures in fog ten pairs across the two parts differ in 0 or 2, all others in 1
 _VEHICLES = (
     "the vehicles of Open Images in YOLO's format, as folders images and labels, with the classes "
     "0 ambulance, 1 bus, 2 car, 3 motorcycle and 4 truck (public.roboflow.com, Vehicles-OpenImages)"
-)
-_DAWN = (
-    "the fog part of DAWN as folders images and annotations "
-    "(data.mendeley.com/datasets/766ygrbt8y, Kenk and Hassaballah 2020)"
 )
 
 
@@ -58,7 +52,7 @@ def dawn_fog(data: Path | None, seed: int) -> Scene:
     Raises ValueError where a folder is missing or a file in it is broken.
     """
     clear = YoloFolder(folder_of(data, "vehicles", _VEHICLES), VEHICLE_CLASSES)
-    fog = VocFolder(folder_of(data, "dawn_fog", _DAWN), DAWN_CLASSES)
+    fog = VocFolder(folder_of(data, "dawn_fog", CATALOGUE["dawn"].to_get), DAWN_CLASSES)
     vehicles = _part(clear, _one_of_each(clear.names), clear.classes)
     source = [(name, sample) for name, sample in vehicles if len(_boxes(sample))]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(source))

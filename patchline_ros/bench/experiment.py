@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.graph import PACKAGE
+from patchline_ros.declarations import DeclarationError, declarations_folder, read_mapping
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
@@ -21,6 +20,10 @@ from patchline_ros.vision.torchvision_backbones import BackboneName
 EntropyFilter = Literal["none", "paper", "half"]
 Order = Literal["affinity", "reversed", "random"]
 WarmStart = Literal["none", "most_similar", "average"]
+
+
+KIND = "bench"
+"""Of declarations."""
 
 
 class ExperimentError(ValueError):
@@ -215,36 +218,10 @@ def declared(
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose mappings may not name a key twice: the first of two rows would be lost."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
-
-
-def experiments_folder() -> Path:
-    """The folder of the experiments that come with the package.
-
-    Raises:
-        ExperimentError: it is not there.
-    """
-    for parent in Path(__file__).resolve().parents:
-        for share in (parent, parent / "share" / PACKAGE):
-            if (share / "config" / "bench").is_dir():
-                return share / "config" / "bench"
-    raise ExperimentError("the package's folder config/bench is not there; name a file instead")
-
-
 def known_experiments() -> list[str]:
     """Names of the experiments that come with the package, each with its variants behind it."""
     names: list[str] = []
-    for path in sorted(experiments_folder().glob("*.yaml")):
+    for path in sorted(declarations_folder(KIND).glob("*.yaml")):
         names.append(path.stem)
         names.extend(f"{path.stem}:{variant}" for variant in _plain(path).get("variants", {}))
     return names
@@ -261,12 +238,9 @@ def first_error(error: ValidationError) -> str:
 def _plain(path: Path) -> dict[str, Any]:
     """The declaration as it is written."""
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ExperimentError(f"experiment {path} is not YAML: {reason}") from error
-    if not isinstance(plain, dict):
-        raise ExperimentError(f"experiment {path} is no mapping of names to values")
+        plain = read_mapping(path)
+    except DeclarationError as error:
+        raise ExperimentError(f"experiment {error}") from error
     variants = plain.get("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
         raise ExperimentError(f"experiment {path}: variants is no mapping of names to mappings")
@@ -330,9 +304,9 @@ def find_experiment(name: str) -> Experiment:
         if not Path(first).is_file():
             raise ExperimentError(f"experiment file {first} does not exist")
         return read_experiment(Path(first), variants)
-    path = experiments_folder() / f"{first}.yaml"
+    path = declarations_folder(KIND) / f"{first}.yaml"
     if not path.is_file():
-        known = sorted(each.stem for each in experiments_folder().glob("*.yaml"))
+        known = sorted(each.stem for each in declarations_folder(KIND).glob("*.yaml"))
         raise ExperimentError(
             f"there is no experiment {first!r}; known are {', '.join(known)}; a file of your own "
             "must end with .yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,9 +15,10 @@ from patchline_ros.bench.result import RunResult, read_result, result_path, writ
 from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
-from patchline_ros.bench.schedule import Job, Report
 from patchline_ros.bench.sources import SourceStore, training_order
 from patchline_ros.bundle import Bundle
+from patchline_ros.files import write_file
+from patchline_ros.jobs.schedule import Job, Report
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -110,7 +112,21 @@ class RunJob:
             workers=self.inputs.workers,
             report=report,
         )
-        write_result(path_of(self.declaration, self.inputs), result)
+        path = path_of(self.declaration, self.inputs)
+        write_result(path, result)
+        _write_pictures(path, self.declaration, scene_of(self.experiment, self.inputs, seed))
+
+
+def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> None:
+    """Lists the pictures of each part of a scene, once for all rows with this seed."""
+    place = result.parent.parent / f"pictures-{declaration.seed}.json"
+    if place.is_file():
+        return
+    names = {str(task): there.names for task, there in scene.tasks.items()}
+    # First into the row's folder: other rows may be writing the same list now.
+    aside = result.with_name(place.name)
+    write_file(aside, f"{json.dumps(names, indent=1)}\n".encode())
+    aside.replace(place)
 
 
 def path_of(declaration: Declaration, inputs: Inputs) -> Path:

@@ -1,25 +1,36 @@
 """The scenes of the PatchLine paper, from the user's copies of its data sets.
 
-The paper gives counts and names sets; which pictures it drew, and which of the classes, it does not
-say. Each loader states what is drawn here. Copies with fewer pictures than the paper used give
-smaller scenes, with a warning in the log. The paper's 350x350 pixels are 352x352 here, since the
-backbones shrink a picture 32 times.
+Which pictures are the source is drawn in datasets/draws.py, which of the others are the drift here.
+Copies with fewer pictures than the paper used give smaller scenes, with a warning in the log. The
+paper's 350x350 pixels are 352x352 here, since the backbones shrink a picture 32 times.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from patchline_ros.bench.scene import Scene, folder_of, scenes_of_frames
-from patchline_ros.datasets import acdc, core50, sbd
-from patchline_ros.datasets.acdc import Acdc
-from patchline_ros.datasets.core50 import Core50, Shot
+from patchline_ros.bench.scene import Scene, scenes_of_frames
+from patchline_ros.datasets import acdc, sbd
+from patchline_ros.datasets.acdc import Acdc, Condition
+from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
+from patchline_ros.datasets.core50 import Core50
+from patchline_ros.datasets.draws import (
+    CORE50_CATEGORIES,
+    CORE50_SOURCE,
+    KNOWN_SESSIONS,
+    KNOWN_THINGS,
+    NEW_SESSIONS,
+    NEW_THINGS,
+    SBD_COUNTS,
+    core50_draw,
+    core50_source,
+    drawn,
+    sbd_parts,
+)
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.drift.corruptions import CORRUPTIONS, corrupt
 from patchline_ros.tasks import Frame, Sample, Task
@@ -29,45 +40,12 @@ logger = logging.getLogger(__name__)
 INPUT_SIZE = (352, 352)
 _INPUT_SIZES = {task: INPUT_SIZE for task in Task}
 
-SOURCE_SEED = 0
-"""Draws the source pictures, whatever the seed of the drift."""
-
-CORE50_CATEGORIES = core50.CATEGORIES[:6]
-"""The paper has 6 of the 10 and does not say which; these are the first."""
-CORE50_COUNTS = {
-    "source": (1800, 120),
-    "core50-nc": (144, 36),
-    "core50-ni": (144, 30),
-    "core50-nic": (144, 66),
-}
-"""Pictures to train or adapt on, and held out or to test on (the paper's Table 3)."""
-
-KNOWN_SESSIONS, NEW_SESSIONS = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
-"""CORe50's own split into sessions to train on and to test on."""
-KNOWN_THINGS, NEW_THINGS = (0, 1, 2), (3, 4)
-"""Places of the things among the five of their category."""
+CORE50_COUNTS = {"core50-nc": (144, 36), "core50-ni": (144, 30), "core50-nic": (144, 66)}
+"""Pictures to adapt on and to test on (the paper's Table 3)."""
 
 ACDC_ADAPT, ACDC_TEST = 50, 10
 
-SBD_COUNTS = (3644, 912, 5469, 1366)
-"""Source to train on and held out, drift to adapt on and to test on: 11391 pictures."""
 SBD_SEVERITY = 0.5
-
-_CORE50 = (
-    "CORe50's archives core50_350x350 and bbox, and the folder masks for the lanes task "
-    "(vlomonaco.github.io/core50, CC BY 4.0)"
-)
-_ACDC = (
-    "ACDC's folders rgb_anon, gt and gt_detection "
-    "(acdc.vision.ee.ethz.ch, after registration, for non-commercial use)"
-)
-_SBD = (
-    "the folder cls of SBD's benchmark_RELEASE/dataset "
-    "(www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours)"
-)
-_VOC = "PASCAL VOC 2012's trainval archive (host.robots.ox.ac.uk/pascal/VOC/voc2012)"
-
-_Item = TypeVar("_Item")
 
 
 def core50_nc(data: Path | None, seed: int) -> Scene:
@@ -105,50 +83,21 @@ def _core50(
     sessions: tuple[int, ...],
     things: tuple[int, ...],
 ) -> Scene:
-    pictures = Core50(folder_of(data, "core50", _CORE50), CORE50_CATEGORIES)
-    train, held_out = _core50_draw(
-        pictures, KNOWN_SESSIONS, KNOWN_THINGS, 5 / 6, CORE50_COUNTS["source"], SOURCE_SEED
-    )
-    adapt, test = _core50_draw(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
-    _warn_if_smaller(
-        name, (train, held_out, adapt, test), CORE50_COUNTS["source"] + CORE50_COUNTS[name]
-    )
+    pictures = Core50(folder_of(data, "core50", CATALOGUE["core50"].to_get), CORE50_CATEGORIES)
+    train, held_out = core50_source(pictures)
+    adapt, test = core50_draw(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
+    _warn_if_smaller(name, (train, held_out, adapt, test), CORE50_SOURCE + CORE50_COUNTS[name])
     return Scene(
         name,
         scenes_of_frames(
             pictures.classes,
             _INPUT_SIZES,
-            source_train=(pictures.frame(shot) for shot in train),
-            source_held_out=(pictures.frame(shot) for shot in held_out),
-            adapt=(pictures.frame(shot) for shot in adapt),
-            test=(pictures.frame(shot) for shot in test),
+            source_train=pictures.frames(train),
+            source_held_out=pictures.frames(held_out),
+            adapt=pictures.frames(adapt),
+            test=pictures.frames(test),
         ),
     )
-
-
-def _core50_draw(
-    pictures: Core50,
-    sessions: tuple[int, ...],
-    things: tuple[int, ...],
-    share: float,
-    counts: tuple[int, int],
-    seed: int,
-) -> tuple[list[Shot], list[Shot]]:
-    """Shots of the first `share` of each video, and of the rest; equally many of each category."""
-    rng = np.random.default_rng(seed)
-    drawn: tuple[list[Shot], list[Shot]] = [], []
-    for category in CORE50_CATEGORIES:
-        first = 1 + core50.THINGS_PER_CATEGORY * core50.CATEGORIES.index(category)
-        pools: tuple[list[Shot], list[Shot]] = [], []
-        for session in sessions:
-            for thing in things:
-                video = pictures.video(session, first + thing)
-                cut = round(share * len(video))
-                pools[0].extend(video[:cut])
-                pools[1].extend(video[cut:])
-        for shots, pool, count in zip(drawn, pools, counts, strict=True):
-            shots.extend(_drawn(pool, count // len(CORE50_CATEGORIES), rng))
-    return sorted(drawn[0]), sorted(drawn[1])
 
 
 def acdc_rain(data: Path | None, seed: int) -> Scene:
@@ -171,19 +120,19 @@ def acdc_night(data: Path | None, seed: int) -> Scene:
     return _acdc("night", data, seed)
 
 
-def _acdc(condition: str, data: Path | None, seed: int) -> Scene:
-    folder = folder_of(data, "acdc", _ACDC)
+def _acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
+    folder = folder_of(data, "acdc", CATALOGUE["acdc"].to_get)
     train, held_out = Acdc(folder, "fog", "train"), Acdc(folder, "fog", "val")
     drift, other = Acdc(folder, condition, "train"), Acdc(folder, condition, "val")
     rng = np.random.default_rng(seed)
-    adapt = _drawn(range(len(drift)), ACDC_ADAPT, rng)
-    test = _drawn(range(len(other)), ACDC_TEST, rng)
+    adapt = drawn(range(len(drift)), ACDC_ADAPT, rng)
+    test = drawn(range(len(other)), ACDC_TEST, rng)
     name = f"acdc-{condition}"
     _warn_if_smaller(name, (train, held_out, adapt, test), (400, 100, ACDC_ADAPT, ACDC_TEST))
     return Scene(
         name,
         scenes_of_frames(
-            {Task.OBJECTS: acdc.OBJECT_CLASSES, Task.LANES: acdc.LANE_CLASSES},
+            acdc.TASK_CLASSES,
             _INPUT_SIZES,
             source_train=train,
             source_held_out=held_out,
@@ -202,26 +151,20 @@ def sbd_plus(data: Path | None, seed: int) -> Scene:
     CORRUPTIONS, at the same severity; `seed` draws which.
     All pictures together take 4.2 GB of memory.
     """
-    pictures = Sbd(folder_of(data, "sbd", _SBD), folder_of(data, "VOCdevkit/VOC2012", _VOC))
-    total = sum(SBD_COUNTS)
-    fewer = min(len(pictures), total) / total
-    train, held_out, adapt, test = (int(count * fewer) for count in SBD_COUNTS)
-    drawn = np.random.default_rng(SOURCE_SEED).permutation(len(pictures)).tolist()
-    ends = accumulate((train, held_out, adapt, test))
-    parts = [
-        sorted(drawn[end - count : end])
-        for end, count in zip(ends, (train, held_out, adapt, test), strict=True)
-    ]
+    to_get = CATALOGUE["sbd"].to_get
+    folder_of(data, "VOCdevkit/VOC2012", to_get)
+    pictures = Sbd(folder_of(data, "sbd", to_get).parent)
+    parts = sbd_parts(pictures)
     _warn_if_smaller("sbd-plus", parts, SBD_COUNTS)
     return Scene(
         "sbd-plus",
         scenes_of_frames(
-            {Task.SIGNS: sbd.CLASSES, Task.OBJECTS: sbd.CLASSES, Task.LANES: sbd.LANE_CLASSES},
+            sbd.TASK_CLASSES,
             _INPUT_SIZES,
-            source_train=(pictures[i] for i in parts[0]),
-            source_held_out=(pictures[i] for i in parts[1]),
-            adapt=_corrupted(pictures, parts[2], seed),
-            test=_corrupted(pictures, parts[3], seed),
+            source_train=(pictures[i] for i in parts.train),
+            source_held_out=(pictures[i] for i in parts.held_out),
+            adapt=_corrupted(pictures, parts.adapt, seed),
+            test=_corrupted(pictures, parts.test, seed),
         ),
     )
 
@@ -233,12 +176,6 @@ def _corrupted(pictures: Sbd, indices: Iterable[int], seed: int) -> Iterator[Fra
         image = corrupt(frame.image, str(rng.choice(CORRUPTIONS)), SBD_SEVERITY, rng)
         samples = {task: Sample(image, sample.label) for task, sample in frame.samples.items()}
         yield Frame(frame.name, image, samples)
-
-
-def _drawn(pool: Sequence[_Item], count: int, rng: np.random.Generator) -> list[_Item]:
-    """`count` of the pool, or all of it where there are no more, in the pool's order."""
-    chosen = rng.permutation(len(pool))[:count]
-    return [pool[i] for i in sorted(chosen.tolist())]
 
 
 def _warn_if_smaller(name: str, parts: Sequence[Sequence[object]], paper: Sequence[int]) -> None:

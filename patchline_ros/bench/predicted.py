@@ -7,7 +7,7 @@ from patchline_ros.bench.experiment import Declaration
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.offline.drift_table import backbone_features
+from patchline_ros.offline.drifted import backbone_features
 from patchline_ros.patching.patched_model import PatchSettings
 
 

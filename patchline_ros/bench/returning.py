@@ -17,8 +17,9 @@ from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source
 from patchline_ros.drift.kernels import Features
-from patchline_ros.offline.drift_table import backbone_features
-from patchline_ros.offline.make import TRAINING_ORDER, Recipe, drift_reference
+from patchline_ros.offline.drifted import backbone_features
+from patchline_ros.offline.make import TRAINING_ORDER, drift_reference
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TypeAlias
 
-from patchline_ros.tasks import Frame, Image, Sample, Task
-from patchline_ros.vision.inputs import resize_image, resized, to_picture
+from patchline_ros.tasks import Frame, Sample, Task
+from patchline_ros.vision.inputs import resized, resized_together
 
 BLOCK = 8
 """Frames in a row that stay together where one drive gives both the frames to adapt on and the
@@ -103,17 +102,10 @@ def scenes_of_frames(
     return scenes
 
 
-def at_size(frame: Frame, sizes: dict[Task, tuple[int, int]]) -> Frame:
+def at_size(frame: Frame, sizes: Mapping[Task, tuple[int, int]]) -> Frame:
     """The frame with the samples of these tasks at these sizes."""
-    shared: dict[tuple[int, tuple[int, int]], Image] = {}
-    samples: dict[Task, Sample] = {}
-    for task, size in sizes.items():
-        sample = frame.samples[task]
-        key = id(sample.image), size
-        if key not in shared:
-            shared[key] = resize_image(sample.image, size)
-        samples[task] = Sample(shared[key], to_picture(sample.label, size, sample.image.shape[:2]))
-    return Frame(frame.name, next(iter(shared.values())), samples)
+    samples = resized_together(frame.samples, sizes)
+    return Frame(frame.name, next(iter(samples.values())).image, samples)
 
 
 def alternating_blocks(count: int, block: int = BLOCK) -> tuple[list[int], list[int]]:
@@ -133,21 +125,3 @@ def inner_folds(scene: Scene) -> list[Scene]:
         folds[0][task] = replace(there, adapt=halves[0], test=halves[1])
         folds[1][task] = replace(there, adapt=halves[1], test=halves[0])
     return [Scene(scene.name, tasks) for tasks in folds]
-
-
-def folder_of(data: Path | None, name: str, what: str) -> Path:
-    """The folder `name` of the user's data.
-
-    Args:
-        data: the folder that holds all data sets, None where the user named none.
-        name: path below it.
-        what: what to get, from where and under which licence, for who does not have it.
-
-    Raises:
-        ValueError: there is no such folder; says what belongs there.
-    """
-    if data is None:
-        raise ValueError(f"no data folder was given: name one that has {name}, which is {what}")
-    if not (data / name).is_dir():
-        raise ValueError(f"there is no folder {data / name}: put there {what}")
-    return data / name

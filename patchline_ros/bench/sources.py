@@ -180,7 +180,7 @@ class SourceStore:
         recipe = self._experiment.source
         teacher = self._teacher(task)
         model: TaskModel | None = None
-        for share, trained in train_source(
+        for step, trained in train_source(
             self._spec(task),
             self._scene.tasks[task].source_train,
             weights=start_weights(self._experiment, self._inputs),
@@ -191,7 +191,7 @@ class SourceStore:
             seed=self._seed,
         ):
             model = trained
-            report(share)
+            report(step.share)
         assert model is not None
         return model
 

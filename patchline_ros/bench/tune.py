@@ -30,8 +30,8 @@ from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.run import Run
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
-from patchline_ros.bench.schedule import Job, Report
 from patchline_ros.bench.sources import SourceStore
+from patchline_ros.jobs.schedule import Job, Report
 from patchline_ros.tasks import Task
 
 SCHEMA: Final = 1

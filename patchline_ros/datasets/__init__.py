@@ -1,1 +1,1 @@
-"""Labelled and unlabelled pictures from files: CamVid, GTSRB, folders, videos and bags."""
+"""Labelled and unlabelled pictures from files: public data sets, folders, videos and bags."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from patchline_ros.tasks import Frame, Image
 
@@ -104,7 +105,7 @@ class BagFrames:
             for name, (connection, _, raw) in zip(self.names, messages, strict=True):
                 try:
                     message = types.deserialize_cdr(raw, connection.msgtype)
-                    decode = _raw_rgb if connection.msgtype == _RAW else _compressed_rgb
+                    decode = raw_rgb if connection.msgtype == _RAW else _compressed_rgb
                     image = decode(message)
                 except (SerdeError, ValueError) as error:
                     raise ValueError(
@@ -162,6 +163,32 @@ def recorded(
         raise ValueError(_unreadable(path, error)) from error
 
 
+def recorded_hash(connection: Connection) -> str:
+    """RIHS01 hash of the recorded message type; empty where the bag does not say what it was."""
+    from rosbags.interfaces import MessageDefinitionFormat
+    from rosbags.typesys import (
+        Stores,
+        TypesysError,
+        get_types_from_idl,
+        get_types_from_msg,
+        get_typestore,
+    )
+
+    text = connection.msgdef.data
+    if connection.msgdef.format is MessageDefinitionFormat.NONE or not text:
+        return connection.digest
+    recorded = get_typestore(Stores.EMPTY)
+    try:
+        if connection.msgdef.format is MessageDefinitionFormat.IDL:
+            recorded.register(get_types_from_idl(text))
+        else:
+            recorded.register(get_types_from_msg(text, connection.msgtype))
+        # The digest is ROS's own; of two definitions, both hashes are made here.
+        return recorded.hash_rihs01(connection.msgtype)
+    except (TypesysError, KeyError):  # KeyError: a type that it is made of is not in it
+        return connection.digest
+
+
 def _damage() -> tuple[type[Exception], ...]:
     """What a bag that is not whole raises while it is read."""
     from rosbags.rosbag2 import ReaderError
@@ -206,14 +233,20 @@ def _unreadable(path: Path, error: Exception) -> str:
     return f"cannot read the bag {path}: {why.rstrip('.')}{advice}"
 
 
-def _raw_rgb(message: Any) -> Image:
-    """A sensor_msgs/Image as RGB; its rows may be padded, `step` bytes each."""
-    if message.encoding not in _ENCODINGS:
-        raise ValueError(
-            f"the encoding {message.encoding!r} is not one of {', '.join(_ENCODINGS)}; "
-            "choose another topic"
-        )
-    channels, conversion = _ENCODINGS[message.encoding]
+def raw_rgb(message: Any) -> Image:
+    """A sensor_msgs/Image as RGB; ValueError where it can't be read."""
+    conversion = _layout(message)[1]
+    pixels = raw_pixels(message)
+    rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
+    return np.asarray(rgb, dtype=np.uint8)
+
+
+def raw_pixels(message: Any) -> NDArray[np.uint8]:
+    """Height, width and channels of a sensor_msgs/Image, whose rows may be padded to `step` bytes.
+
+    Raises ValueError for an encoding that is not read, or data that don't fit it.
+    """
+    channels, _ = _layout(message)
     height, width, step = message.height, message.width, message.step
     if not (height > 0 and 0 < width * channels <= step and message.data.size == height * step):
         raise ValueError(
@@ -221,9 +254,16 @@ def _raw_rgb(message: Any) -> Image:
             f"{message.encoding}"
         )
     rows = message.data.reshape(height, step)[:, : width * channels]
-    pixels = np.ascontiguousarray(rows).reshape(height, width, channels)
-    rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
-    return np.asarray(rgb, dtype=np.uint8)
+    return np.ascontiguousarray(rows).reshape(height, width, channels)
+
+
+def _layout(message: Any) -> tuple[int, int | None]:
+    if message.encoding not in _ENCODINGS:
+        raise ValueError(
+            f"the encoding {message.encoding!r} is not one of {', '.join(_ENCODINGS)}; "
+            "choose another topic"
+        )
+    return _ENCODINGS[message.encoding]
 
 
 def _compressed_rgb(message: Any) -> Image:

@@ -38,18 +38,16 @@ LANE_CLASSES = ("sky", "building", "road", "pavement", "tree", "car")
 OBJECT_CLASSES = ("car", "pedestrian", "bicyclist")
 """Classes of the objects task."""
 
+TASK_CLASSES = {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+
 _LANE_SOURCES = {"fence": "building"} | {name: name for name in LANE_CLASSES}
-_LANE_OF_CAMVID = np.array(
-    [
-        LANE_CLASSES.index(_LANE_SOURCES[name]) if name in _LANE_SOURCES else IGNORE
-        for name in CAMVID_CLASSES
-    ],
-    dtype=np.uint8,
-)
+_LANE_OF_CAMVID = np.full(256, IGNORE, dtype=np.uint8)
+for _name, _source in _LANE_SOURCES.items():
+    _LANE_OF_CAMVID[CAMVID_CLASSES.index(_name)] = LANE_CLASSES.index(_source)
 
 
 def lanes_of(camvid_ids: ClassMap) -> ClassMap:
-    """CamVid ids as ids of LANE_CLASSES; poles, signs, people and unlabelled become IGNORE."""
+    """CamVid ids as ids of LANE_CLASSES; poles, signs, people and unlabelled are IGNORE."""
     return np.asarray(_LANE_OF_CAMVID[camvid_ids], dtype=np.uint8)
 
 
@@ -98,12 +96,7 @@ class CamVid(Listed[Frame]):
         name = self.names[index]
         picture, label_map = self._files[name]
         image = read_rgb(picture)
-        ids = read_class_map(label_map, image)
-        if ids.max() >= len(CAMVID_CLASSES):
-            raise ValueError(
-                f"the label map {label_map} holds the class id {ids.max()}; "
-                f"CamVid's ids are 0 to {len(CAMVID_CLASSES) - 1}"
-            )
+        ids = read_class_map(label_map, image, len(CAMVID_CLASSES))
         return Frame(
             name=name,
             image=image,

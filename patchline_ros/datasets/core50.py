@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from patchline_ros.datasets.listed import Listed
 from patchline_ros.datasets.pictures import pictures_by_stem, read_class_map, read_rgb
 from patchline_ros.tasks import Boxes, Frame, Image, Sample, Task
 
@@ -37,6 +39,11 @@ class Shot:
     thing: int
 
     @property
+    def name(self) -> str:
+        """Of its file, without the ending."""
+        return f"C_{self.session:02d}_{self.thing:02d}_{self.frame:03d}"
+
+    @property
     def category(self) -> int:
         """Place of the thing's category in CATEGORIES."""
         return (self.thing - 1) // THINGS_PER_CATEGORY
@@ -51,9 +58,9 @@ class Core50:
         bbox/sSESSION/CropC_oTHING.txt                      a line `ColorFRAME: x1 y1 x2 y2` a frame
         masks/sSESSION/oTHING/C_SESSION_THING_FRAME.png     0 background, anything else the thing
 
-    The first two are from vlomonaco.github.io/core50 (CC BY 4.0). CORe50 publishes depth and no
-    masks; they have to be made (the authors' way is github.com/giacomobartoli/core50_segmentation).
-    Without the folder masks there is no lanes task; with it every picture needs one.
+    CORe50 publishes depth and no masks; they have to be made (the authors' way is
+    github.com/giacomobartoli/core50_segmentation). Without the folder masks there is no lanes task;
+    with it every picture needs one.
     categories: classes of the labels; the other things are not read.
     Raises ValueError where a folder is missing.
     """
@@ -85,9 +92,13 @@ class Core50:
             for stem in pictures_by_stem(folder, (".png",))
         ]
 
+    def frames(self, shots: Sequence[Shot]) -> Core50Frames:
+        """Some pictures, to be read one by one."""
+        return Core50Frames(self, shots)
+
     def frame(self, shot: Shot) -> Frame:
         """Reads one picture; ValueError names a picture, box or mask that is missing or broken."""
-        name = f"C_{shot.session:02d}_{shot.thing:02d}_{shot.frame:03d}"
+        name = shot.name
         place = Path(f"s{shot.session}") / f"o{shot.thing}"
         image = read_rgb(self._pictures / place / f"{name}.png")
         label = self.categories.index(CATEGORIES[shot.category])
@@ -116,6 +127,18 @@ class Core50:
                 f"{path}: the box of the frame {shot.frame} has no area in its picture"
             )
         return box
+
+
+class Core50Frames(Listed[Frame]):
+    """Some pictures of CORe50."""
+
+    def __init__(self, pictures: Core50, shots: Sequence[Shot]) -> None:
+        self._pictures, self._shots = pictures, shots
+        self.names: tuple[str, ...] = tuple(shot.name for shot in shots)
+
+    def read(self, index: int) -> Frame:
+        """Reads one; ValueError names a picture, box or mask that is missing or broken."""
+        return self._pictures.frame(self._shots[index])
 
 
 def _read_box_lines(path: Path) -> dict[int, tuple[float, float, float, float]]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import pictures_by_stem, read_rgb
+from patchline_ros.datasets.pictures import (
+    check_class_map,
+    copies,
+    pictures_by_stem,
+    read_indexed,
+    read_rgb,
+)
 from patchline_ros.datasets.voc import read_voc_boxes
-from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Frame, Sample, Task
+from patchline_ros.tasks import Boxes, ClassMap, Frame, Sample, Task
+
+logger = logging.getLogger(__name__)
 
 CLASSES = (
     "aeroplane",
@@ -41,6 +49,8 @@ CLASSES = (
 
 LANE_CLASSES = ("background", *CLASSES)
 
+TASK_CLASSES = {Task.SIGNS: CLASSES, Task.OBJECTS: CLASSES, Task.LANES: LANE_CLASSES}
+
 
 class Sbd(Listed[Frame]):
     """All pictures that SBD or VOC 2012 have a class map for, sorted by name.
@@ -52,28 +62,36 @@ class Sbd(Listed[Frame]):
         VOCdevkit/VOC2012/Annotations/NAME.xml
         VOCdevkit/VOC2012/SegmentationClass/NAME.png
 
-    SBD: www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours; VOC 2012:
-    host.robots.ox.ac.uk/pascal/VOC/voc2012. The pictures are under Flickr's terms of use.
-    Where both have a class map VOC's counts, which leaves contours open (IGNORE). Boxes are VOC's,
-    difficult ones included. The class of a picture is that of its largest box, an approximation:
-    many pictures show several. Pictures are read when they are asked for.
+    A picture that both have a class map for counts once, with VOC's map, which leaves contours open
+    (IGNORE); of pictures with the same bytes under several names the first one counts, and a
+    warning in the log names the others. Boxes are VOC's, difficult ones included. The class of a
+    picture is that of its largest box, an approximation: many pictures show several. Pictures are
+    read when they are asked for.
     Raises ValueError where a folder is missing.
     """
 
-    def __init__(self, sbd: Path, voc: Path) -> None:
-        """List the names; `sbd` is the folder that holds cls, `voc` is VOCdevkit/VOC2012."""
+    def __init__(self, directory: Path) -> None:
+        """List the names below the folder that holds both."""
+        voc = directory / "VOCdevkit" / "VOC2012"
         self._voc = voc
-        self._sbd_maps = pictures_by_stem(sbd / "cls", (".mat",))
+        self._sbd_maps = pictures_by_stem(directory / "sbd" / "cls", (".mat",))
         self._voc_maps = pictures_by_stem(voc / "SegmentationClass", (".png",))
         for folder in (voc / "JPEGImages", voc / "Annotations"):
             if not folder.is_dir():
                 raise ValueError(f"there is no folder {folder}; unpack VOC 2012's archive there")
-        self.names: tuple[str, ...] = tuple(sorted({*self._sbd_maps, *self._voc_maps}))
+        names = sorted({*self._sbd_maps, *self._voc_maps})
+        twice = copies({name: self._picture(name) for name in names})
+        if twice:
+            pairs = ", ".join(f"{name} = {first}" for name, first in twice.items())
+            logger.warning(
+                "left out %d of %d pictures, copies of others: %s", len(twice), len(names), pairs
+            )
+        self.names: tuple[str, ...] = tuple(name for name in names if name not in twice)
 
     def read(self, index: int) -> Frame:
         """Read one frame; ValueError names a file that cannot be read."""
         name = self.names[index]
-        path = self._voc / "JPEGImages" / f"{name}.jpg"
+        path = self._picture(name)
         if not path.is_file():
             raise ValueError(f"there is no picture {path}; unpack VOC 2012's archive again")
         image = read_rgb(path)
@@ -82,14 +100,17 @@ class Sbd(Listed[Frame]):
         if not len(boxes):
             raise ValueError(f"the annotation {annotation} holds no object")
         label_map = self._voc_maps.get(name)
-        lanes = _read_mat(self._sbd_maps[name]) if label_map is None else _read_indexed(label_map)
-        _check(lanes, image.shape[:2], label_map or self._sbd_maps[name])
+        lanes = _read_mat(self._sbd_maps[name]) if label_map is None else read_indexed(label_map)
+        check_class_map(lanes, image, len(LANE_CLASSES), label_map or self._sbd_maps[name])
         samples = {
             Task.SIGNS: Sample(image, _class_of(boxes)),
             Task.OBJECTS: Sample(image, boxes),
             Task.LANES: Sample(image, lanes),
         }
         return Frame(name, image, samples)
+
+    def _picture(self, name: str) -> Path:
+        return self._voc / "JPEGImages" / f"{name}.jpg"
 
 
 def _class_of(boxes: Boxes) -> int:
@@ -105,26 +126,3 @@ def _read_mat(path: Path) -> ClassMap:
         raise ValueError(f"cannot read {path} as a MATLAB file: {error}") from error
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds no class map GTcls.Segmentation: {error!r}") from error
-
-
-def _read_indexed(path: Path) -> ClassMap:
-    """A PNG with a palette, whose indices (which OpenCV does not give) are the class ids."""
-    try:
-        with PIL.Image.open(path) as picture:
-            mode, ids = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"cannot decode the label map {path}: {error}") from error
-    if mode not in ("P", "L"):
-        raise ValueError(f"the label map {path} is of mode {mode}; it must hold class ids")
-    return ids.astype(np.uint8)
-
-
-def _check(ids: ClassMap, size: tuple[int, int], path: Path) -> None:
-    if ids.shape != size:
-        raise ValueError(f"the label map {path} is of shape {ids.shape}, its picture of {size}")
-    wrong = ids[(ids >= len(LANE_CLASSES)) & (ids != IGNORE)]
-    if wrong.size:
-        raise ValueError(
-            f"the label map {path} holds the class id {wrong[0]}; "
-            f"VOC's ids are 0 to {len(LANE_CLASSES) - 1} and {IGNORE}"
-        )

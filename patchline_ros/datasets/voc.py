@@ -12,6 +12,9 @@ from patchline_ros.tasks import Boxes, Image, Sample
 ANNOTATION_SUFFIXES = (".xml",)
 """File endings of the annotations."""
 
+DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
+"""Classes of DAWN (Kenk and Hassaballah 2020), roads in bad weather, which is labelled so."""
+
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -42,7 +42,10 @@ class YoloFolder(Listed[Sample]):
 
 
 def _read_boxes(path: Path, image: Image, classes: tuple[str, ...]) -> Boxes:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the label file {path} is no text: {error}") from error
     boxes: list[list[float]] = []
     labels: list[int] = []
     for number, line in enumerate(lines, start=1):

@@ -1,15 +1,12 @@
 """The plots of the report, drawn from its data.
 
-Each figure is drawn once and saved twice: as SVG for the page, where ink and grid take the colour
-of the page's text so that they read on light and dark, and as PNG on white for use elsewhere.
+Each figure is drawn once and saved twice: as SVG for the page, and as PNG on white for elsewhere.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,43 +14,12 @@ from matplotlib.figure import Figure
 
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.result import Report, Timeline
+from patchline_ros.pages.plots import AFTER, BEFORE, INK, SOURCE, STYLE
 from patchline_ros.tasks import Task
 
-INK = "#1b2733"
-SOURCE, BEFORE, AFTER = "#0072b2", "#d55e00", "#009e73"
-PAGE_COLOURS = {
-    INK: "currentColor",
-    SOURCE: "var(--source)",
-    BEFORE: "var(--before)",
-    AFTER: "var(--after)",
-}
-"""What stands for these colours in the page, which has lighter ones on a dark ground."""
 MMD = "#cc79a7"
 TASK_COLOURS = {Task.SIGNS: "#0072b2", Task.OBJECTS: "#d55e00", Task.LANES: "#009e73"}
 """Okabe and Ito's colours, which people with any kind of colour vision can tell apart."""
-
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "patchline",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": INK,
-    "grid.alpha": 0.12,
-    "legend.frameon": False,
-}
 
 
 def draw_all(report: Report, timeline: Timeline) -> dict[str, Figure]:
@@ -76,18 +42,6 @@ def save_all(figures: Mapping[str, Figure], folder: Path) -> None:
     with matplotlib.rc_context(STYLE):
         for name, figure in figures.items():
             figure.savefig(folder / f"{name}.png", dpi=130, facecolor="white")
-
-
-def to_svg(figure: Figure) -> str:
-    """The plot as an SVG element in the colours of the page it will stand in."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for colour, name in PAGE_COLOURS.items():
-        svg = svg.replace(colour, name)
-    return svg
 
 
 def draw_story(report: Report, timeline: Timeline) -> Figure:

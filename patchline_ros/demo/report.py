@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
 from patchline_ros.demo import words
-from patchline_ros.demo.plots import draw_all, save_all, to_svg
+from patchline_ros.demo.plots import draw_all, save_all
 from patchline_ros.demo.result import Report, Timeline
 from patchline_ros.demo.score import ROLLING
 from patchline_ros.demo.strip import Row
 from patchline_ros.files import write_file
+from patchline_ros.pages.page import render
+from patchline_ros.pages.plots import to_svg
 from patchline_ros.vision.drawing import PALETTE
 
 REPORT_JSON, TIMELINE_JSON, REPORT_HTML, PLOTS = (
@@ -58,14 +59,12 @@ def render_html(
     command: str,
 ) -> str:
     """The page, with everything it shows inside it. `plots` are SVG elements by name."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters.update(percent=words.percent, won_back=words.won_back)
     named = {
         name: Markup(plots.get(name, "")) for name in ("story", "tasks", "samples", "training")
     }
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        Path(__file__).with_name(TEMPLATE),
+        {"percent": words.percent, "won_back": words.won_back},
         report=report,
         plots=named,
         strip=strip,

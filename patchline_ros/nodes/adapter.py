@@ -45,6 +45,7 @@ from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.datasets.label_messages import ConversionError
 from patchline_ros.files import sha256
 from patchline_ros.graph import NODE_OF_TASK
 from patchline_ros.msg import (
@@ -57,7 +58,6 @@ from patchline_ros.msg import (
 )
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
-    ConversionError,
     bytes_field,
     msg_to_labelled_frame,
     stamp_to_ns,

@@ -32,6 +32,13 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
+from patchline_ros.datasets.label_messages import (
+    ConversionError,
+    check_inside,
+    corners_of,
+    msg_to_boxes,
+    msg_to_class,
+)
 from patchline_ros.msg import LabelledFrame
 from patchline_ros.nodes.picture_size import encoded_size
 from patchline_ros.tasks import Boxes, ClassMap, Label, Sample, Task
@@ -47,10 +54,6 @@ Regions: TypeAlias = NDArray[np.float32]
 NANOSECONDS = 1_000_000_000
 MOST_MEGAPIXELS = 50
 """Of a picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
-
-
-class ConversionError(ValueError):
-    """A message does not hold what it says, or holds what nothing here can read."""
 
 
 def _ros2_cv_bridge() -> CvBridge | None:
@@ -174,15 +177,6 @@ def classification_to_msg(class_id: int, confidence: float, header: Header) -> C
     return Classification(header=header, results=[result])
 
 
-def msg_to_class(msg: Classification) -> int:
-    """The class id of the only result. Raises ConversionError unless there is exactly one."""
-    if len(msg.results) != 1:
-        raise ConversionError(
-            f"the classification has {len(msg.results)} results; a label needs exactly one"
-        )
-    return _class_id(msg.results[0].class_id)
-
-
 def boxes_to_msg(found: Boxes, header: Header) -> Detection2DArray:
     """Boxes in pixels, one hypothesis each."""
     detections = []
@@ -205,26 +199,6 @@ def boxes_to_msg(found: Boxes, header: Header) -> Detection2DArray:
     return Detection2DArray(header=header, detections=detections)
 
 
-def msg_to_boxes(msg: Detection2DArray) -> Boxes:
-    """The first hypothesis of each detection.
-
-    Raises ConversionError for a detection without a hypothesis, a class id that is no number, or a
-    box of negative or infinite size.
-    """
-    boxes, labels, scores = [], [], []
-    for number, detection in enumerate(msg.detections):
-        if not detection.results:
-            raise ConversionError(f"detection {number} has no class (its results are empty)")
-        boxes.append(_corners(number, detection))
-        labels.append(_class_id(detection.results[0].hypothesis.class_id))
-        scores.append(detection.results[0].hypothesis.score)
-    return Boxes(
-        boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.asarray(labels, dtype=np.int64),
-        scores=np.asarray(scores, dtype=np.float32),
-    )
-
-
 def msg_to_regions(msg: Detection2DArray, class_id: str) -> Regions:
     """Where the detections of that class are, as (n, 4) x1, y1, x2, y2 in pixels.
 
@@ -235,7 +209,7 @@ def msg_to_regions(msg: Detection2DArray, class_id: str) -> Regions:
     Raises ConversionError for a box of negative or infinite size.
     """
     corners = [
-        _corners(number, detection)
+        corners_of(number, detection)
         for number, detection in enumerate(msg.detections)
         if class_id in ("", *(result.hypothesis.class_id for result in detection.results[:1]))
     ]
@@ -280,7 +254,7 @@ def msg_to_labelled_frame(msg: LabelledFrame) -> tuple[str, Task, int, Sample]:
         label = msg_to_class(msg.sign)
     elif task is Task.OBJECTS:
         label = msg_to_boxes(msg.objects)
-        _check_inside(label, width, height)
+        check_inside(label, width, height)
     else:
         label = image_to_classmap(msg.lanes)
         if label.shape != (height, width):
@@ -314,44 +288,6 @@ def ns_to_stamp(nanoseconds: int) -> Time:
 def bytes_field(data: bytes) -> array[int]:
     """`data` in the form that every rclpy assigns to a uint8[] field without a loop over it."""
     return array("B", data)
-
-
-def _check_inside(found: Boxes, width: int, height: int) -> None:
-    """Raises ConversionError for an empty box and one that leaves the picture by over a pixel."""
-    for number, (x1, y1, x2, y2) in enumerate(found.boxes.tolist()):
-        if x1 >= x2 or y1 >= y2:
-            raise ConversionError(f"box {number} is empty: {x2 - x1} x {y2 - y1} pixels")
-        if x1 < -1 or y1 < -1 or x2 > width + 1 or y2 > height + 1:
-            raise ConversionError(
-                f"box {number} ({x1:.0f}, {y1:.0f}, {x2:.0f}, {y2:.0f}) leaves its picture of "
-                f"{width} x {height} pixels"
-            )
-
-
-def _corners(number: int, detection: Detection2D) -> tuple[float, float, float, float]:
-    """The box of a detection. Raises ConversionError where its size is negative or infinite."""
-    center, box = detection.bbox.center.position, detection.bbox
-    corners = (
-        center.x - box.size_x / 2,
-        center.y - box.size_y / 2,
-        center.x + box.size_x / 2,
-        center.y + box.size_y / 2,
-    )
-    if not (np.isfinite(corners).all() and box.size_x >= 0 and box.size_y >= 0):
-        raise ConversionError(
-            f"detection {number} has a box of {box.size_x} x {box.size_y} pixels at "
-            f"({center.x}, {center.y}); sizes must be finite and not negative"
-        )
-    return corners
-
-
-def _class_id(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ConversionError(
-            f"the class id is {text!r}; it must be the number of a class"
-        ) from None
 
 
 def _check_size(width: int, height: int) -> None:

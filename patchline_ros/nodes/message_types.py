@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
+from patchline_ros.datasets.bag import recorded_hash
+
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
@@ -83,36 +85,10 @@ def check_definition(connection: Connection) -> None:
     except NoDefinitionError:
         return
     here = built.hash_rihs01(connection.msgtype)
-    # The digest is ROS's own; of two definitions, both hashes are made here.
-    of_the_bag = _recorded_hash(connection) or connection.digest
+    of_the_bag = recorded_hash(connection)
     if of_the_bag and of_the_bag != here:
         raise ValueError(
             f"topic {connection.topic}: {connection.msgtype} had other fields when the bag was "
             "recorded than it has here; play it with the packages that recorded it, or name the "
             "topics to play with --topics"
         )
-
-
-def _recorded_hash(connection: Connection) -> str:
-    """Of the definition that the bag holds; empty where it holds none that can be read."""
-    from rosbags.interfaces import MessageDefinitionFormat
-    from rosbags.typesys import (
-        Stores,
-        TypesysError,
-        get_types_from_idl,
-        get_types_from_msg,
-        get_typestore,
-    )
-
-    text = connection.msgdef.data
-    if connection.msgdef.format is MessageDefinitionFormat.NONE or not text:
-        return ""
-    recorded = get_typestore(Stores.EMPTY)
-    try:
-        if connection.msgdef.format is MessageDefinitionFormat.IDL:
-            recorded.register(get_types_from_idl(text))
-        else:
-            recorded.register(get_types_from_msg(text, connection.msgtype))
-        return recorded.hash_rihs01(connection.msgtype)
-    except (TypesysError, KeyError):  # KeyError: a type that it is made of is not in it
-        return ""

@@ -23,13 +23,13 @@ from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
+from patchline_ros.datasets.label_messages import ConversionError
 from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
 from patchline_ros.inference.backend import Backend
 from patchline_ros.inference.runnable import BackendError
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
-    ConversionError,
     Regions,
     compressed_to_rgb,
     image_to_rgb,

@@ -15,17 +15,13 @@ import cv2
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, Detection2DArray
 
+from patchline_ros.datasets.label_messages import msg_to_boxes, msg_to_class
 from patchline_ros.demo.records import MASKS, RECORDS_LOG, Kind, LineWriter, Record
 from patchline_ros.files import write_file
 from patchline_ros.graph import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus, FrameFeatures, PatchStatus
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.conversions import (
-    image_to_classmap,
-    msg_to_boxes,
-    msg_to_class,
-    stamp_to_ns,
-)
+from patchline_ros.nodes.conversions import image_to_classmap, stamp_to_ns
 from patchline_ros.nodes.parameters import Parameter, declare
 from patchline_ros.nodes.run import RunnableNode, run
 from patchline_ros.tasks import Task

@@ -12,9 +12,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2DArray
 
+from patchline_ros.datasets.label_messages import ConversionError
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
-    ConversionError,
     Regions,
     boxes_to_msg,
     classification_to_msg,

@@ -53,6 +53,29 @@ def diff(one: Folder, other: Folder) -> None:
     print("no difference")
 
 
+@app.command()
+def card(
+    bundle: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write.", show_default="card.html in the bundle's folder"),
+    ] = None,
+) -> None:
+    """Write a page that shows a bundle: models, examples, order, drift, how it was made."""
+    with _sentences():
+        from patchline_ros.bundle import CARD, Bundle
+        from patchline_ros.offline.card import write_card
+
+        page = out or bundle / CARD
+        try:
+            write_card(Bundle.load(bundle), page)
+        except OSError as error:
+            raise ValueError(
+                f"can't write {page}: {error.strerror}; name another file with --out"
+            ) from error
+        print(f"written to {page}")
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """What the user can mend is said in one sentence."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from patchline_ros.adaptation.affinity import similarity, training_order
 from patchline_ros.bundle import Bundle, Manifest
+from patchline_ros.offline.orders import OrderRow, order_rows
 from patchline_ros.vision.metrics import METRIC_NAMES
 
 _MISSING: Final = "(missing)"
@@ -23,7 +23,9 @@ def show_bundle(bundle: Bundle, console: Console | None = None) -> None:
     console.print(_models(bundle))
     for task, entry in manifest.models.items():
         console.print(f"{task}: {', '.join(entry.spec.classes)}", soft_wrap=True)
-    console.print(_orders(manifest))
+    rows = order_rows(manifest)
+    if rows:
+        console.print(_orders(rows, manifest.affinity_measure))
     drift, steps = manifest.drift, manifest.patch_table
     console.print(
         f"drift: MMD^2 of the {drift.task} model's tap {drift.tap} over {drift.window} frames, "
@@ -32,8 +34,16 @@ def show_bundle(bundle: Bundle, console: Console | None = None) -> None:
     )
     table = ", ".join(f"{step.patches} from {step.mmd2:.4f} on" for step in steps)
     console.print(f"patches by MMD^2: {table or '1 for every drift'}", soft_wrap=True)
+    labels = manifest.drift_labels
+    if labels:
+        right = sum(label.predicted == label.patches for label in labels)
+        console.print(
+            f"learnt from {len(labels)} drifts, of which {right} would get what they need from a "
+            "table that was learnt without them",
+            soft_wrap=True,
+        )
     console.print(f"made with {_listed(manifest.versions)}", soft_wrap=True)
-    console.print(f"recipe: {_listed(manifest.config)}", soft_wrap=True)
+    console.print(f"configuration: {_listed(dict(facts(manifest.config)))}", soft_wrap=True)
 
 
 def check_bundle(bundle: Bundle) -> str:
@@ -48,28 +58,38 @@ def check_bundle(bundle: Bundle) -> str:
         count = sum(parameter.numel() for parameter in model.parameters())
         sizes.append(f"{task} {count / 1e6:.2f} M parameters")
     width = bundle.drift_reference.mean.size
-    names = sum(map(len, bundle.trained_on.values()))
+    pictures = {
+        "trained on": sum(map(len, bundle.trained_on.values())),
+        "measured on": sum(map(len, bundle.held_out.values())),
+        "shown on its card": sum(map(len, bundle.examples.values())),
+    }
+    counts = ", ".join(f"{count} {what}" for what, count in pictures.items() if count)
     return (
-        f"{bundle.path} is whole: {', '.join(sizes)}; {width} drift features; trained on {names} "
-        "pictures"
+        f"{bundle.path} is whole: {', '.join(sizes)}; {width} drift features; pictures: "
+        f"{counts or 'none'}"
     )
 
 
 def differences(one: Manifest, other: Manifest) -> list[str]:
     """A line for each fact that differs, with both values."""
-    facts = [dict(_facts(manifest.model_dump(mode="json"), "")) for manifest in (one, other)]
-    names = sorted({*facts[0], *facts[1]})
-    pairs = [(name, *(found.get(name, _MISSING) for found in facts)) for name in names]
+    found = [dict(facts(manifest.model_dump(mode="json"))) for manifest in (one, other)]
+    names = sorted({*found[0], *found[1]})
+    pairs = [(name, *(each.get(name, _MISSING) for each in found)) for name in names]
     return [f"{name}: {before} | {after}" for name, before, after in pairs if before != after]
 
 
-def _facts(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Each fact with its place, such as models.signs.fingerprint; lists are one fact."""
+def facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each fact with its place, such as models.signs.fingerprint; a list of plain values is one."""
+    inner: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _facts(inner, f"{name}.{key}" if name else str(key))
+        inner = value.items()
+    elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        inner = enumerate(value)
     else:
         yield name, value
+        return
+    for key, each in inner:
+        yield from facts(each, f"{name}.{key}" if name else str(key))
 
 
 def _models(bundle: Bundle) -> Table:
@@ -87,18 +107,15 @@ def _models(bundle: Bundle) -> Table:
     return table
 
 
-def _orders(manifest: Manifest) -> Table:
-    """The order of training, and how much each model is like those before it at most."""
-    tasks = sorted(manifest.models)
-    table = Table("patches", "order of training, with the affinity to the most similar before")
-    groups = min(map(len, manifest.affinity.values()), default=0)
-    for patches in range(1, groups + 1):
-        order = training_order(manifest.affinity, tasks, patches)
-        words = [str(order[0])]
-        for place, task in enumerate(order[1:], start=1):
-            like = max(similarity(manifest.affinity, task, o, patches) for o in order[:place])
-            words.append(f"{task} ({like:.3f})")
-        table.add_row(str(patches), ", ".join(words))
+def _orders(rows: Sequence[OrderRow], measure: str) -> Table:
+    """The order of training, and where another measure gives another one."""
+    order = f"order of training by {measure}, with the affinity to the most similar before"
+    table = Table("patches", order)
+    disagree = any(row.others for row in rows)
+    if disagree:
+        table.add_column("other measures disagree")
+    for row in rows:
+        table.add_row(str(row.patches), row.words, *(["; ".join(row.others)] if disagree else []))
     return table
 
 

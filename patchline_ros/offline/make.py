@@ -4,55 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
-from patchline_ros.adaptation.affinity import affinity_table
+from patchline_ros.adaptation.affinity import affinity_tables
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies
-from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry, PatchStep, save_bundle
+from patchline_ros.adaptation.similarity import CKA_PICTURES, MEASURES
+from patchline_ros.bundle import (
+    CARD,
+    Bundle,
+    DriftEntry,
+    Manifest,
+    ModelEntry,
+    Pictures,
+    save_bundle,
+)
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import backbone_features, learn_table, spread
+from patchline_ros.jobs.schedule import Carrier
+from patchline_ros.offline.card import write_card
+from patchline_ros.offline.config import OfflineConfig
+from patchline_ros.offline.drifted import Watched, backbone_features, spread
+from patchline_ros.offline.predictor_data import predictor_data
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
+from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.model import TaskModel, fingerprint
+from patchline_ros.vision.processes import leave_processes, training_fabric
 from patchline_ros.vision.training import train_source
 
-DRIFT_TASK = Task.LANES
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 TRAINING_ORDER = (Task.LANES, Task.OBJECTS, Task.SIGNS)
 """Lanes first: a label for each pixel teaches a random backbone most, and the others start from it
-where there are no weights to start from. From random weights the detector learnt nothing at all."""
+where there are no weights to start from. From random weights the detector learnt nothing at all.
+The first that a bundle has is also the one whose features are watched for drift."""
+AFFINITY_MEASURE = "perceptual_hash"
+"""The paper's own, which orders the training; the bundle has all others, too."""
 AFFINITY_IMAGES = 32
 REFERENCE_FRAMES = 320
+EXAMPLES = 4
+"""Held-out pictures of each task, for the card."""
 
 Tensors = dict[str, torch.Tensor]
 Report = Callable[[str, float, str], None]
 """Told the name of a stage, the share of it that is done, and a figure to show."""
-
-
-class Recipe(BaseModel):
-    """How a bundle is made; it is written into the bundle."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    width: float = Field(default=1.0, gt=0)
-    road_epochs: int = Field(default=10, ge=1)
-    """For objects and lanes."""
-    sign_epochs: int = Field(default=20, ge=1)
-    """For signs, whose pictures are small."""
-    batch_size: int = Field(default=16, ge=2)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    drift_tap: int = Field(default=3, ge=0)
-    drift_window: int = Field(default=16, ge=2)
-    drift_alpha: float = Field(default=0.01, gt=0, lt=1)
-    drift_permutations: int = Field(default=500, ge=10)
-    threads: int = Field(default=2, ge=1)
-    """Of PyTorch; another number rounds differently."""
-    seed: int = 0
 
 
 def drift_reference(model: TaskModel, train: Sequence[Sample], recipe: Recipe) -> DriftReference:
@@ -76,22 +78,19 @@ def _train(
     recipe: Recipe,
     weights: Tensors | None,
     backbone: Tensors | None,
-    stages: Stages,
+    stages: Stages | None,
+    fabric: Fabric,
     report: Report,
+    log: TrainingLog | None,
 ) -> TaskModel:
-    spec = ModelSpec(
-        task=task,
-        classes=data.classes,
-        input_size=data.train[0].image.shape[:2],
-        width=recipe.width,
-    )
-    finished = stages.tensors(str(task))
+    spec = recipe.spec(task, data.classes, data.train[0].image.shape[:2])
+    finished = fabric.broadcast(stages.tensors(str(task)) if stages else None)
     if finished is not None:
         whole = TaskModel(spec)
         whole.load_state_dict(finished)
         return whole.eval()
     model: TaskModel | None = None
-    for share, trained in train_source(
+    for step, trained in train_source(
         spec,
         data.train,
         weights=weights,
@@ -100,13 +99,18 @@ def _train(
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
-        checkpoint=stages.checkpoint(str(task)),
+        ema=recipe.ema,
+        checkpoint=stages.checkpoint(str(task)) if stages else None,
+        fabric=fabric,
     ):
         model = trained
-        report(f"train {task}", share, "")
+        if log is not None:
+            log.step(task, step)
+        report(f"train {task}", step.share, "")
     assert model is not None
-    stages.keep(str(task), model.state_dict())
-    return model.eval()
+    if stages is not None:
+        stages.keep(str(task), model.state_dict())
+    return model
 
 
 def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
@@ -120,76 +124,118 @@ def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
 
 def make_bundle(
     source: SourceData,
-    recipe: Recipe,
+    config: OfflineConfig,
     weights: Tensors | None,
     path: Path,
+    carrier: Carrier,
     report: Report,
-) -> Bundle:
+    log: TrainingLog | None = None,
+) -> Bundle | None:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
 
     What a call that was killed had finished is not done again, and the result is the same.
 
     Args:
-        source: labelled source data.
-        recipe: how; the same recipe, data and seed give the same bundle on the same CPU.
-        weights: torchvision MobileNetV2 state dict to start from, or None.
-        path: folder to write; the manifest is written last.
+        source: labelled source data, of one task at least.
+        config: how; the same configuration and data give the same bundle on the same CPU.
+        weights: torchvision state dict to start from, or None.
+        path: folder to write; the manifest is written last, but for the card.
+        carrier: does the trainings that the patch table is learnt by.
         report: told of the progress.
+        log: gets the scalars of the trainings, or None.
+
+    Returns:
+        The bundle; None in the processes of torchrun that do no more than train with the first.
 
     Raises:
-        ValueError: too little data, or weights that do not fit the recipe's width.
+        ModuleNotFoundError: lightning-fabric is not installed.
+        ValueError: too little data, or weights that do not fit the recipe's backbone.
     """
+    recipe = config.recipe
     torch.set_num_threads(recipe.threads)
-    settings = f"{recipe.model_dump_json()} {library_versions()}"
-    stages = Stages(path, inputs_key(source, settings, weights))
-    models: dict[Task, TaskModel] = {}
-    entries: dict[Task, ModelEntry] = {}
-    for task in TRAINING_ORDER:
-        data = source.tasks[task]
-        taught = models[TRAINING_ORDER[0]].backbone.state_dict() if models else None
-        models[task] = _train(
-            task, data, recipe, weights, taught if weights is None else None, stages, report
+    order = [task for task in TRAINING_ORDER if task in source.tasks]
+    watching = order[0]
+    watched = source.tasks[watching]
+    if len(order) > 1 and len(watched.held_out) < CKA_PICTURES:
+        raise ValueError(
+            f"{len(watched.held_out)} held-out pictures for {watching} are too few to compare the "
+            f"models on; hold out {CKA_PICTURES} at least"
         )
-        entries[task] = _entry(models[task], data)
+    settings = f"{recipe.model_dump_json()} {library_versions()}"
+    fabric = training_fabric(recipe.precision, "auto")
+    stages = None
+    if fabric.is_global_zero:
+        stages = Stages(path, inputs_key(source, settings, weights))
+    models: dict[Task, TaskModel] = {}
+    for task in order:
+        taught = models[watching].backbone.state_dict() if models else None
+        models[task] = _train(
+            task,
+            source.tasks[task],
+            recipe,
+            weights,
+            taught if weights is None else None,
+            stages,
+            fabric,
+            report,
+            log,
+        )
+    leave_processes()
+    if stages is None:
+        return None
+    entries: dict[Task, ModelEntry] = {}
+    for task, model in models.items():
+        entries[task] = _entry(model, source.tasks[task])
         report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
-    watched = source.tasks[DRIFT_TASK]
-    reference = drift_reference(models[DRIFT_TASK], watched.train, recipe)
+        if log is not None:
+            log.held_out(task, entries[task].source_metric)
+    reference = drift_reference(models[watching], watched.train, recipe)
     report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
-    affinity = affinity_table(
-        models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]]
+    affinity = affinity_tables(
+        models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]], list(MEASURES)
     )
     report("affinity", 1.0, "")
-    table: list[PatchStep] = []
-    for done, so_far in learn_table(
-        models[DRIFT_TASK],
-        reference,
-        recipe.drift_tap,
-        watched.train,
-        watched.held_out,
+    found = predictor_data(
+        Watched(models[watching], reference, recipe.drift_tap, watched.train, watched.held_out),
+        config.predictor,
         recipe.seed,
-        stages.figure,
-    ):
-        table = so_far
-        report("patch table", done, "")
+        stages.folder("predictor"),
+        carrier,
+        lambda share: report("predictor data", share, ""),
+    )
     manifest = Manifest(
-        name=path.name,
+        name=config.name,
         source=source.kind,
         seed=recipe.seed,
         models=entries,
         drift=DriftEntry(
-            task=DRIFT_TASK,
+            task=watching,
             tap=recipe.drift_tap,
             window=recipe.drift_window,
             bandwidth=reference.bandwidth,
             threshold=reference.threshold,
         ),
         affinity=affinity,
-        patch_table=table,
+        affinity_measure=AFFINITY_MEASURE,
+        patch_table=found.table,
+        drift_labels=found.labels,
+        label_margin=config.predictor.margin,
         versions=library_versions(),
-        config=recipe.model_dump(),
+        # How many work on it changes nothing.
+        config=config.model_dump(mode="json", exclude={"workers"}),
         files={},
     )
-    trained_on = {task: data.names for task, data in source.tasks.items()}
-    bundle = save_bundle(path, manifest, models, reference, trained_on)
+    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
+    bundle = save_bundle(path, manifest, models, reference, pictures)
+    write_card(bundle, path / CARD)
+    report("card", 1.0, "")
     stages.done()
     return bundle
+
+
+def _pictures(data: TaskData) -> Pictures:
+    return Pictures(
+        trained_on=data.names,
+        held_out=data.held_out_names,
+        examples=[sample.image for sample in spread(data.held_out, EXAMPLES)],
+    )

@@ -1,9 +1,9 @@
-"""Trains the patch predictors on drifts made of source data, and compares them on unseen drifts."""
+"""Trains the patch predictors on labelled drifts, and compares them on unseen drifts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,21 +17,8 @@ from patchline_ros.adaptation.predictor import (
     train_classifier,
 )
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
-from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.drift.corruptions import GRADED_SETS
-from patchline_ros.drift.mmd import mmd2
-from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.offline.drift_table import (
-    METHOD,
-    TRAINING,
-    LabelledDrift,
-    backbone_features,
-    labelled_drifts,
-    spread,
-)
-from patchline_ros.patching.patched_model import PatchSettings
-from patchline_ros.tasks import Sample
-from patchline_ros.vision.model import TaskModel
+from patchline_ros.bundle import DriftLabel
+from patchline_ros.offline.drifted import Watched, spread
 
 SOURCE_FRAMES = 64
 """Of the source that the light predictor compares with, evenly over the drive."""
@@ -62,19 +49,17 @@ class HeldOutScore:
 
 @dataclass(frozen=True)
 class PredictorStudy:
-    """What the offline routine has found so far.
+    """What the predictors make of the drifts.
 
     Attributes:
-        drifts: the labelled drifts.
-        sets: what the predictors may know of each of them.
-        scores: of each predictor on held-out sets, by its name; empty until all are labelled.
+        sets: what the predictors may know of each drift.
+        scores: of each predictor on held-out sets, by its name.
         predictors: trained on all sets, by name.
     """
 
-    drifts: list[LabelledDrift] = field(default_factory=list)
-    sets: list[DriftedSet] = field(default_factory=list)
-    scores: dict[str, HeldOutScore] = field(default_factory=dict)
-    predictors: dict[str, PatchPredictor] = field(default_factory=dict)
+    sets: list[DriftedSet]
+    scores: dict[str, HeldOutScore]
+    predictors: dict[str, PatchPredictor]
 
 
 Fit = Callable[[Sequence[int]], PatchPredictor]
@@ -167,69 +152,37 @@ def compare_predictors(
 
 
 def learn_predictors(
-    model: TaskModel,
-    reference: DriftReference,
-    tap: int,
-    train: Sequence[Sample],
-    held_out: Sequence[Sample],
-    images: ImageReader,
-    seed: int,
-    drifts: Sequence[tuple[str, float]] = GRADED_SETS,
-    counts: Sequence[int] | None = None,
-    method: PatchSettings = METHOD,
-    training: TrainingSettings = TRAINING,
-    trainings: int = 1,
-) -> Iterator[tuple[float, PredictorStudy]]:
-    """Labels drifts, then trains and compares `table`, `light` and `paper`.
-
-    Yields the share done and what was found so far, after each drift and at the end.
+    watched: Watched, labels: Sequence[DriftLabel], images: ImageReader, seed: int
+) -> PredictorStudy:
+    """Trains and compares `table`, `light` and `paper` on labelled drifts.
 
     Args:
-        model: source model of the drift monitor's task.
-        reference: what the monitor's MMD^2 is measured against.
-        tap: whose features the monitor compares.
-        train, held_out: source samples at the model's input size.
+        watched: the model and the source data that the drifts were made of.
+        labels: of the drifts, as `predictor_data` finds them.
         images: the paper's VGG16.
-        seed: of corruptions and trainings.
-        drifts: corruptions and their severities.
-        counts: numbers of patches to try; 0 to the number of groups when not given.
-        method: how the model is patched, but for k.
-        training: how the patches are trained.
-        trainings: of each number of patches; their mean decides.
+        seed: with which the labels were made; also of the classifiers' first weights.
 
     Raises:
-        OneLabelError: after all drifts are labelled: all need the same number of patches.
+        OneLabelError: all drifts need the same number of patches.
         ValueError: too little data, or features that are not finite.
     """
-    groups = len(model.backbone.specs)
-    study = PredictorStudy()
-    source = spread(train, SOURCE_FRAMES)
+    model = watched.model
+    source = spread(watched.train, SOURCE_FRAMES)
     light = TapReader.from_source(
         model.backbone.channels, tap_features(model, [sample.image for sample in source])
     )
-    tries = range(groups + 1) if counts is None else counts
-    for drift in labelled_drifts(
-        model, train, held_out, drifts, tries, seed, method, training, trainings
-    ):
-        study.drifts.append(drift)
-        study.sets.append(_drifted_set(model, reference, tap, drift))
-        yield len(study.sets) / (len(drifts) + 1), study
-    labels = [drift.patches for drift in study.drifts]
+    sets = [_drifted_set(watched, label, seed) for label in labels]
     scores, predictors = compare_predictors(
-        study.sets, labels, {"light": light, "paper": images}, groups, seed
+        sets,
+        [label.patches for label in labels],
+        {"light": light, "paper": images},
+        len(model.backbone.specs),
+        seed,
     )
-    study.scores.update(scores)
-    study.predictors.update(predictors)
-    yield 1.0, study
+    return PredictorStudy(sets, scores, predictors)
 
 
-def _drifted_set(
-    model: TaskModel, reference: DriftReference, tap: int, drift: LabelledDrift
-) -> DriftedSet:
-    watched = reference.standardise(backbone_features(model, tap, drift.samples))
-    images = [sample.image for sample in drift.samples]
-    return DriftedSet(
-        images=images,
-        features=tap_features(model, images),
-        mmd2=mmd2(watched, reference.features, reference.bandwidth),
-    )
+def _drifted_set(watched: Watched, label: DriftLabel, seed: int) -> DriftedSet:
+    samples = watched.drifted((label.corruption, label.severity), seed)
+    images = [sample.image for sample in samples]
+    return DriftedSet(images, tap_features(watched.model, images), label.mmd2)

@@ -1,9 +1,11 @@
-"""The command `patchline offline`: chooses data and weights, shows the progress, sums up."""
+"""The command `patchline offline`: configuration, data and weights, the progress, a summary."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.error import URLError
 
 import torch
@@ -11,11 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from patchline_ros.bundle import MANIFEST, Bundle
-from patchline_ros.offline.make import Recipe, make_bundle
-from patchline_ros.offline.sources import camvid_source, sim_source
+from patchline_ros.bundle import CARD, MANIFEST, Bundle
+from patchline_ros.jobs.carriers import carrier_at
+from patchline_ros.offline.config import OfflineConfig, find_config, is_file
+from patchline_ros.offline.make import make_bundle
+from patchline_ros.offline.sources import load_source
 from patchline_ros.offline.stages import MAKING
+from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.metrics import METRIC_NAMES
+from patchline_ros.vision.processes import is_first_process
 from patchline_ros.vision.torchvision_backbones import (
     BackboneName,
     imagenet_weights,
@@ -23,22 +29,36 @@ from patchline_ros.vision.torchvision_backbones import (
 )
 
 Weights = dict[str, torch.Tensor]
-
-SIM_RECIPE = Recipe(width=0.5, road_epochs=10, sign_epochs=40, learning_rate=2e-3, threads=1)
-"""How the shipped bundle is made: small enough to ship, one thread so that its bits repeat."""
-
-CAMVID_RECIPE = Recipe(road_epochs=8, sign_epochs=10)
-"""Long enough from ImageNet weights."""
+WEIGHTS: Final = ("auto", "imagenet", "none")
+"""What weights are called that are no file."""
 
 
 @dataclass(frozen=True)
 class OfflineOptions:
-    """What the user asked for; `data` None means the simulated road."""
+    """What the user asked for; None: as the configuration says.
 
-    data: Path | None
-    weights: str
-    out: Path
-    recipe: Recipe
+    Attributes:
+        config: name or file of the configuration; None: camvid with `data`, sim without.
+        data: DATA, the folder that paths of the configuration are relative to; None: the folder of
+            the configuration's file.
+        weights: see `choose_weights`.
+        out: folder of the bundle; None: the configuration's name below `bundles`.
+        threads: of PyTorch.
+        seed: of everything that is drawn by chance.
+        workers: how many read pictures, and make predictor data, at a time.
+        ray_address: of a Ray cluster that makes the predictor data instead; None: none does.
+        log: folder for TensorBoard; None: no curves.
+    """
+
+    config: str | None = None
+    data: Path | None = None
+    weights: str | None = None
+    out: Path | None = None
+    threads: int | None = None
+    seed: int | None = None
+    workers: int | None = None
+    ray_address: str | None = None
+    log: Path | None = None
 
 
 class OfflineError(ValueError):
@@ -66,7 +86,7 @@ def choose_weights(
         files = sorted((data / "weights").glob(f"{backbone}*.npz"))
         if files:
             return read_weights(files[0]), files[0].name
-    if choice not in {"auto", "imagenet"}:
+    if choice not in WEIGHTS:
         return read_weights(Path(choice)), Path(choice).name
     try:
         return imagenet_weights(backbone), "torchvision's ImageNet weights"
@@ -92,32 +112,81 @@ class _Stages:
         self._progress.update(self._bars[stage], completed=share, figure=figure)
 
 
-def run_offline(options: OfflineOptions, console: Console) -> Bundle:
-    """Makes the bundle and prints what it can do.
+def configured(options: OfflineOptions) -> OfflineConfig:
+    """The configuration with what the options say otherwise.
+
+    Raises:
+        ValueError: there is no such configuration, or something in it is wrong.
+    """
+    config = find_config(options.config or ("camvid" if options.data else "sim"))
+    recipe = _given({"threads": options.threads, "seed": options.seed})
+    return config.model_copy(
+        update={
+            "recipe": config.recipe.model_copy(update=recipe),
+            **_given({"workers": options.workers}),
+        }
+    )
+
+
+def _given(values: dict[str, int | None]) -> dict[str, int]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _data_folder(options: OfflineOptions) -> Path | None:
+    """What paths of the configuration are relative to."""
+    if options.data is None and options.config is not None and is_file(options.config):
+        return Path(options.config).parent
+    return options.data
+
+
+def _weights(options: OfflineOptions, config: OfflineConfig, data: Path | None) -> str:
+    """Which to choose; a file of the command line is relative to where the user is."""
+    if options.weights is not None:
+        return options.weights
+    return config.weights if config.weights in WEIGHTS else str((data or Path()) / config.weights)
+
+
+def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
+    """Makes the bundle and prints what it can do; None where `make_bundle` gives none.
 
     Raises:
         OfflineError: the output folder holds something else, or weights can't be had.
-        ValueError: data or weights are missing or broken.
+        ValueError: configuration, data or weights are missing or broken.
     """
-    out = options.out
+    config, data = configured(options), _data_folder(options)
+    out = options.out or Path("bundles") / config.name
     others = [path for path in out.iterdir() if path.name != MAKING] if out.exists() else []
     if others and not (out / MANIFEST).is_file():
         raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
+    carrier = carrier_at(options.ray_address, config.workers)
+    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     with console.status("reading the source data"):
-        source = camvid_source(options.data) if options.data else sim_source()
-    weights, origin = choose_weights(options.weights, options.data)
+        source = load_source(config.sources, data, config.input_sizes, config.workers)
+    for sentence in source.broken:
+        console.print(f"left out: {sentence}", markup=False)
     console.print(f"start from {origin}")
-    with Progress(
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[figure]}"),
-        console=console,
-    ) as progress:
-        bundle = make_bundle(source, options.recipe, weights, out, _Stages(progress))
+    log = None
+    if options.log is not None and is_first_process():
+        log = TrainingLog(options.log, config.recipe.batch_size)
+    made_from = config.model_copy(update={"weights": origin})
+    with (
+        Progress(
+            TextColumn("{task.description:16}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[figure]}"),
+            console=console,
+        ) as progress,
+        closing(carrier),
+    ):
+        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress), log)
+    if log is not None:
+        log.close()
+    if bundle is None:
+        return None
     console.print(_summary(bundle))
-    console.print(f"bundle written to {out}")
+    console.print(f"bundle written to {out}; {out / CARD} shows it")
     return bundle
 
 

@@ -1,29 +1,22 @@
-"""Source data of a bundle: the simulated road, or CamVid's day with GTSRB's signs."""
+"""Source data of a bundle: read from anyone's data sets, or painted by the simulator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES, CamVid
-from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
-from patchline_ros.sim import LANE_CLASSES as SIM_LANE_CLASSES
-from patchline_ros.sim import OBJECT_CLASSES as SIM_OBJECT_CLASSES
-from patchline_ros.sim import SIGN_CLASSES as SIM_SIGN_CLASSES
-from patchline_ros.sim import RoadSimulator
-from patchline_ros.tasks import Frame, Sample, Task
-from patchline_ros.vision.inputs import resized
+from patchline_ros.datasets.reading import Job, Readings, Samples, read_all
+from patchline_ros.offline.source_config import SourceConfig
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.inputs import resized_together
 
 ROAD_SIZE = (192, 256)
 SIGN_SIZE = (64, 64)
 INPUT_SIZES = {Task.SIGNS: SIGN_SIZE, Task.OBJECTS: ROAD_SIZE, Task.LANES: ROAD_SIZE}
 
-SIM_TRAINING_SEEDS = range(1000, 1016)
-"""Worlds that the shipped models know; a drive in the demo is through another one."""
-SIM_HELD_OUT_SEEDS = range(2000, 2004)
-GTSRB_TRAINING_SHARE = 0.7
-GTSRB_SPLIT_SEED = 0
+_CAMVID_SETS = {"camvid", "gtsrb"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,7 @@ class TaskData:
     names: list[str]
     train: list[Sample]
     held_out: list[Sample]
+    held_out_names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -42,69 +36,83 @@ class SourceData:
 
     kind: str
     tasks: dict[Task, TaskData]
+    broken: list[str] = field(default_factory=list)
+    """A sentence for each picture or label that could not be read, and so was left out."""
 
 
-def held_out_indices(count: int) -> list[int]:
-    """The last ten of each fifty frames: stretches of road, so that neighbours stay together."""
-    return [i for i in range(count) if i % 50 >= 40]
-
-
-def _task_data(
-    task: Task, classes: tuple[str, ...], train: Sequence[Frame], held_out: Sequence[Frame]
-) -> TaskData:
-    size = INPUT_SIZES[task]
-    return TaskData(
-        classes=classes,
-        names=[frame.name for frame in train],
-        train=[resized(frame.samples[task], size) for frame in train],
-        held_out=[resized(frame.samples[task], size) for frame in held_out],
-    )
-
-
-def _sim_drive(seeds: Sequence[int], frames: int, stride: int) -> list[Frame]:
-    drives = (RoadSimulator(seed) for seed in seeds)
-    return [drive.frame(i * stride) for drive in drives for i in range(frames)]
-
-
-def sim_source() -> SourceData:
-    """Clear frames of the simulated road: 640 to train on, 80 held out, from other worlds."""
-    train = _sim_drive(SIM_TRAINING_SEEDS, frames=40, stride=7)
-    held_out = _sim_drive(SIM_HELD_OUT_SEEDS, frames=20, stride=7)
-    classes = {
-        Task.SIGNS: SIM_SIGN_CLASSES,
-        Task.OBJECTS: SIM_OBJECT_CLASSES,
-        Task.LANES: SIM_LANE_CLASSES,
-    }
-    return SourceData(
-        "sim", {task: _task_data(task, classes[task], train, held_out) for task in Task}
-    )
-
-
-def camvid_source(data: Path) -> SourceData:
-    """CamVid's day for lanes and objects, GTSRB for signs.
+def load_source(
+    sources: Mapping[Task, SourceConfig],
+    data: Path | None,
+    sizes: Mapping[Task, tuple[int, int]],
+    workers: int,
+) -> SourceData:
+    """Reads the source data of a bundle; each picture is made small as soon as it is read.
 
     Args:
-        data: a folder with `camvid/day` and `gtsrb`.
+        sources: where each task's data come from; tasks with equal sources share their pictures.
+        data: the folder that holds the data sets, None where all paths are absolute.
+        sizes: (height, width) of each model's input.
+        workers: threads that read; the result is the same for any number of them.
 
     Raises:
-        ValueError: a folder is missing or broken; the message names it.
+        ValueError: no task, a folder that is missing or broken, a set without labels for its task,
+            or more than half of the pictures of a part can't be read.
+        ModuleNotFoundError: a bag can't be read without the package rosbags.
     """
-    day = CamVid(data / "camvid" / "day")
-    held_out = set(held_out_indices(len(day)))
-    train_frames = [day[i] for i in range(len(day)) if i not in held_out]
-    held_out_frames = [day[i] for i in sorted(held_out)]
-    signs = Gtsrb(data / "gtsrb")
-    train, rest = signs.split_by_track(GTSRB_TRAINING_SHARE, GTSRB_SPLIT_SEED)
-    return SourceData(
-        "camvid",
-        {
-            Task.SIGNS: TaskData(
-                classes=SIGN_CLASSES,
-                names=[signs.names[i] for i in train],
-                train=[resized(signs[i], SIGN_SIZE) for i in train],
-                held_out=[resized(signs[i], SIGN_SIZE) for i in rest],
-            ),
-            Task.OBJECTS: _task_data(Task.OBJECTS, OBJECT_CLASSES, train_frames, held_out_frames),
-            Task.LANES: _task_data(Task.LANES, LANE_CLASSES, train_frames, held_out_frames),
-        },
-    )
+    if not sources:
+        raise ValueError("there is no task to train: name a source for signs, objects or lanes")
+    groups: dict[tuple[SourceConfig, Task | None], list[Task]] = {}
+    for task in Task:
+        if task in sources:
+            config = sources[task]
+            groups.setdefault((config, task if config.per_task else None), []).append(task)
+    draws = {key: key[0].draw(tasks[0], data) for key, tasks in groups.items()}
+    for key, tasks in groups.items():
+        for task in tasks:
+            if task not in draws[key].classes:
+                there = ", ".join(map(str, draws[key].classes))
+                raise ValueError(
+                    f"{key[0].set} has no labels for {task} here, only for {there}; name another "
+                    "source"
+                )
+    found: dict[Task, TaskData] = {}
+    broken: list[str] = []
+    for key, tasks in groups.items():
+        draw, own = draws[key], {task: sizes[task] for task in tasks}
+        train = _read(draw.train, own, workers, f"{key[0].set} to train on")
+        held_out = _read(draw.held_out, own, workers, f"{key[0].set} to hold out")
+        broken += [f"{key[0].set}: {sentence}" for sentence in [*train.broken, *held_out.broken]]
+        for task in tasks:
+            found[task] = TaskData(
+                classes=draw.classes[task],
+                names=train.names,
+                train=[samples[task] for samples in train.items],
+                held_out=[samples[task] for samples in held_out.items],
+                held_out_names=held_out.names,
+            )
+    sets = list(dict.fromkeys(config.set for config, _ in groups))
+    kind = "camvid" if set(sets) == _CAMVID_SETS else "+".join(sets)
+    return SourceData(kind, {task: found[task] for task in Task if task in found}, broken)
+
+
+def _read(
+    jobs: Iterable[Job[Samples]],
+    sizes: Mapping[Task, tuple[int, int]],
+    workers: int,
+    what: str,
+) -> Readings[dict[Task, Sample]]:
+    readings = read_all(_shrinking(jobs, sizes), workers)
+    readings.check(what)
+    return readings
+
+
+def _shrinking(
+    jobs: Iterable[Job[Samples]], sizes: Mapping[Task, tuple[int, int]]
+) -> Iterator[Job[dict[Task, Sample]]]:
+    return ((name, partial(_small, read, sizes)) for name, read in jobs)
+
+
+def _small(
+    read: Callable[[], Samples], sizes: Mapping[Task, tuple[int, int]]
+) -> dict[Task, Sample]:
+    return resized_together(read(), sizes)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,6 @@ from patchline_ros.vision.training import sample_bytes
 
 MAKING: Final = ".making"
 """Folder below the bundle's that holds it; it goes when the bundle is whole."""
-_FIGURES = "figures.json"
 
 
 class Stages:
@@ -42,8 +40,10 @@ class Stages:
             if other != self._folder:
                 shutil.rmtree(other)
         remove_leftovers(self._folder)
-        path = self._folder / _FIGURES
-        self._figures: dict[str, float] = json.loads(path.read_bytes()) if path.is_file() else {}
+
+    def folder(self, name: str) -> Path:
+        """For a stage that keeps what it has in files of its own."""
+        return self._folder / name
 
     def tensors(self, name: str) -> dict[str, Tensor] | None:
         """A finished model's state; None: it is not finished.
@@ -68,14 +68,6 @@ class Stages:
     def checkpoint(self, name: str) -> Path:
         """File for the state of a training that is under way."""
         return self._folder / f"{name}.checkpoint"
-
-    def figure(self, name: str, measure: Callable[[], float]) -> float:
-        """A figure that takes long to measure; measured once."""
-        if name not in self._figures:
-            self._figures[name] = measure()
-            text = json.dumps(self._figures, indent=1)
-            write_file(self._folder / _FIGURES, text.encode())
-        return self._figures[name]
 
     def done(self) -> None:
         """The bundle is whole: nothing of this is needed any more."""

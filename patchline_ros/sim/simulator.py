@@ -72,7 +72,11 @@ class RoadSimulator:
             Task.OBJECTS: Sample(image, labels.visible_boxes(scene.canvas)),
             Task.LANES: Sample(image, labels.class_map(scene.canvas)),
         }
-        return Frame(f"sim-{self.seed}-{condition}-{index:05d}", image, samples)
+        return Frame(self.name(index, condition), image, samples)
+
+    def name(self, index: int, condition: Condition = Condition.CLEAR) -> str:
+        """Of the frame that `frame` paints."""
+        return f"sim-{self.seed}-{condition}-{index:05d}"
 
     def _view(self, index: int) -> View:
         height, width = self.size

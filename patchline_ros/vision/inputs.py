@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -78,6 +78,21 @@ def resized(sample: Sample, size: tuple[int, int]) -> Sample:
     """The sample at this (height, width), label included."""
     label = to_picture(sample.label, size, sample.image.shape[:2])
     return Sample(resize_image(sample.image, size), label)
+
+
+def resized_together(
+    samples: Mapping[Task, Sample], sizes: Mapping[Task, tuple[int, int]]
+) -> dict[Task, Sample]:
+    """The samples of the tasks of `sizes` at their size; a picture that they share stays shared."""
+    shared: dict[tuple[int, tuple[int, int]], Image] = {}
+    found: dict[Task, Sample] = {}
+    for task, size in sizes.items():
+        sample = samples[task]
+        key = id(sample.image), size
+        if key not in shared:
+            shared[key] = resize_image(sample.image, size)
+        found[task] = Sample(shared[key], to_picture(sample.label, size, sample.image.shape[:2]))
+    return found
 
 
 def image_tensor(image: Image) -> Tensor:

@@ -1,18 +1,27 @@
-"""What source training and adaptation share: augmentation, batches in a seeded order, schedule."""
+"""Trains source models through Lightning Fabric, and the schedule that adaptation shares.
+
+One process or several, on a CPU or on GPUs: the same lines. Of several processes each trains on its
+share of every batch and all hold the same weights; the first one alone reads and writes files.
+Norms take their statistics over the whole batch on GPUs (SyncBatchNorm), as one process does. On
+CPUs, for which PyTorch has no such norm, each process takes those of its share, and the model gets
+the running statistics of the first.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from patchline_ros.tasks import Boxes, Image, Sample, Task
+from patchline_ros.tasks import Boxes, Sample
+from patchline_ros.vision.augmentation import draw_view
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
     optimiser_tensors,
@@ -20,62 +29,27 @@ from patchline_ros.vision.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
-from patchline_ros.vision.inputs import flipped, make_batch, resized
+from patchline_ros.vision.inputs import make_batch, resized
 from patchline_ros.vision.model import ModelSpec, TaskModel
+from patchline_ros.vision.processes import training_fabric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHECKPOINT_SECONDS = 30.0
 """Between two checkpoints of a source training: what a kill costs at most."""
 
 
-def jittered(image: Image, rng: np.random.Generator) -> Image:
-    """The picture with another exposure and contrast, as a camera's automatics would give."""
-    gain = rng.uniform(0.75, 1.25)
-    offset = rng.uniform(-20, 20)
-    return cv2.convertScaleAbs(np.maximum(image * gain + offset, 0).astype(np.float32))
+class SourceStep(NamedTuple):
+    """A step of a source training."""
 
-
-def shifted(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A sign seen a little nearer or further, turned and off centre; the border is repeated."""
-    height, width = sample.image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(
-        (width / 2, height / 2), float(rng.uniform(-8, 8)), float(rng.uniform(0.85, 1.2))
-    )
-    matrix[:, 2] += rng.uniform(-0.08, 0.08, size=2) * (width, height)
-    image = cv2.warpAffine(sample.image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return Sample(image, sample.label)
-
-
-def zoomed(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A road picture cut to a random window of at least 60% of each side, at the same size."""
-    height, width = sample.image.shape[:2]
-    share = rng.uniform(0.6, 1.0)
-    cut_height, cut_width = int(height * share), int(width * share)
-    top = int(rng.integers(0, height - cut_height + 1))
-    left = int(rng.integers(0, width - cut_width + 1))
-    window = np.s_[top : top + cut_height, left : left + cut_width]
-    image = cv2.resize(sample.image[window], (width, height), interpolation=cv2.INTER_LINEAR)
-    label = sample.label
-    if isinstance(label, Boxes):
-        boxes = (label.boxes - (left, top, left, top)) / share
-        clipped = np.clip(boxes, 0, (width, height, width, height)).astype(np.float32)
-        whole = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        visible = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1)
-        keep = visible > 0.4 * whole
-        return Sample(image, Boxes(clipped[keep], label.labels[keep], label.scores[keep]))
-    if isinstance(label, np.ndarray):
-        label = cv2.resize(label[window], (width, height), interpolation=cv2.INTER_NEAREST)
-    return Sample(image, label)
-
-
-def augmented(task: Task, sample: Sample, rng: np.random.Generator) -> Sample:
-    """One random view of a sample, with the label moved along."""
-    if task is Task.SIGNS:
-        sample = shifted(sample, rng)
-    else:
-        if rng.random() < 0.5:
-            sample = flipped(sample)
-        sample = zoomed(sample, rng)
-    return Sample(jittered(sample.image, rng), sample.label)
+    share: float
+    """Of the steps that are done with it, 0..1."""
+    number: int
+    """From 1 on."""
+    loss: Tensor
+    """Mean over the batch, or over this process's share of it."""
+    learning_rate: float
 
 
 def one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
@@ -84,6 +58,20 @@ def one_cycle(optimiser: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
     return torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=peaks, total_steps=steps, pct_start=0.15, div_factor=10
     )
+
+
+def _averaged(model: TaskModel, decay: float) -> AveragedModel:
+    """A moving average of weights and norm statistics.
+
+    Of n steps it never looks back further than about n / 9, so that a short training is not
+    averaged with its random start.
+    """
+
+    def update(averaged: PARAM_LIST, current: PARAM_LIST, steps: Tensor | int) -> None:
+        n = int(steps)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, steps)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
 class _SourceTraining:
@@ -96,46 +84,82 @@ class _SourceTraining:
         epochs: int,
         batch_size: int,
         learning_rate: float,
+        ema: float,
         rng: np.random.Generator,
+        fabric: Fabric,
     ) -> None:
-        self.model, self._samples, self._batch_size, self._rng = model, samples, batch_size, rng
+        self._samples, self._batch_size, self._rng = samples, batch_size, rng
+        self._fabric = fabric
+        if fabric.device.type == "cuda" and fabric.world_size > 1:
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)
         self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
         self._batches = len(samples) // batch_size
         self.steps = epochs * self._batches
         self._schedule = one_cycle(self._optimiser, self.steps)
+        self.model = model
+        self._module, self._stepper = fabric.setup(model, self._optimiser)
+        self._average = _averaged(model, ema) if ema else None
         self.done = 0
         self._order = np.arange(len(samples))
-        model.train()
+        self._module.train()
 
-    def step(self) -> None:
+    def step(self) -> SourceStep:
         """Trains on the next batch."""
+        rate = self._optimiser.param_groups[0]["lr"]
+        spec = self.model.spec
+        images, targets = make_batch(spec, self._next_samples(), self._fabric.device)
+        loss: Tensor = self.model.head.loss(self._module(images), targets)
+        self._optimiser.zero_grad()
+        self._fabric.backward(loss)
+        # Gradients of 16 bit may overflow: the step is left out then, and their scale lowered.
+        self._fabric.clip_gradients(
+            self._module, self._stepper, max_norm=5.0, error_if_nonfinite=False
+        )
+        self._stepper.step()
+        self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        self.done += 1
+        return SourceStep(self.done / self.steps, self.done, loss.detach(), rate)
+
+    def _next_samples(self) -> list[Sample]:
+        """This process's share of the next batch, in views that are drawn for all processes."""
         batch = self.done % self._batches
         if batch == 0:
             self._order = self._rng.permutation(len(self._samples))
         places = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
-        spec = self.model.spec
-        chosen = [augmented(spec.task, self._samples[place], self._rng) for place in places]
-        images, targets = make_batch(spec, chosen)
-        loss = self.model.head.loss(self.model(images), targets)
-        self._optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self._optimiser.step()
-        self._schedule.step()
-        self.done += 1
+        chosen = [self._samples[place] for place in places]
+        task = self.model.spec.task
+        views = [draw_view(task, sample.image.shape[:2], self._rng) for sample in chosen]
+        share = slice(self._fabric.global_rank, None, self._fabric.world_size)
+        return [view.of(sample) for view, sample in zip(views[share], chosen[share], strict=True)]
+
+    def finished(self) -> TaskModel:
+        """A copy of the trained model, or of its average, in evaluation mode on the CPU."""
+        trained = self._average.module if self._average is not None else self.model
+        state = {name: value.cpu() for name, value in trained.state_dict().items()}
+        statistics = state.keys() - dict(trained.named_parameters()).keys()
+        # Gradients that are averaged keep the weights equal in all processes, and only those.
+        state |= self._fabric.broadcast({name: state[name] for name in sorted(statistics)})
+        model = TaskModel(self.model.spec)
+        model.load_state_dict(state)
+        return model.eval()
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that the next batch depends on."""
+        """Everything that the next batch depends on; the same for each number of processes."""
+        average = self._average.state_dict() if self._average is not None else {}
         return Checkpoint(
             tensors={
-                **{f"model.{name}": value for name, value in self.model.state_dict().items()},
+                **_named("model", self.model.state_dict()),
+                **_named("average", average),
                 **optimiser_tensors(self._optimiser),
                 "order": torch.from_numpy(self._order),
-                "dropout": torch.get_rng_state(),
+                "dropout": _dropout_state(self._fabric.device),
             },
             facts={
                 "done": self.done,
                 "groups": self._optimiser.state_dict()["param_groups"],
+                "precision": self._fabric.strategy.precision.state_dict(),
                 "rng": self._rng.bit_generator.state,
             },
         )
@@ -144,16 +168,37 @@ class _SourceTraining:
         """Goes back to a checkpoint."""
         restore_optimiser(self._optimiser, kept.tensors, kept.facts["groups"])
         self.done = self._schedule.last_epoch = kept.facts["done"]
-        self.model.load_state_dict(
-            {
-                name.removeprefix("model."): value
-                for name, value in kept.tensors.items()
-                if name.startswith("model.")
-            }
-        )
+        self.model.load_state_dict(_under("model", kept.tensors))
+        if self._average is not None:
+            self._average.load_state_dict(_under("average", kept.tensors))
+        self._fabric.strategy.precision.load_state_dict(kept.facts["precision"])
         self._order = kept.tensors["order"].numpy()
-        torch.set_rng_state(kept.tensors["dropout"])
+        _set_dropout_state(self._fabric.device, kept.tensors["dropout"])
         self._rng.bit_generator.state = kept.facts["rng"]
+
+
+def _named(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": value for name, value in state.items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(f"{prefix}."): value
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
+
+
+def _dropout_state(device: torch.device) -> Tensor:
+    """Of the generator that drops out on this device."""
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_dropout_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)
 
 
 def sample_bytes(sample: Sample) -> bytes:
@@ -183,47 +228,62 @@ def train_source(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    ema: float = 0.0,
     checkpoint: Path | None = None,
-) -> Iterator[tuple[float, TaskModel]]:
-    """Trains a source model; yields (share done, model) after each batch, once at least.
+    fabric: Fabric | None = None,
+) -> Iterator[tuple[SourceStep, TaskModel]]:
+    """Trains a source model; yields (step, model) after each batch, once at least.
+
+    The model of the last step is the finished one, on the CPU and in evaluation mode.
 
     Args:
         spec: what to build.
         samples: training data; resized once, augmented anew in each epoch.
         weights: torchvision state dict to start from, or None.
         backbone: state dict of a trained grouped backbone to start from, or None.
-        epochs, batch_size, learning_rate: of AdamW with a one-cycle schedule.
+        epochs, batch_size, learning_rate: of AdamW with a one-cycle schedule; a batch is shared by
+            all processes.
         seed: of weights, order and augmentation.
+        ema: decay of a moving average of the weights, which is the finished model then; 0: none.
         checkpoint: file that is written now and then, and gone on from where it is there, with the
             same result as without a pause.
+        fabric: of `training_fabric`; None: this process alone, on the CPU with 32 bit.
 
     Raises:
-        ValueError: fewer samples than one batch, weights that do not fit, or a checkpoint of
-            another training.
+        ModuleNotFoundError: lightning-fabric is not installed.
+        ValueError: fewer samples than one batch, a batch that can't be shared, weights that do not
+            fit, or a checkpoint of another training.
     """
+    fabric = fabric or training_fabric()
     if len(samples) < batch_size:
         raise ValueError(
             f"{len(samples)} {spec.task} samples are fewer than one batch of {batch_size}"
+        )
+    processes = fabric.world_size
+    if batch_size % processes or batch_size < 2 * processes:
+        raise ValueError(
+            f"a batch of {batch_size} can't be shared by {processes} processes; give a batch_size "
+            f"that is a multiple of {processes} and at least {2 * processes}"
         )
     torch.manual_seed(seed)
     model = TaskModel(spec, weights)
     if backbone is not None:
         model.backbone.load_state_dict(backbone)
     small = [resized(sample, spec.input_size) for sample in samples]
+    path = checkpoint if fabric.is_global_zero else None
+    precision = fabric.strategy.precision.precision
+    settings = f"{epochs} {batch_size} {learning_rate} {seed} {ema} {precision}"
+    key = _key(model, small, settings) if path else ""
+    kept = fabric.broadcast(read_checkpoint(path, key) if path else None)
     rng = np.random.default_rng(seed)
-    training = _SourceTraining(model, small, epochs, batch_size, learning_rate, rng)
-    settings = f"{epochs} {batch_size} {learning_rate} {seed}"
-    key = _key(model, small, settings) if checkpoint else ""
-    kept = read_checkpoint(checkpoint, key) if checkpoint else None
+    training = _SourceTraining(model, small, epochs, batch_size, learning_rate, ema, rng, fabric)
     if kept is not None:
         training.resume(kept)
-    if training.done == training.steps:
-        yield 1.0, model
     written = time.monotonic()
     while training.done < training.steps:
-        training.step()
-        if checkpoint is not None and time.monotonic() - written > CHECKPOINT_SECONDS:
-            write_checkpoint(checkpoint, key, training.checkpoint())
+        step = training.step()
+        last = training.done == training.steps
+        if path and not last and time.monotonic() - written > CHECKPOINT_SECONDS:
+            write_checkpoint(path, key, training.checkpoint())
             written = time.monotonic()
-        yield training.done / training.steps, model
-    model.eval()
+        yield step, training.finished() if last else training.model

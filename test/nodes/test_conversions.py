@@ -13,8 +13,8 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from patchline_ros.datasets.label_messages import ConversionError
 from patchline_ros.nodes import conversions
-from patchline_ros.nodes.conversions import ConversionError
 from patchline_ros.tasks import Boxes, Sample, Task
 
 RNG = np.random.default_rng(5)

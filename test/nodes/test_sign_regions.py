@@ -14,8 +14,9 @@ from std_msgs.msg import Header
 from tiny_bundle import picture
 from vision_msgs.msg import Detection2DArray
 
+from patchline_ros.datasets.label_messages import msg_to_boxes
 from patchline_ros.nodes import qos, silence
-from patchline_ros.nodes.conversions import boxes_to_msg, msg_to_boxes, ns_to_stamp, rgb_to_image
+from patchline_ros.nodes.conversions import boxes_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.sign_classifier import SignClassifier
 from patchline_ros.perceiver import Perceiver
 from patchline_ros.tasks import Boxes, Task

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, source_waves
 from patchline_ros.bench.result import RunResult, read_results
-from patchline_ros.bench.schedule import Carrier, Processes, carry_out
-
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'patchline_ros[bench]'")
+from patchline_ros.jobs.schedule import Carrier, Processes, carry_out
 
 EXPERIMENT = Experiment.model_validate(
     {
@@ -33,18 +29,6 @@ EXPERIMENT = Experiment.model_validate(
         },
     }
 )
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    """A cluster of two nodes with one core each, on this machine."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    yield cluster.address
-    ray.shutdown()
-    cluster.shutdown()
 
 
 def carried_out(carrier: Carrier, out: Path) -> tuple[list[RunResult], list[str]]:
@@ -66,11 +50,11 @@ def comparable(results: list[RunResult]) -> list[dict[str, object]]:
     return plain
 
 
-def test_a_cluster_gives_the_same_results(tmp_path: Path, address: str) -> None:
-    from patchline_ros.bench.ray_cluster import RayCluster
+def test_a_cluster_gives_the_same_results(tmp_path: Path, ray_address: str) -> None:
+    from patchline_ros.jobs.ray_cluster import RayCluster
 
     here, failed_here = carried_out(Processes(1), tmp_path / "here")
-    there, failed_there = carried_out(RayCluster(address), tmp_path / "there")
+    there, failed_there = carried_out(RayCluster(ray_address), tmp_path / "there")
     assert len(here) == 2
     assert comparable(there) == comparable(here)
     assert failed_there == failed_here

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from patchline_ros.adaptation.affinity import training_order
 from patchline_ros.bundle import Bundle
 from patchline_ros.cli import app
 from patchline_ros.tasks import Task
+
+SHIPPED = Path(__file__).parents[2] / "resource" / "sim_road"
+"""Of format 1."""
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +37,37 @@ def test_show_names_classes_metrics_and_the_order_for_each_number_of_patches(
     assert code == 0
     assert "signs: stop, yield, limit" in said and "mean IoU 50.0" in said
     for patches in range(1, 8):
-        order = training_order(bundle.manifest.affinity, list(Task), patches)
+        order = training_order(bundle.manifest.training_affinity, list(Task), patches)
         (line,) = [row for row in said.splitlines() if row.startswith(f"│ {patches} ")]
-        assert [word.strip("│, ") for word in line.split() if word.strip(",") in list(Task)] == [
-            str(task) for task in order
-        ]
+        named = [word.strip("│, ") for word in line.split() if word.strip(",") in list(Task)]
+        assert named[:3] == [str(task) for task in order]
+        # By the other measure signs come first.
+        assert line.rstrip("│ ").endswith("signs, lanes, objects by cka")
+
+
+def test_one_measure_has_nothing_to_disagree_with() -> None:
+    code, said = call("show", SHIPPED)
+    assert code == 0
+    assert "lanes, objects (0.896), signs (0.790)" in said and "disagree" not in said
+
+
+def test_a_bundle_of_two_tasks_and_of_one(tmp_path: Path) -> None:
+    tasks = (Task.OBJECTS, Task.LANES)
+    bundle = tiny_bundle.make_bundle(tmp_path / "two", tasks=tasks)
+    code, said = call("show", bundle.path)
+    assert code == 0 and "lanes, objects (0.500)" in said and "signs" not in said
+    assert call("check", bundle.path)[0] == call("card", bundle.path)[0] == 0
+    alone = tiny_bundle.make_bundle(tmp_path / "one", tasks=(Task.LANES,))
+    code, said = call("show", alone.path)
+    assert code == 0 and "order of training" not in said
+    assert "nothing to order" in card(alone.path, tmp_path).text
 
 
 def test_check_loads_everything(bundle: Bundle, tmp_path: Path) -> None:
-    assert call("check", bundle.path)[0] == 0
+    code, said = call("check", bundle.path)
+    assert code == 0 and "pictures: 6 measured on, 6 shown on its card" in said
+    code, said = call("check", SHIPPED)
+    assert code == 0 and said.endswith("pictures: 1920 trained on\n")
     copy = tmp_path / "copy"
     shutil.copytree(bundle.path, copy)
     (copy / "lanes.safetensors").write_bytes(b"nonsense")
@@ -58,3 +85,70 @@ def test_diff_names_each_fact_that_differs(bundle: Bundle, tmp_path: Path) -> No
     assert said.splitlines() == [
         f"models.{task}.source_entropy: 0.0 | 0.25" for task in sorted(map(str, Task))
     ]
+    code, said = call("diff", bundle.path, SHIPPED)
+    assert code == 1
+    assert "affinity.cka.lanes objects: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] | (missing)" in said
+    assert "drift_labels.1.patches: 3 | (missing)" in said and "\nformat:" not in said
+
+
+class Page(HTMLParser):
+    """Text, pictures and addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.addresses: list[str] = []
+        self.tags: Counter[str] = Counter()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        names = ("src", "href", "xlink:href")
+        self.addresses += [value or "" for name, value in attributes if name in names]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def card(path: Path, tmp_path: Path) -> Page:
+    code, said = call("card", path, "--out", tmp_path / "page.html")
+    assert (code, said.strip()) == (0, f"written to {tmp_path / 'page.html'}")
+    page, text = Page(), (tmp_path / "page.html").read_text()
+    page.feed(text)
+    # Everything that it shows is inside it.
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    assert page.tags["script"] == page.tags["link"] == 0 and "@import" not in text
+    return page
+
+
+def test_the_card_shows_each_part(bundle: Bundle, tmp_path: Path) -> None:
+    page = card(bundle.path, tmp_path)
+    # Two pictures a task; a plot for each measure, of the null, the drifts and the predictor.
+    assert (page.tags["img"], page.tags["svg"]) == (6, 5)
+    for expected in (
+        "signs: stop, yield, limit",
+        "fpn on mobilenet_v2 x 0.25",
+        "32x32",
+        "mean IoU",
+        "lanes, objects (0.500), signs (0.500)",
+        "signs, lanes, objects by cka",
+        "perceptual hash",
+        "Windows of the source (dashed: threshold)",
+        "asks for what that drift needs in 2 of 3",
+        "within 1.0 points",
+        bundle.manifest.files["lanes.safetensors"],
+    ):
+        assert expected in page.text
+    # The drifts with what they need and what the table asks for.
+    rows = page.text.split("asked for")[-1]
+    assert "fog" in rows and "night" in rows and "70.0" in rows
+
+
+def test_the_card_of_format_1_has_what_is_there(tmp_path: Path) -> None:
+    page = card(SHIPPED, tmp_path)
+    assert (page.tags["img"], page.tags["svg"]) == (0, 2)
+    assert "holds no pictures" in page.text and "What it was learnt from is not in" in page.text
+
+
+def test_a_card_that_can_not_be_written(bundle: Bundle, tmp_path: Path) -> None:
+    code, said = call("card", bundle.path, "--out", tmp_path / "none" / "page.html")
+    assert code == 2 and "name another file with --out" in said

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from miniatures import write_map, write_picture
 
 from patchline_ros.datasets.camvid import (
     CAMVID_CLASSES,
@@ -15,21 +15,13 @@ from patchline_ros.datasets.camvid import (
     objects_of,
 )
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
-from patchline_ros.tasks import IGNORE, Boxes, Task
+from patchline_ros.tasks import IGNORE, Boxes, Image, Task
 
 RED = (200, 10, 20)
 
 
-def write_rgb(path: Path, size: tuple[int, int] = (12, 16)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = np.empty((*size, 3), dtype=np.uint8)
-    picture[:] = RED
-    assert cv2.imwrite(str(path), picture[:, :, ::-1])
-
-
-def write_map(path: Path, ids: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.asarray(ids, dtype=np.uint8))
+def red(size: tuple[int, int] = (12, 16)) -> Image:
+    return np.full((*size, 3), RED, dtype=np.uint8)
 
 
 def road_ids(height: int = 12, width: int = 16) -> np.ndarray:
@@ -41,7 +33,7 @@ def road_ids(height: int = 12, width: int = 16) -> np.ndarray:
 @pytest.fixture
 def camvid(tmp_path: Path) -> Path:
     for stem in ("0016E5_01890", "0006R0_f00990", "0016E5_901"):
-        write_rgb(tmp_path / "images" / f"{stem}.png")
+        write_picture(tmp_path / "images" / f"{stem}.png", red())
         write_map(tmp_path / "labels" / f"{stem}.png", road_ids())
     return tmp_path
 
@@ -106,7 +98,7 @@ def test_camvid_names_a_bad_file(camvid: Path) -> None:
     write_map(label, np.full((12, 16), 12))
     with pytest.raises(ValueError, match=r"f00990\.png holds the class id 12"):
         CamVid(camvid)[0]
-    write_rgb(label)
+    write_picture(label, red())
     with pytest.raises(ValueError, match="single-channel"):
         CamVid(camvid)[0]
     label.write_bytes(b"no picture")
@@ -120,14 +112,14 @@ def test_camvid_names_a_bad_file(camvid: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_a_picture_that_was_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "14" / f"00000_00000{suffix}"
-    write_rgb(path, (80, 80))
+    write_picture(path, red((80, 80)))
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match="cannot decode the picture"):
         Gtsrb(tmp_path)[0]
 
 
 def test_two_pictures_of_one_stem_are_refused(camvid: Path) -> None:
-    write_rgb(camvid / "images" / "0016E5_901.jpg")
+    write_picture(camvid / "images" / "0016E5_901.jpg", red())
     with pytest.raises(ValueError, match="share a stem"):
         CamVid(camvid)
 
@@ -166,7 +158,7 @@ def gtsrb(tmp_path: Path) -> Path:
     for folder, count in tracks.items():
         for track in range(count):
             for frame in range(3):
-                write_rgb(tmp_path / folder / f"{track:05d}_{frame:05d}.png", (5, 6))
+                write_picture(tmp_path / folder / f"{track:05d}_{frame:05d}.png", red((5, 6)))
     return tmp_path
 
 
@@ -204,7 +196,7 @@ def test_gtsrb_split_follows_the_seed(gtsrb: Path) -> None:
 
 
 def test_gtsrb_names_what_does_not_belong(gtsrb: Path, tmp_path: Path) -> None:
-    write_rgb(gtsrb / "14" / "sign.png")
+    write_picture(gtsrb / "14" / "sign.png", red())
     with pytest.raises(ValueError, match=r"sign\.png is not named TRACK_FRAME"):
         Gtsrb(gtsrb)
     (gtsrb / "14" / "sign.png").unlink()

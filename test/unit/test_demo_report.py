@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchline_ros.demo.pictures import draw_sign, to_data_uri
+from patchline_ros.demo.pictures import draw_sign
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.report import write_report
 from patchline_ros.demo.result import (
@@ -24,6 +24,7 @@ from patchline_ros.demo.result import (
 )
 from patchline_ros.demo.strip import Picture, Row
 from patchline_ros.demo.words import headline, won_back
+from patchline_ros.pages.pictures import to_data_uri
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from patchline_ros.bundle import MANIFEST, Bundle
-from patchline_ros.offline.make import Recipe, make_bundle
+from patchline_ros.adaptation.similarity import MEASURES
+from patchline_ros.bundle import CARD, MANIFEST, Bundle
+from patchline_ros.jobs.schedule import Processes
+from patchline_ros.offline.config import OfflineConfig
+from patchline_ros.offline.make import Report, make_bundle
+from patchline_ros.offline.predictor_data import PredictorSettings
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.run import OfflineError, OfflineOptions, choose_weights, run_offline
-from patchline_ros.offline.sources import SourceData, TaskData, camvid_source, held_out_indices
+from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, RoadSimulator
 from patchline_ros.tasks import Task
@@ -21,6 +26,20 @@ from patchline_ros.vision.inputs import resized
 RECIPE = Recipe(
     width=0.25, road_epochs=1, sign_epochs=1, batch_size=8, drift_window=4, threads=1, seed=3
 )
+PREDICTOR = PredictorSettings(drifts=(("fog", 0.5), ("noise", 0.9)), counts=(0, 2))
+
+
+def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda *_: None) -> Bundle:
+    config = OfflineConfig.model_validate(
+        {
+            "name": "b",
+            "sources": {task: {"set": "sim"} for task in source.tasks},
+            "recipe": recipe,
+            "predictor": PREDICTOR,
+        }
+    )
+    with closing(Processes(1)) as processes:
+        return make_bundle(source, config, None, out, processes, report)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +55,7 @@ def source() -> SourceData:
                 names=[frame.name for frame in frames[:16]],
                 train=[resized(frame.samples[task], (64, 64)) for frame in frames[:16]],
                 held_out=[resized(frame.samples[task], (64, 64)) for frame in frames[16:]],
+                held_out_names=[frame.name for frame in frames[16:]],
             )
             for task in Task
         },
@@ -46,7 +66,7 @@ def source() -> SourceData:
 def whole(source: SourceData, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Made without a pause."""
     out = tmp_path_factory.mktemp("offline") / "b"
-    make_bundle(source, RECIPE, None, out, lambda *_: None)
+    make(source, RECIPE, out)
     return Bundle.load(out)
 
 
@@ -54,17 +74,33 @@ def test_the_same_recipe_gives_the_same_bundle(
     source: SourceData, whole: Bundle, tmp_path: Path
 ) -> None:
     stages: list[str] = []
-    first = make_bundle(source, RECIPE, None, tmp_path / "b", lambda s, _, __: stages.append(s))
+    first = make(source, RECIPE, tmp_path / "b", lambda s, _, __: stages.append(s))
     assert first.manifest == whole.manifest
-    assert {"train lanes", "train objects", "train signs", "affinity"} <= set(stages)
+    trained = {f"train {task}" for task in Task}
+    assert {*trained, "affinity", "predictor data"} <= set(stages)
     assert set(first.manifest.models) == set(Task)
     assert first.trained_on[Task.SIGNS] == source.tasks[Task.SIGNS].names
     counts = [step.patches for step in first.manifest.patch_table]
     assert counts == sorted(counts)
+    assert first.held_out[Task.LANES] == source.tasks[Task.LANES].held_out_names
+    assert [len(pictures) for pictures in first.examples.values()] == [4, 4, 4]
+    assert set(first.manifest.affinity) == set(MEASURES)
+    assert [label.corruption for label in first.manifest.drift_labels] == ["fog", "noise"]
+    assert first.manifest.config["recipe"] == RECIPE.model_dump(mode="json")
+    assert (first.path / CARD).is_file() and CARD not in first.manifest.files
+
+
+def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> None:
+    road = replace(source, tasks={task: source.tasks[task] for task in (Task.OBJECTS, Task.SIGNS)})
+    make(road, RECIPE, tmp_path / "b")
+    bundle = Bundle.load(tmp_path / "b")
+    assert set(bundle.manifest.models) == set(road.tasks)
+    assert bundle.manifest.drift.task is Task.OBJECTS
+    assert list(bundle.manifest.training_affinity) == ["objects signs"]
 
 
 @pytest.mark.parametrize(
-    ("stage", "share"), [("train lanes", 0.5), ("train signs", 1.0), ("patch table", 0.25)]
+    ("stage", "share"), [("train lanes", 0.5), ("train signs", 1.0), ("predictor data", 0.25)]
 )
 def test_what_was_interrupted_goes_on_with_the_same_result(
     stage: str,
@@ -82,12 +118,10 @@ def test_what_was_interrupted_goes_on_with_the_same_result(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_bundle(source, RECIPE, None, out, stop)
+        make(source, RECIPE, out, stop)
     assert not (out / MANIFEST).exists()
     shares: list[float] = []
-    make_bundle(
-        source, RECIPE, None, out, lambda s, d, _: shares.append(d) if s == "train lanes" else None
-    )
+    make(source, RECIPE, out, lambda s, d, _: shares.append(d) if s == "train lanes" else None)
     # Of the stage that was under way only the rest is done, and of a finished one nothing.
     assert shares[0] == 1.0 if stage != "train lanes" else shares[:2] == [1.0, 1.0]
     assert Bundle.load(out).manifest == whole.manifest
@@ -102,37 +136,9 @@ def test_other_inputs_begin_anew(source: SourceData, whole: Bundle, tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_bundle(source, RECIPE.model_copy(update={"seed": 9}), None, out, stop)
-    make_bundle(source, RECIPE, None, out, lambda *_: None)
+        make(source, RECIPE.model_copy(update={"seed": 9}), out, stop)
+    make(source, RECIPE, out)
     assert Bundle.load(out).manifest == whole.manifest
-
-
-def test_held_out_frames_are_whole_stretches() -> None:
-    held_out = held_out_indices(120)
-    assert held_out == [*range(40, 50), *range(90, 100)]
-
-
-def test_camvid_and_gtsrb_are_split_without_overlap(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-    for folder in ("camvid/day/images", "camvid/day/labels"):
-        (tmp_path / folder).mkdir(parents=True)
-    for i in range(50):
-        cv2.imwrite(str(tmp_path / f"camvid/day/images/0001_f{i:05d}.png"), picture)
-        cv2.imwrite(str(tmp_path / f"camvid/day/labels/0001_f{i:05d}.png"), picture[:, :, 0] % 12)
-    for label in range(2):
-        (tmp_path / f"gtsrb/{label:02d}").mkdir(parents=True)
-        for track in range(4):
-            cv2.imwrite(str(tmp_path / f"gtsrb/{label:02d}/{track:05d}_00000.png"), picture)
-    source = camvid_source(tmp_path)
-    assert {task: len(data.train) for task, data in source.tasks.items()} == {
-        Task.SIGNS: 6,
-        Task.OBJECTS: 40,
-        Task.LANES: 40,
-    }
-    assert [len(data.held_out) for data in source.tasks.values()] == [2, 10, 10]
-    with pytest.raises(ValueError, match="no folder"):
-        camvid_source(tmp_path / "gtsrb")
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:
@@ -140,7 +146,7 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
 
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(OfflineError, match="not empty and not a bundle"):
-        run_offline(OfflineOptions(None, "none", tmp_path, RECIPE), Console(quiet=True))
+        run_offline(OfflineOptions(out=tmp_path), Console(quiet=True))
     with pytest.raises(ValueError, match="does not exist"):
         choose_weights(str(tmp_path / "none.npz"), None)
     assert choose_weights("auto", None)[0] is None

@@ -10,11 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from miniatures import write_map, write_picture
 
 from patchline_ros.datasets.bag import reading, recorded
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.recordings import open_frames
-from patchline_ros.tasks import IGNORE, Image, Task
+from patchline_ros.tasks import IGNORE, ClassMap, Image, Task
 
 HEIGHT, WIDTH = 32, 48
 
@@ -34,16 +35,10 @@ def picture(index: int) -> Image:
     return image
 
 
-def write_picture(path: Path, image: Image) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image[:, :, ::-1])
-
-
-def write_map(path: Path, class_id: int = 2, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def lanes(class_id: int = 2, size: tuple[int, int] = (HEIGHT, WIDTH)) -> ClassMap:
     ids = np.full(size, class_id, dtype=np.uint8)
     ids[0] = IGNORE
-    assert cv2.imwrite(str(path), ids)
+    return ids
 
 
 def write_video(path: Path, count: int) -> None:
@@ -77,7 +72,7 @@ def test_a_folder_of_pictures(folder: Path) -> None:
 
 
 def test_labels_go_to_the_frames_they_are_named_after(folder: Path, tmp_path: Path) -> None:
-    write_map(tmp_path / "maps" / "frame2.png", class_id=3)
+    write_map(tmp_path / "maps" / "frame2.png", lanes(3))
     frames = list(open_frames(folder, tmp_path / "maps"))
     assert [set(frame.samples) for frame in frames] == [set(), {Task.LANES}, set()]
     sample = frames[1].samples[Task.LANES]
@@ -89,17 +84,17 @@ def test_labels_go_to_the_frames_they_are_named_after(folder: Path, tmp_path: Pa
 def test_labels_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no folder .*maps"):
         open_frames(folder, tmp_path / "maps")
-    write_map(tmp_path / "maps" / "frame2.png", size=(5, 6))
+    write_map(tmp_path / "maps" / "frame2.png", lanes(size=(5, 6)))
     with pytest.raises(ValueError, match=r"frame2\.png is 6x5, its picture 48x32"):
         list(open_frames(folder, tmp_path / "maps"))
-    write_map(tmp_path / "maps" / "frame3.png")
+    write_map(tmp_path / "maps" / "frame3.png", lanes())
     with pytest.raises(ValueError, match=r"frame3\.png belongs to no frame; .* frame0 to frame10"):
         open_frames(folder, tmp_path / "maps")
 
 
 def test_camvids_layout_is_recognised(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "0016E5_00001.png", picture(1))
-    write_map(tmp_path / "labels" / "0016E5_00001.png")
+    write_map(tmp_path / "labels" / "0016E5_00001.png", lanes())
     assert isinstance(open_frames(tmp_path), CamVid)
     with pytest.raises(ValueError, match="label maps of its own"):
         open_frames(tmp_path, tmp_path / "labels")
@@ -126,7 +121,7 @@ def test_what_is_no_recording(folder: Path, tmp_path: Path) -> None:
 
 def test_a_video(tmp_path: Path) -> None:
     write_video(tmp_path / "drive.avi", 5)
-    write_map(tmp_path / "maps" / "drive_000003.png")
+    write_map(tmp_path / "maps" / "drive_000003.png", lanes())
     frames = open_frames(tmp_path / "drive.avi", tmp_path / "maps")
     assert len(frames) == 5
     for index, frame in enumerate(frames):
@@ -206,7 +201,7 @@ def test_a_bag_by_its_folder_or_its_file(
 ) -> None:
     pictures = [picture(index) for index in range(4)]
     bag = write_bag([("/image_raw", "bgr8", 0, pictures)], plugin)
-    write_map(tmp_path / "maps" / "drive_000001.png")
+    write_map(tmp_path / "maps" / "drive_000001.png", lanes())
     (file,) = [path for path in bag.iterdir() if path.name != "metadata.yaml"]
     for path in (bag, file):
         frames = open_frames(path, tmp_path / "maps")

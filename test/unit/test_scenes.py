@@ -2,153 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-import PIL.Image
 import pytest
 import tiny_experiment as tiny
-from scipy.io import savemat
+from miniatures import (
+    make_acdc,
+    make_camvid_and_gtsrb,
+    make_core50,
+    make_sbd,
+    make_vehicles_and_dawn,
+    write_picture,
+    write_voc,
+)
 
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.bench.experiment import declared, find_experiment
-from patchline_ros.bench.paper_scenes import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
+from patchline_ros.datasets.draws import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 from patchline_ros.vision.inputs import check_label, resized
 
 PARTS = ("source_train", "source_held_out", "adapt", "test")
-
-
-# Small copies of the layouts. Every picture is other noise, so that none counts as a copy.
-
-
-def write_picture(path: Path, size: tuple[int, int] = (24, 32)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(list(path.name.encode()) + list(path.parent.name.encode()))
-    assert cv2.imwrite(str(path), rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-
-
-def write_map(path: Path, *ids: int, size: tuple[int, int] = (24, 32)) -> None:
-    """Stripes of these class ids."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stripes = np.resize(np.array(ids, dtype=np.uint8), size)
-    assert cv2.imwrite(str(path), stripes)
-
-
-def write_voc(path: Path, *things: tuple[str, int, int, int, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    keys = ("xmin", "ymin", "xmax", "ymax")
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox>"
-        + "".join(f"<{key}>{value}</{key}>" for key, value in zip(keys, corners, strict=True))
-        + "</bndbox></object>"
-        for name, *corners in things
-    )
-    path.write_text(f"<annotation>{objects}</annotation>")
-
-
-def make_camvid_and_gtsrb(data: Path) -> None:
-    for drive, frames in (("day", 50), ("dusk", 20)):
-        for i in range(frames):
-            folder = data / "camvid" / drive
-            write_picture(folder / "images" / f"{drive}_{i:03d}.png")
-            write_map(folder / "labels" / f"{drive}_{i:03d}.png", 0, 3, 8)
-    for label, tracks in (("00", 3), ("07", 8)):
-        for track in range(tracks):
-            for view in range(5):
-                write_picture(data / "gtsrb" / label / f"{track:05d}_{view:05d}.png")
-
-
-def make_vehicles_and_dawn(data: Path) -> None:
-    for i in range(12):
-        for copy in ("a", "b"):
-            stem = f"{i:02d}_jpg.rf.{copy}"
-            write_picture(data / "vehicles" / "images" / f"{stem}.png")
-            label = data / "vehicles" / "labels" / f"{stem}.txt"
-            label.parent.mkdir(exist_ok=True)
-            # Pictures 0 and 1 show an ambulance alone.
-            vehicle = "" if i < 2 else f"{1 + i % 4} 0.5 0.5 0.25 1.0\n"
-            label.write_text(f"0 0.25 0.5 0.5 0.5\n{vehicle}")
-    for i in range(20):
-        write_picture(data / "dawn_fog" / "images" / f"fog-{i}.png")
-        write_voc(
-            data / "dawn_fog" / "annotations" / f"fog-{i}.xml",
-            ("person", 1, 2, 5, 9),
-            ("truck", 4, 6, 20, 40),
-        )
-    # A copy in the part to test on of a picture in the part to adapt on.
-    picture = (data / "dawn_fog" / "images" / "fog-0.png").read_bytes()
-    (data / "dawn_fog" / "images" / "fog-9.png").write_bytes(picture)
-
-
-def make_core50(data: Path) -> None:
-    root = data / "core50"
-    for session in range(1, 12):
-        for thing in range(1, 31):
-            place = f"s{session}/o{thing}"
-            for frame in range(3):
-                name = f"C_{session:02d}_{thing:02d}_{frame:03d}.png"
-                write_picture(root / "core50_350x350" / place / name, (16, 16))
-                write_map(root / "masks" / place / name, 0, 255, size=(16, 16))
-            boxes = root / "bbox" / f"s{session}" / f"CropC_o{thing}.txt"
-            boxes.parent.mkdir(parents=True, exist_ok=True)
-            boxes.write_text("".join(f"Color{frame:03d}: 2 3 12 14\n" for frame in range(3)))
-
-
-def make_acdc(data: Path) -> None:
-    root = data / "acdc"
-    for condition in ("fog", "rain", "snow", "night"):
-        for split, frames in (("train", 4), ("val", 2)):
-            stems = [f"GOPR01_frame_{i:06d}" for i in range(frames)]
-            for stem in stems:
-                place = f"{condition}/{split}/GOPR01"
-                write_picture(root / "rgb_anon" / place / f"{stem}_rgb_anon.png")
-                write_map(root / "gt" / place / f"{stem}_gt_labelTrainIds.png", 0, 10, 13, IGNORE)
-            names = [f"{condition}/{split}/GOPR01/{stem}_rgb_anon.png" for stem in stems]
-            things = [{"image_id": 7, "category_id": 26, "bbox": [2, 3, 10, 8], "iscrowd": 0}]
-            things += [{"image_id": 7, "category_id": 24, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
-            boxes = root / "gt_detection" / condition
-            boxes.mkdir(parents=True, exist_ok=True)
-            (boxes / f"instancesonly_{condition}_{split}_gt_detection.json").write_text(
-                json.dumps(
-                    {
-                        "images": [{"id": 7 + i, "file_name": n} for i, n in enumerate(names)],
-                        "annotations": things,
-                    }
-                )
-            )
-
-
-def make_sbd(data: Path) -> None:
-    voc = data / "VOCdevkit" / "VOC2012"
-    (data / "sbd" / "cls").mkdir(parents=True)
-    (voc / "SegmentationClass").mkdir(parents=True)
-    for i in range(30):
-        name = f"2008_{i:06d}"
-        write_picture(voc / "JPEGImages" / f"{name}.jpg")
-        # Each second picture shows a dog that is larger than the cat.
-        side = 4 + 18 * (i % 2)
-        things = ("dog", 1, 1, side, side), ("cat", 5, 5, 25, 20)
-        write_voc(voc / "Annotations" / f"{name}.xml", *things)
-        ids = np.resize(np.array([0, 8, 12], dtype=np.uint8), (24, 32))
-        if i % 3:
-            content = {"GTcls": {"Segmentation": ids}}
-            savemat(str(data / "sbd" / "cls" / f"{name}.mat"), content)
-        else:
-            ids[:2] = IGNORE
-            picture = PIL.Image.fromarray(ids, mode="P")
-            picture.putpalette([value for i in range(256) for value in (i, 255 - i, 7)])
-            picture.save(voc / "SegmentationClass" / f"{name}.png")
 
 
 def counts(scene: Scene, task: Task) -> list[int]:

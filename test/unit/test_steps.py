@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.bootstrap import set_up_steps
+from tools.bootstrap import PACKAGES, set_up_steps
 from tools.layout import Layout
 from tools.ros import Ros
 from tools.steps import SetupError, Step, locked, run_due
@@ -95,10 +95,7 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         "tools/clear_wheel_paths.cmake": "",
         "tools/vision_msgs/package.xml": "",
         **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "torch")},
-        **{
-            f"tools/requirements/{name}.txt": ""
-            for name in ("packages", "models", "numpy2", "onnx", "watch", "test")
-        },
+        **{f"tools/requirements/{name}.txt": "" for name in (*PACKAGES, "numpy2")},
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

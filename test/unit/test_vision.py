@@ -8,6 +8,7 @@ import torch
 from scipy.stats import entropy as scipy_entropy
 
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
+from patchline_ros.vision.augmentation import augmented
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
 from patchline_ros.vision.inputs import check_label, flipped, resized
@@ -15,7 +16,6 @@ from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.torchvision_backbones import BACKBONES, cut_backbone, read_weights
 from patchline_ros.vision.torchvision_ops import nms_cpu
-from patchline_ros.vision.training import augmented
 
 
 def spec(task: Task, **fields: object) -> ModelSpec:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,7 +15,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from patchline_ros.bench.schedule import Advanced, Ended, Processes, carry_out
+from patchline_ros.jobs.schedule import (
+    Advanced,
+    Carrier,
+    Ended,
+    Processes,
+    carry_out,
+    insist,
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,13 @@ class Touch:
     def name(self) -> str:
         return self.path.name
 
+    def _again(self) -> bool:
+        """Whether it has been called before."""
+        mark = self.path.with_suffix(".once")
+        known = mark.exists()
+        mark.touch()
+        return known
+
     def __call__(self, report: Callable[[float], None]) -> None:
         report(0.5)
         self.path.write_text(str(os.getpid()))
@@ -34,6 +50,8 @@ class Touch:
             raise ValueError("these frames can't be used")
         if self.then == "die":
             os._exit(3)
+        if self.then == "killed" or (self.then == "killed once" and not self._again()):
+            os.kill(os.getpid(), signal.SIGKILL)
         if self.then == "sleep":
             time.sleep(60)
 
@@ -74,3 +92,34 @@ def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: Processes) ->
     two.close()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "long").read_text()), 0)
+
+
+def ends(carrier: Carrier, folder: Path) -> dict[int, str]:
+    """What three jobs end in, one of which loses its process once and one each time."""
+    jobs = [
+        Touch(folder / f"{i}", then) for i, then in enumerate(["killed", "killed once", "fail"])
+    ]
+    with closing(carrier):
+        events = [event for event in insist(jobs, carrier) if isinstance(event, Ended)]
+    assert len(events) == 3
+    return {event.job: event.error for event in events}
+
+
+def test_a_job_that_lost_its_process_has_more_chances(tmp_path: Path) -> None:
+    assert ends(Processes(2), tmp_path) == {
+        0: "its process ended with SIGKILL, 3 times",
+        1: "",
+        2: "these frames can't be used",
+    }
+
+
+def test_a_job_that_lost_its_process_on_a_cluster_too(tmp_path: Path, ray_address: str) -> None:
+    from ray import cloudpickle
+
+    from patchline_ros.jobs.ray_cluster import RayCluster
+
+    # Its workers do not know this file.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ended = ends(RayCluster(ray_address), tmp_path)
+    assert ended.pop(0).endswith(", 3 times")
+    assert ended == {1: "", 2: "these frames can't be used"}

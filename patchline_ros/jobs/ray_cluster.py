@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from patchline_ros.bench.schedule import Ended, Event, Job, attempt
+from patchline_ros.jobs.schedule import Ended, Event, Job, attempt
 
 
 def _silent(_share: float) -> None:
@@ -43,11 +43,16 @@ class RayCluster:
             self._running[self._attempt.remote(job, _silent)] = number
         while self._running:
             (finished,), _ = ray.wait(list(self._running), num_returns=1)
-            try:
-                error = ray.get(finished)
-            except ray.exceptions.RayError as failure:
-                error = str(failure).strip().splitlines()[-1]
-            yield Ended(self._running.pop(finished), error)
+            yield self._ended(finished)
+
+    def _ended(self, finished: Any) -> Ended:
+        number = self._running.pop(finished)
+        try:
+            return Ended(number, ray.get(finished))
+        except ray.exceptions.RayError as failure:
+            reason = str(failure).strip().splitlines()[-1]
+            raised = isinstance(failure, ray.exceptions.RayTaskError)
+            return Ended(number, reason, lost=not raised)
 
     def close(self) -> None:
         """Cancels what is still running; the cluster stays."""

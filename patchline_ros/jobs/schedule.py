@@ -8,7 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -25,6 +25,8 @@ from rich.progress import (
 from patchline_ros.adaptation.worker import die_with_parent
 
 Report = Callable[[float], None]
+CHANCES = 3
+"""A job that has lost its process so often is given up."""
 
 
 class Job(Protocol):
@@ -48,10 +50,18 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Ended:
-    """A job is over; `error` is empty when it went well."""
+    """A job is over.
+
+    Attributes:
+        job: its number.
+        error: empty when it went well.
+        lost: nothing is wrong with the job that is known: its process was killed, or its machine
+            is gone.
+    """
 
     job: int
     error: str = ""
+    lost: bool = False
 
 
 Event = Advanced | Ended
@@ -99,18 +109,20 @@ class _Worker:
 
     def give(self, number: int, job: Job) -> None:
         self.job = number
-        self.connection.send((number, job))
+        # Where it has died while it waited, `hear` finds that out.
+        with suppress(BrokenPipeError):
+            self.connection.send((number, job))
 
     def hear(self) -> Event:
         """What it says next; its end when it has died."""
         assert self.job is not None
         try:
             event: Event = self.connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._process.join()
             code = self._process.exitcode or 0
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            event = Ended(self.job, f"its process ended with {how}")
+            event = Ended(self.job, f"its process ended with {how}", lost=code < 0)
         if isinstance(event, Ended):
             self.job = None
         return event
@@ -172,6 +184,23 @@ class Carrier(Protocol):
 
     def close(self) -> None:
         """Stops whatever is still being done."""
+
+
+def insist(jobs: Sequence[Job], carrier: Carrier) -> Iterator[Event]:
+    """Does the jobs, one whose process is lost up to CHANCES times; each ends once."""
+    due = list(range(len(jobs)))
+    for chance in range(1, CHANCES + 1):
+        lost = []
+        for event in carrier([jobs[number] for number in due]):
+            event = replace(event, job=due[event.job])
+            if not isinstance(event, Ended) or not event.lost:
+                yield event
+            elif chance == CHANCES:
+                yield replace(event, error=f"{event.error}, {CHANCES} times")
+            else:
+                lost.append(event.job)
+                yield Advanced(event.job, 0.0)
+        due = lost
 
 
 def carry_out(title: str, jobs: Sequence[Job], carrier: Carrier, console: Console) -> list[str]:

@@ -1,0 +1,166 @@
+"""A bundle's card: one page that shows people what is in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from patchline_ros.bundle import Bundle, DriftLabel
+from patchline_ros.files import write_file
+from patchline_ros.offline import card_plots
+from patchline_ros.offline.orders import order_rows
+from patchline_ros.pages.page import render
+from patchline_ros.pages.pictures import to_data_uri
+from patchline_ros.perceiver import Perceiver
+from patchline_ros.tasks import Image, Task
+from patchline_ros.vision.drawing import PALETTE, draw_answer
+from patchline_ros.vision.inputs import to_picture
+from patchline_ros.vision.metrics import METRIC_NAMES
+
+TEMPLATE: Final = "card.html.jinja"
+_LEAST_WIDTH: Final = 256
+"""Of an example, so that what is drawn on it can be read."""
+UNKNOWN: Final = "—"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A row of the table of models."""
+
+    task: str
+    built: str
+    input_size: str
+    parameters: str
+    trained_on: str
+    held_out: str
+    metric: str
+    value: str
+    entropy: str
+    classes: str
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A picture with the answer on it; `address` is a `data:` address, `words` its caption."""
+
+    address: str
+    words: str
+
+
+def write_card(bundle: Bundle, path: Path) -> None:
+    """Writes the page.
+
+    Raises:
+        BundleError: a model or the examples do not load.
+        OSError: the disk refuses it.
+    """
+    write_file(path, render_card(bundle).encode())
+
+
+def render_card(bundle: Bundle) -> str:
+    """The page, with everything it shows inside it; what the bundle lacks is left out.
+
+    Raises:
+        BundleError: a model or the examples do not load.
+    """
+    manifest, reference = bundle.manifest, bundle.drift_reference
+    labels = manifest.drift_labels
+    tables = manifest.affinity if len(manifest.models) > 1 else {}
+    rows = order_rows(manifest)
+    return render(
+        Path(__file__).with_name(TEMPLATE),
+        {"percent": _percent},
+        manifest=manifest,
+        models=[_model(bundle, task) for task in manifest.models],
+        examples={task: _examples(bundle, task) for task in bundle.examples},
+        legend=_legend(bundle),
+        rows=rows,
+        disagree=any(row.others for row in rows),
+        affinities=[Markup(card_plots.affinity_svg(name, table)) for name, table in tables.items()],
+        null=Markup(card_plots.null_svg(reference)),
+        alpha=_share_above(reference.null, reference.threshold),
+        drifts=Markup(card_plots.drifts_svg(labels, reference.threshold)) if labels else "",
+        confusion=Markup(card_plots.confusion_svg(labels)) if labels else "",
+        right=sum(label.predicted == label.patches for label in labels),
+        counts=sorted({count for label in labels for count in label.metrics}),
+        labels=[(label, _means(label)) for label in labels],
+        watched_metric=METRIC_NAMES[manifest.drift.task],
+        config=json.dumps(manifest.config, indent=1),
+    )
+
+
+def _model(bundle: Bundle, task: Task) -> _Model:
+    entry = bundle.manifest.models[task]
+    spec = entry.spec
+    height, width = spec.input_size
+    parameters = sum(parameter.numel() for parameter in bundle.model(task).parameters())
+    names = bundle.held_out.get(task)
+    return _Model(
+        task=str(task),
+        built=f"{spec.head} on {spec.backbone} x {spec.width:g}",
+        input_size=f"{width}x{height}",
+        parameters=f"{parameters / 1e6:.2f} M",
+        trained_on=str(len(bundle.trained_on.get(task, []))),
+        held_out=UNKNOWN if names is None else str(len(names)),
+        metric=METRIC_NAMES[task],
+        value=_percent(entry.source_metric),
+        entropy=f"{entry.source_entropy:.3f}",
+        classes=", ".join(_plain(name) for name in spec.classes),
+    )
+
+
+def _examples(bundle: Bundle, task: Task) -> list[_Example]:
+    perceiver = Perceiver(bundle, task)
+    names = bundle.spec(task).classes
+    examples = []
+    for picture in bundle.examples[task]:
+        found = perceiver.perceive(picture)
+        answer, shown, words = found.prediction, _enlarged(picture), ""
+        if isinstance(answer, int):
+            words = f"{_plain(names[answer])} ({_percent(found.confidence)}%)"
+        else:
+            in_it = to_picture(answer, shown.shape[:2], picture.shape[:2])
+            shown = draw_answer(shown, in_it, names, found.confidence)
+        examples.append(_Example(to_data_uri(shown), words))
+    return examples
+
+
+def _enlarged(image: Image) -> Image:
+    """At least so wide that what is drawn on it can be read."""
+    scale = max(1, round(_LEAST_WIDTH / image.shape[1]))
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def _legend(bundle: Bundle) -> list[tuple[str, str]]:
+    """Names and colours of the classes that are painted over the pictures."""
+    if Task.LANES not in bundle.examples:
+        return []
+    return [
+        (_plain(name), f"rgb{PALETTE[i % len(PALETTE)]}")
+        for i, name in enumerate(bundle.spec(Task.LANES).classes)
+    ]
+
+
+def _means(label: DriftLabel) -> dict[int, str]:
+    """The mean metric over the trainings, in percent, by number of patches."""
+    return {count: _percent(float(np.mean(found))) for count, found in label.metrics.items()}
+
+
+def _share_above(null: NDArray[np.float64], threshold: float) -> str:
+    return _percent(float((null > threshold).mean()))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"

@@ -1,0 +1,108 @@
+"""The configuration of an offline run: one YAML file that says what a bundle is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from patchline_ros.declarations import DeclarationError, declarations_folder, read_declaration
+from patchline_ros.jobs.schedule import all_cores
+from patchline_ros.offline.predictor_data import PredictorSettings
+from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.source_config import SourceConfig
+from patchline_ros.offline.sources import INPUT_SIZES
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import SMALLEST_SIDE
+
+KIND: Final = "offline"
+"""Of declarations."""
+
+_Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+
+
+class OfflineConfig(BaseModel):
+    """What a bundle is made from, and how; it is written into the bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Of the bundle, and of its folder below `bundles` where no other is named."""
+    sources: dict[Task, SourceConfig] = Field(min_length=1)
+    """Where each task's labelled pictures come from; the bundle has a model for each task here."""
+    input_sizes: dict[Task, tuple[_Side, _Side]] = Field(
+        default_factory=dict, validate_default=True
+    )
+    """Height and width of the models' pictures; those of the car where none are given."""
+    weights: str = "auto"
+    """That backbones start from: a file, imagenet (torchvision's), none, or auto: a file in
+    DATA/weights, else torchvision's, else none."""
+    recipe: Recipe = Field(default_factory=Recipe)
+    predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+    workers: int = Field(default_factory=all_cores, ge=1)
+    """How many read pictures, and make predictor data, at a time; it changes no result."""
+
+    @field_validator("input_sizes")
+    @classmethod
+    def _of_each_task(
+        cls, given: dict[Task, tuple[int, int]], before: ValidationInfo
+    ) -> dict[Task, tuple[int, int]]:
+        tasks = before.data.get("sources", given)
+        _are_there("input_sizes", list(given), list(tasks))
+        return {task: given.get(task, INPUT_SIZES[task]) for task in tasks}
+
+    @model_validator(mode="after")
+    def _models_can_be_built(self) -> OfflineConfig:
+        _are_there("recipe.heads", list(self.recipe.heads), list(self.sources))
+        for task, size in self.input_sizes.items():
+            try:
+                self.recipe.spec(task, ("one", "other"), size)
+            except ValidationError as error:
+                reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"the model for {task} can't be built: {reason}") from error
+        return self
+
+
+def _are_there(key: str, named: list[Task], tasks: list[Task]) -> None:
+    for task in named:
+        if task not in tasks:
+            raise ValueError(f"{key} names {task}, but sources has only {', '.join(tasks)}")
+
+
+def known_configs() -> list[str]:
+    """Names of the configurations that come with the package.
+
+    Raises:
+        DeclarationError: their folder is not there.
+    """
+    return sorted(path.stem for path in declarations_folder(KIND).glob("*.yaml"))
+
+
+def find_config(name: str) -> OfflineConfig:
+    """A configuration that comes with the package, by name, or any by its file, FILE.yaml.
+
+    Raises:
+        DeclarationError: there is none, or it is declared wrong.
+    """
+    if is_file(name):
+        return read_declaration(Path(name), OfflineConfig)
+    if name not in known_configs():
+        raise DeclarationError(
+            f"there is no configuration {name!r}; known are {', '.join(known_configs())}; a file "
+            "of your own must end with .yaml"
+        )
+    return read_declaration(declarations_folder(KIND) / f"{name}.yaml", OfflineConfig)
+
+
+def is_file(name: str) -> bool:
+    """Whether a configuration is named by its file."""
+    return name.endswith((".yaml", ".yml"))

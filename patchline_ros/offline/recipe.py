@@ -1,0 +1,57 @@
+"""How the models of a bundle are built and trained, and how its drift is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from patchline_ros.jobs.schedule import all_cores
+from patchline_ros.tasks import Task
+from patchline_ros.vision.model import HeadName, ModelSpec
+from patchline_ros.vision.processes import Precision
+from patchline_ros.vision.torchvision_backbones import BackboneName
+
+
+class Recipe(BaseModel):
+    """How a bundle is made; it is written into the bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    backbone: BackboneName = "mobilenet_v2"
+    heads: dict[Task, HeadName] = Field(default_factory=dict)
+    """Of each task; where none is named, the light one of the car."""
+    width: float = Field(default=1.0, gt=0, le=2)
+    road_epochs: int = Field(default=10, ge=1)
+    """For objects and lanes."""
+    sign_epochs: int = Field(default=20, ge=1)
+    """For signs, whose pictures are small."""
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of a moving average of the weights, which a bundle takes in their place; 0: none."""
+    precision: Precision = "auto"
+    drift_tap: int = Field(default=3, ge=0)
+    drift_window: int = Field(default=16, ge=2)
+    drift_alpha: float = Field(default=0.01, gt=0, lt=1)
+    drift_permutations: int = Field(default=500, ge=10)
+    threads: int = Field(default_factory=all_cores, ge=1)
+    """Of PyTorch, all cores unless given; another number rounds differently."""
+    seed: int = Field(default=0, ge=0)
+    """Of everything that is drawn by chance."""
+
+    def spec(self, task: Task, classes: tuple[str, ...], size: tuple[int, int]) -> ModelSpec:
+        """The model of a task, for pictures of this (height, width).
+
+        Raises:
+            ValueError: the head is not one of the task, or the pictures are too small.
+        """
+        head: dict[str, Any] = {"head": self.heads[task]} if task in self.heads else {}
+        return ModelSpec(
+            task=task,
+            classes=classes,
+            input_size=size,
+            backbone=self.backbone,
+            width=self.width,
+            **head,
+        )

@@ -1,0 +1,174 @@
+"""Source training: average, precision, checkpoints, several processes, what TensorBoard gets."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import together
+import torch
+from pydantic import ValidationError
+from tiny_watched import road
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.training_log import TrainingLog
+from patchline_ros.tasks import Task
+from patchline_ros.vision import training
+from patchline_ros.vision.model import TaskModel, fingerprint
+from patchline_ros.vision.processes import training_fabric
+from patchline_ros.vision.training import SourceStep, train_source
+
+ROOT = Path(__file__).parents[2]
+
+
+def trained(**settings: object) -> list[tuple[SourceStep, TaskModel]]:
+    """All steps of a training alone; the models are copies."""
+    steps = train_source(together.SPEC, together.SAMPLES, **{**together.SETTINGS, **settings})
+    return [(step, copy.deepcopy(model)) for step, model in steps]
+
+
+def test_the_average_is_that_of_the_steps() -> None:
+    plain = [model.state_dict() for _, model in trained(ema=0.0)]
+    averaged = trained(ema=0.7)[-1][1]
+    assert not averaged.training
+    for name in ("head.classifier.weight", "backbone.stem.1.running_var"):
+        expected = plain[0][name].clone()
+        for n, state in enumerate(plain[1:], start=1):
+            expected.lerp_(state[name], 1 - min(0.7, (1 + n) / (10 + n)))
+        torch.testing.assert_close(averaged.state_dict()[name], expected)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fabric = training_fabric(precision)
+    whole = trained(fabric=fabric)[-1][1]
+    assert {value.dtype for value in whole.parameters()} == {torch.float32}
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    checkpoint = tmp_path / "checkpoint"
+    settings = {**together.SETTINGS, "fabric": fabric, "checkpoint": checkpoint}
+    samples = together.SAMPLES
+    for step, _ in train_source(together.SPEC, samples, **settings):
+        if step.number == 5:
+            break
+    resumed = trained(fabric=fabric, checkpoint=checkpoint)
+    assert resumed[0][0].number == 6
+    assert fingerprint(resumed[-1][1]) == fingerprint(whole)
+    with pytest.raises(ValueError, match="belongs to a training with other frames, settings"):
+        trained(fabric=fabric, checkpoint=checkpoint, ema=0.9)
+
+
+def test_wrong_precisions_are_named() -> None:
+    with pytest.raises(ValidationError, match="Input should be 'auto', '32-true', '16-mixed' or"):
+        Recipe(precision="half")
+    with pytest.raises(ValueError, match="16-mixed needs a GPU; a CPU has 32-true and bf16-mixed"):
+        training_fabric("16-mixed")
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "test"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [*launch, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    done = torchrun(together.__file__, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first["fingerprint"] == second["fingerprint"]
+    for facts in (first, second):
+        assert facts["first resumed"] == 6
+        assert facts["fingerprint resumed"] == facts["fingerprint"]
+    steps = train_source(together.NORMLESS, together.SAMPLES, **together.NORMLESS_SETTINGS)
+    alone = [float(step.loss) for step, _ in steps]
+    assert np.mean([first["losses"], second["losses"]], axis=0) == pytest.approx(alone, rel=1e-3)
+    assert alone[-1] < 0.5 * alone[0]
+
+
+CONFIG = """
+name: small
+sources:
+  objects: {set: camvid}
+  lanes: {set: camvid}
+input_sizes: {objects: [64, 64], lanes: [64, 64]}
+weights: none
+recipe: {width: 0.25, road_epochs: 1, batch_size: 8, drift_window: 4, threads: 1, ema: 0.9}
+predictor: {drifts: [[fog, 0.5], [noise, 0.9]], counts: [0, 2]}
+workers: 1
+"""
+
+
+def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
+    folder = tmp_path / "camvid" / "day"
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for number in range(50):
+        sample = road(number)
+        cv2.imwrite(str(folder / f"images/{number:03d}.png"), sample.image)
+        # Road, and a car.
+        cv2.imwrite(str(folder / f"labels/{number:03d}.png"), 3 + 5 * np.asarray(sample.label))
+    config, out, log = (str(tmp_path / name) for name in ("small.yaml", "b", "log"))
+    Path(config).write_text(CONFIG)
+    command = [
+        "-m",
+        "patchline_ros.cli",
+        "offline",
+        "--config",
+        config,
+        "--out",
+        out,
+        "--tensorboard",
+        log,
+    ]
+    done = torchrun(*command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bundle written to") == done.stdout.count("start from") == 1
+    assert set(Bundle.load(Path(out)).manifest.models) == {Task.OBJECTS, Task.LANES}
+    assert sorted(path.parent.name for path in Path(log).rglob("*tfevents*")) == [
+        "lanes",
+        "objects",
+    ]
+
+    Path(config).write_text(CONFIG.replace("batch_size: 8", "batch_size: 7"))
+    done = torchrun(*command)
+    assert done.returncode != 0
+    assert (
+        "patchline: a batch of 7 can't be shared by 2 processes; give a batch_size that is a "
+        "multiple of 2 and at least 4"
+    ) in done.stderr
+
+
+def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = TrainingLog(tmp_path, batch_size=8)
+    steps = trained()
+    for step, _ in steps:
+        log.step(Task.LANES, step)
+    log.held_out(Task.LANES, 0.75)
+    log.close()
+    events = EventAccumulator(str(tmp_path / "lanes"))
+    events.Reload()
+    found = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    assert set(found) == {"loss", "learning_rate", "samples_per_second", "held_out_metric"}
+    assert [event.step for event in found["loss"]] == [step.number for step, _ in steps]
+    assert found["loss"][-1].value < found["loss"][0].value
+    assert found["learning_rate"][-1].value < 1e-4
+    assert min(event.value for event in found["samples_per_second"]) > 0
+    assert [(event.step, event.value) for event in found["held_out_metric"]] == [(16, 0.75)]
