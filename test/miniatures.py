@@ -106,13 +106,14 @@ def make_acdc(data: Path, train: int = 4, val: int = 2) -> None:
     root = data / "acdc"
     for condition in ("fog", "rain", "snow", "night"):
         for split, frames in (("train", train), ("val", val)):
-            stems = [f"GOPR01_frame_{i:06d}" for i in range(frames)]
+            sequence = f"GOPR0{1 + (split == 'val')}"
+            stems = [f"{sequence}_frame_{i:06d}" for i in range(frames)]
             for stem in stems:
-                place = f"{condition}/{split}/GOPR01"
+                place = f"{condition}/{split}/{sequence}"
                 write_picture(root / "rgb_anon" / place / f"{stem}_rgb_anon.png")
                 ids = stripes(0, 10, 13, IGNORE)
                 write_map(root / "gt" / place / f"{stem}_gt_labelTrainIds.png", ids)
-            names = [f"{condition}/{split}/GOPR01/{stem}_rgb_anon.png" for stem in stems]
+            names = [f"{condition}/{split}/{sequence}/{stem}_rgb_anon.png" for stem in stems]
             things = [{"image_id": 7, "category_id": 26, "bbox": [2, 3, 10, 8], "iscrowd": 0}]
             things += [{"image_id": 7, "category_id": 24, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
             boxes = root / "gt_detection" / condition

@@ -1,0 +1,104 @@
+"""The whole offline phase as its user runs it, on small copies of the paper's data sets."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import miniatures
+import pytest
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.cli import USER_ERROR
+from patchline_ros.offline.stages import MAKING
+from patchline_ros.tasks import Task
+
+OFFLINE = [sys.executable, "-m", "patchline_ros.cli", "offline"]
+
+CONFIG = """
+name: small
+sources: {{{sources}}}
+input_sizes: {{{sizes}}}
+weights: none
+recipe: {{width: 0.25, road_epochs: 1, sign_epochs: 1, batch_size: 8, drift_window: 4,
+  drift_permutations: 50, threads: 1}}
+predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1, 2]}}
+workers: 1
+"""
+
+STAGES = ("", "lanes.safetensors", "signs.safetensors", "predictor/*/*-k1-*.json")
+"""Below `.making`/KEY: the folder itself, and what comes in it one after the other."""
+
+
+def _configured(folder: Path, data_set: str, tasks: tuple[Task, ...]) -> list[str]:
+    """The command that makes a bundle for these tasks from that set."""
+    text = CONFIG.format(
+        sources=", ".join(f"{task}: {{set: {data_set}}}" for task in tasks),
+        sizes=", ".join(f"{task}: [64, 64]" for task in tasks),
+    )
+    (folder / "small.yaml").write_text(text)
+    return [*OFFLINE, "--config", str(folder / "small.yaml"), "--out"]
+
+
+def _made(command: list[str], out: Path) -> Bundle:
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    bundle = Bundle.load(out)
+    for entry in bundle.manifest.models.values():
+        assert f"{100 * entry.source_metric:.1f}" in done.stdout
+    return bundle
+
+
+def _make_sbd(data: Path) -> None:
+    miniatures.make_sbd(data, count=80)
+
+
+def _make_acdc(data: Path) -> None:
+    miniatures.make_acdc(data, train=12, val=4)
+
+
+@pytest.mark.parametrize(
+    ("data_set", "make", "tasks"),
+    [
+        ("sbd", _make_sbd, tuple(Task)),
+        ("acdc", _make_acdc, (Task.OBJECTS, Task.LANES)),
+    ],
+)
+def test_one_command_makes_a_bundle(
+    data_set: str, make: Callable[[Path], None], tasks: tuple[Task, ...], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    bundle = _made(_configured(tmp_path, data_set, tasks), tmp_path / "bundle")
+    assert set(bundle.manifest.models) == set(tasks)
+    assert {label.corruption for label in bundle.manifest.drift_labels} == {"fog", "night"}
+    assert not set(bundle.held_out[Task.LANES]) & set(bundle.trained_on[Task.LANES])
+
+
+def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
+    miniatures.make_core50(tmp_path)
+    command = _configured(tmp_path, "core50", tuple(Task))
+    whole = _made(command, tmp_path / "whole")
+    out = tmp_path / "killed"
+    for stage in STAGES:
+        process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL)
+        while not list((out / MAKING).glob(f"*/{stage}")):
+            assert process.poll() is None, f"it ended without {stage}"
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        with pytest.raises(ValueError, match="not a bundle, or not whole"):
+            Bundle.load(out)
+    assert _made(command, out).manifest == whole.manifest
+
+
+def test_what_is_missing_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    command = _configured(tmp_path, "core50", tuple(Task))
+    done = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True)
+    assert done.returncode == USER_ERROR
+    assert "core50" in done.stderr and "vlomonaco.github.io" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "b").exists()
