@@ -102,10 +102,10 @@ def make_core50(data: Path) -> None:
             boxes.write_text("".join(f"Color{frame:03d}: 2 3 12 14\n" for frame in range(3)))
 
 
-def make_acdc(data: Path) -> None:
+def make_acdc(data: Path, train: int = 4, val: int = 2) -> None:
     root = data / "acdc"
     for condition in ("fog", "rain", "snow", "night"):
-        for split, frames in (("train", 4), ("val", 2)):
+        for split, frames in (("train", train), ("val", val)):
             stems = [f"GOPR01_frame_{i:06d}" for i in range(frames)]
             for stem in stems:
                 place = f"{condition}/{split}/GOPR01"
@@ -127,11 +127,11 @@ def make_acdc(data: Path) -> None:
             )
 
 
-def make_sbd(data: Path) -> None:
+def make_sbd(data: Path, count: int = 30) -> None:
     voc = data / "VOCdevkit" / "VOC2012"
     (data / "sbd" / "cls").mkdir(parents=True)
     (voc / "SegmentationClass").mkdir(parents=True)
-    for i in range(30):
+    for i in range(count):
         name = f"2008_{i:06d}"
         write_picture(voc / "JPEGImages" / f"{name}.jpg")
         # Each second picture shows a dog that is larger than the cat.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.jobs.schedule import Processes, Report
+from patchline_ros.jobs.schedule import Carrier, Report
 from patchline_ros.offline.drifted import Watched, backbone_features
 from patchline_ros.offline.predictor_data import (
     PredictorData,
@@ -36,7 +35,7 @@ def road(seed: int) -> Sample:
 
 
 @lru_cache(maxsize=1)
-def watched() -> Watched:
+def tiny_watched() -> Watched:
     """Made once a process."""
     spec = ModelSpec(task=Task.LANES, classes=("dark", "light"), input_size=(64, 64), width=0.25)
     samples = [road(seed) for seed in range(16)]
@@ -57,12 +56,13 @@ def watched() -> Watched:
 
 
 def data(
-    watched: Watched,
     settings: PredictorSettings,
     folder: Path,
-    workers: int,
+    carrier: Carrier,
     report: Report = lambda _: None,
+    watched: Watched | None = None,
 ) -> PredictorData:
-    """Made by so many processes of this one."""
-    with closing(Processes(workers)) as processes:
-        return predictor_data(watched, settings, 0, folder, processes, report, training=TRAINING)
+    """Predictor data of the model above, or of another one."""
+    return predictor_data(
+        watched or tiny_watched(), settings, 0, folder, carrier, report, training=TRAINING
+    )

@@ -20,7 +20,9 @@ USER_ERROR = 2
 NAMED = 10
 """Broken files of a part that are named; the others are counted."""
 
-app = typer.Typer(help="Data sets: which there are, and whether a copy is whole.")
+app = typer.Typer(
+    help="Data sets: which there are, and whether a copy is whole.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -31,7 +33,10 @@ def list_sets() -> None:
 
     from patchline_ros.datasets.catalogue import CATALOGUE
 
-    table = Table("set", "tasks", "what, from where, licence", "layout", show_lines=True)
+    table = Table("set", "tasks", show_lines=True)
+    # An address that is cut off is of no use.
+    table.add_column("what, from where, licence", overflow="fold")
+    table.add_column("layout", overflow="fold")
     for entry in CATALOGUE.values():
         source = "\n".join(part for part in (entry.title, entry.where, entry.licence) if part)
         table.add_row(entry.name, "\n".join(map(str, entry.tasks)), source, entry.layout)

@@ -83,7 +83,9 @@ class Sbd(Listed[Frame]):
         twice = copies({name: self._picture(name) for name in names})
         if twice:
             pairs = ", ".join(f"{name} = {first}" for name, first in twice.items())
-            logger.warning("%d pictures are left out, copies of others: %s", len(twice), pairs)
+            logger.warning(
+                "left out %d of %d pictures, copies of others: %s", len(twice), len(names), pairs
+            )
         self.names: tuple[str, ...] = tuple(name for name in names if name not in twice)
 
     def read(self, index: int) -> Frame:

@@ -38,8 +38,8 @@ def show_bundle(bundle: Bundle, console: Console | None = None) -> None:
     if labels:
         right = sum(label.predicted == label.patches for label in labels)
         console.print(
-            f"learnt from {len(labels)} drifts; of those left out in turn, {right} get the patches "
-            "that they need",
+            f"learnt from {len(labels)} drifts, of which {right} would get what they need from a "
+            "table that was learnt without them",
             soft_wrap=True,
         )
     console.print(f"made with {_listed(manifest.versions)}", soft_wrap=True)

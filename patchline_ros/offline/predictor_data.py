@@ -218,17 +218,18 @@ def _carry_out(jobs: Sequence[DriftJob], carrier: Carrier, report: Report) -> No
     """Does what is not on disk."""
     due = [job for job in jobs if not job.path.is_file()]
     shares = [0.0] * len(due)
-    failures: list[str] = []
+    failures: dict[int, str] = {}
     report(1 - len(due) / len(jobs))
     for event in insist(due, carrier):
         shares[event.job] = event.share if isinstance(event, Advanced) else 1.0
         if isinstance(event, Ended) and event.error:
-            failures.append(f"{due[event.job].name}: {event.error}")
+            failures[event.job] = event.error
         report(1 - (len(due) - sum(shares)) / len(jobs))
     if failures:
+        first = min(failures)
         raise ValueError(
             f"of the predictor data {len(failures)} of {len(jobs)} could not be made; the first: "
-            f"{failures[0]}"
+            f"{due[first].name}: {failures[first]}"
         )
 
 

@@ -22,6 +22,8 @@ from sensor_msgs.msg import Image
 from small_disk import SmallDisk
 from std_msgs.msg import Header, String
 
+from patchline_ros.datasets.labelled_bag import LabelledBag
+from patchline_ros.datasets.reading import read_all
 from patchline_ros.nodes import bag_recorder, qos
 from patchline_ros.nodes.bag_player import BagPlayer, ReplayOptions
 from patchline_ros.nodes.bag_recorder import BagRecorder, RecordOptions
@@ -53,6 +55,12 @@ def test_what_is_recorded_comes_back_the_same(bench: type[Bench], tmp_path: Path
         offered = {c.topic: c.ext.offered_qos_profiles[0] for c in reader.connections}  # type: ignore[union-attr]
     assert offered["/image_raw"].reliability is QosReliability.BEST_EFFORT
     assert offered["/words"].durability is QosDurability.TRANSIENT_LOCAL
+
+    pictures_of = LabelledBag(tmp_path / "bag").pictures(Task.OBJECTS, ("car",))
+    (read,) = read_all(pictures_of.jobs([0]), workers=1).items
+    assert pictures_of.names == ("f1",)
+    assert np.array_equal(read[Task.OBJECTS].image, PICTURE)
+    assert read[Task.OBJECTS].label.boxes.tolist() == [[1, 1, 3, 3]]
 
     again = at.collect(LabelledFrame, "/labels", qos.LABELLED_FRAMES)
     pictures = at.collect(Image, "/image_raw", qos.images("best_effort", 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -32,6 +33,9 @@ def test_smoke(tmp_path: Path) -> None:
     for one in results:
         assert all(0 <= task.test.final <= 1 for task in one.tasks.values())
         assert all(task.untrained == "" for task in one.tasks.values())
+    used = json.loads((tmp_path / "smoke" / "pictures-1.json").read_text())
+    assert {task: len(parts["test"]) for task, parts in used.items()} == dict.fromkeys(used, 8)
+    assert set(used) == {"signs", "objects", "lanes"}
     page = (tmp_path / "results.md").read_text()
     assert "## smoke" in page
     assert (tmp_path / "smoke" / "figures" / "epochs.png").is_file()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_watched
 import torch
+from tiny_watched import data, tiny_watched
 
 from patchline_ros.adaptation.patch_count import (
     learn_patch_table,
@@ -24,6 +25,7 @@ from patchline_ros.adaptation.predictor import (
 from patchline_ros.adaptation.predictor_file import PredictorError, from_bytes, to_bytes
 from patchline_ros.adaptation.readers import ImageReader, TapReader
 from patchline_ros.drift.mmd import mmd2
+from patchline_ros.jobs.schedule import Processes
 from patchline_ros.offline.patch_predictor import (
     OneLabelError,
     compare_predictors,
@@ -263,11 +265,12 @@ def test_what_can_not_be_read_or_learnt_is_named() -> None:
 
 
 def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
-    watched = tiny_watched.watched()
+    watched = tiny_watched()
     settings = PredictorSettings(
         drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)), counts=(0, 1, 7)
     )
-    labels, _ = tiny_watched.data(watched, settings, tmp_path, workers=1)
+    with closing(Processes(1)) as processes:
+        labels, _ = data(settings, tmp_path, processes)
     found = learn_predictors(watched, labels, image_reader(), seed=0)
     # What hardly differs from the source needs nothing.
     assert labels[0].patches == 0 < max(label.patches for label in labels)

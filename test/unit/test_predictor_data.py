@@ -7,21 +7,22 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_watched
 from pydantic import ValidationError
+from tiny_watched import TRAINING, data, tiny_watched
 
 from patchline_ros.bundle import PatchStep
+from patchline_ros.jobs.schedule import Processes
 from patchline_ros.offline.predictor_data import (
     PredictorData,
     PredictorSettings,
     label_drifts,
-    predictor_data,
 )
 from patchline_ros.offline.predictor_inputs import (
     INPUTS,
@@ -53,7 +54,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> PredictorData:
     """Made by one worker without a pause."""
-    return tiny_watched.data(tiny_watched.watched(), SETTINGS, folder, workers=1)
+    with closing(Processes(1)) as one:
+        return data(SETTINGS, folder, one)
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Processes]:
+    """Two workers, which stay from test to test."""
+    with closing(Processes(2)) as processes:
+        yield processes
 
 
 def test_the_labels_hold_every_figure(alone: PredictorData, folder: Path) -> None:
@@ -67,12 +76,12 @@ def test_the_labels_hold_every_figure(alone: PredictorData, folder: Path) -> Non
 
 
 def test_two_workers_find_what_one_finds(
-    alone: PredictorData, folder: Path, tmp_path: Path
+    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
 ) -> None:
     shares: list[float] = []
     # Nor does it matter in which order, or beside which others, a drift comes.
     turned = SETTINGS.model_copy(update={"drifts": SETTINGS.drifts[::-1]})
-    both = tiny_watched.data(tiny_watched.watched(), turned, tmp_path, 2, shares.append)
+    both = data(turned, tmp_path, two, shares.append)
     assert figures(tmp_path) == figures(folder)
     assert both.labels == alone.labels[::-1]
     assert both.table == alone.table
@@ -87,26 +96,17 @@ def test_a_cluster_finds_what_one_worker_finds(
     from patchline_ros.jobs.ray_cluster import RayCluster
 
     with closing(RayCluster(ray_address)) as cluster:
-        found = predictor_data(
-            tiny_watched.watched(),
-            SETTINGS,
-            0,
-            tmp_path,
-            cluster,
-            lambda _: None,
-            training=tiny_watched.TRAINING,
-        )
+        assert data(SETTINGS, tmp_path, cluster) == alone
     assert figures(tmp_path) == figures(folder)
-    assert found == alone
 
 
 def make_in(folder: Path) -> None:
     """A driver of two workers."""
-    tiny_watched.data(tiny_watched.watched(), SETTINGS, folder, workers=2)
+    data(SETTINGS, folder, Processes(2))
 
 
 def test_it_goes_on_after_a_kill_of_the_driver(
-    alone: PredictorData, folder: Path, tmp_path: Path
+    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
 ) -> None:
     driver = multiprocessing.get_context("spawn").Process(target=make_in, args=(tmp_path,))
     driver.start()
@@ -116,15 +116,14 @@ def test_it_goes_on_after_a_kill_of_the_driver(
     driver.kill()
     driver.join()
     assert 2 <= len(figures(tmp_path)) < FIGURES
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*")}
-    found = tiny_watched.data(tiny_watched.watched(), SETTINGS, tmp_path, workers=1)
-    assert found == alone
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")}
+    assert data(SETTINGS, tmp_path, two) == alone
     assert figures(tmp_path) == figures(folder)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(
-    alone: PredictorData, folder: Path, tmp_path: Path
+    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
 ) -> None:
     killed: list[int] = []
 
@@ -134,14 +133,13 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
             killed.append(workers[0])
             os.kill(workers[0], signal.SIGKILL)
 
-    found = tiny_watched.data(tiny_watched.watched(), SETTINGS, tmp_path, 2, kill)
+    assert data(SETTINGS, tmp_path, two, kill) == alone
     assert len(killed) == 1
-    assert found == alone
     assert figures(tmp_path) == figures(folder)
 
 
-def test_jobs_that_always_fail_are_one_sentence(tmp_path: Path) -> None:
-    watched = tiny_watched.watched()
+def test_jobs_that_always_fail_are_one_sentence(two: Processes, tmp_path: Path) -> None:
+    watched = tiny_watched()
     model = copy.deepcopy(watched.model)
     for parameter in model.head.parameters():
         parameter.detach().fill_(float("nan"))
@@ -151,19 +149,19 @@ def test_jobs_that_always_fail_are_one_sentence(tmp_path: Path) -> None:
         "seed 0: the loss of lanes became nan in epoch 1; look for broken labels or weights$"
     )
     with pytest.raises(ValueError, match=message):
-        tiny_watched.data(broken, SETTINGS, tmp_path, workers=1)
+        data(SETTINGS, tmp_path, two, watched=broken)
     # All that can be done is done.
     assert len(figures(tmp_path)) == 3
     damaged = next(tmp_path.glob("*/fog-0.5-k0-*.json"))
     damaged.write_bytes(b"")
     few = SETTINGS.model_copy(update={"counts": (0,)})
     with pytest.raises(ValueError, match=r"fog-0\.5-k0-seed0\.json is damaged; delete it"):
-        tiny_watched.data(broken, few, tmp_path, workers=1)
+        data(few, tmp_path, two, watched=broken)
     many = SETTINGS.model_copy(update={"counts": (0, 8)})
     with pytest.raises(ValueError, match="asks for 8 patches; the backbone takes 0 to 7"):
-        tiny_watched.data(watched, many, tmp_path, workers=1)
+        data(many, tmp_path, two)
     with pytest.raises(ValueError, match="8 and 0 came"):
-        tiny_watched.data(replace(watched, held_out=[]), SETTINGS, tmp_path, workers=1)
+        data(SETTINGS, tmp_path, two, watched=replace(watched, held_out=[]))
 
 
 def test_each_drift_is_predicted_from_the_others() -> None:
@@ -225,7 +223,7 @@ def test_jobs_read_what_the_driver_wrote(task: Task, tmp_path: Path) -> None:
     facts = Facts(
         spec=spec,
         method=PatchSettings(k=1),
-        training=tiny_watched.TRAINING,
+        training=TRAINING,
         seed=3,
         versions={"torch": "2"},
     )

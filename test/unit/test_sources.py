@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from patchline_ros.bench.scenes import load_scene
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.gtsrb import Gtsrb
+from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.offline import source_config
 from patchline_ros.offline.source_config import SimSource, SourceConfig, held_out_indices
 from patchline_ros.offline.sources import INPUT_SIZES, SourceData, load_source
@@ -136,6 +138,18 @@ def test_the_papers_sources_are_those_of_the_benchmark(
         assert own.classes == there[task].classes
         assert own.names == list(there[task].names["source_train"])
         assert own.held_out_names == list(there[task].names["source_held_out"])
+
+
+def test_a_picture_of_sbd_under_two_names_counts_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_sbd(tmp_path, 4)
+    pictures = tmp_path / "VOCdevkit" / "VOC2012" / "JPEGImages"
+    copy = (pictures / "2008_000001.jpg").read_bytes()
+    (pictures / "2008_000003.jpg").write_bytes(copy)
+    with caplog.at_level(logging.WARNING):
+        assert Sbd(tmp_path).names == ("2008_000000", "2008_000001", "2008_000002")
+    assert "left out 1 of 4 pictures, copies of others: 2008_000003 = 2008_000001" in caplog.text
 
 
 OWN_SETS = {
