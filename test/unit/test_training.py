@@ -87,6 +87,16 @@ def test_wrong_precisions_are_named() -> None:
         training_fabric("16-mixed")
 
 
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs lightning-fabric: pip install '.*\[off"):
+        trained()
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(ValueError, match=r"needs tensorboard: .* or leave --tensorboard out"):
+        TrainingLog(tmp_path, batch_size=8)
+
+
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Two processes on this machine."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
