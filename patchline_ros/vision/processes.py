@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -48,6 +49,8 @@ def training_fabric(
         ) from error
     # It would say on the console what the caller asked for.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # Of depthwise convolutions, in sides of length 1, where strides mean nothing.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     accelerator = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
     together = torch.distributed.is_torchelastic_launched()
     processes = int(os.environ["LOCAL_WORLD_SIZE"]) if together else 1

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,8 @@ import numpy as np
 import pytest
 import together
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from pydantic import ValidationError
 from tiny_watched import road
 
@@ -46,25 +50,34 @@ def test_the_average_is_that_of_the_steps() -> None:
         torch.testing.assert_close(averaged.state_dict()[name], expected)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def scaled() -> Fabric:
+    """16 bit with a scaled loss, as on a GPU, on the CPU; the first scale is too large."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    return Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+
+
+# The step that overflows is left out, and not the schedule's.
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+@pytest.mark.parametrize(
+    "fabric",
+    [training_fabric, partial(training_fabric, "bf16-mixed"), scaled],
+    ids=["32-true", "bf16-mixed", "16-mixed"],
+)
 def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
-    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fabric: Callable[[], Fabric], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fabric = training_fabric(precision)
-    whole = trained(fabric=fabric)[-1][1]
+    whole = trained(fabric=fabric(), epochs=2)[-1][1]
     assert {value.dtype for value in whole.parameters()} == {torch.float32}
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    checkpoint = tmp_path / "checkpoint"
-    settings = {**together.SETTINGS, "fabric": fabric, "checkpoint": checkpoint}
-    samples = together.SAMPLES
-    for step, _ in train_source(together.SPEC, samples, **settings):
-        if step.number == 5:
+    settings = {**together.SETTINGS, "epochs": 2, "checkpoint": tmp_path / "checkpoint"}
+    for step, _ in train_source(together.SPEC, together.SAMPLES, **settings, fabric=fabric()):
+        if step.number == 2:
             break
-    resumed = trained(fabric=fabric, checkpoint=checkpoint)
-    assert resumed[0][0].number == 6
+    resumed = trained(**settings, fabric=fabric())
+    assert resumed[0][0].number == 3
     assert fingerprint(resumed[-1][1]) == fingerprint(whole)
     with pytest.raises(ValueError, match="belongs to a training with other frames, settings"):
-        trained(fabric=fabric, checkpoint=checkpoint, ema=0.9)
+        trained(**{**settings, "ema": 0.9}, fabric=fabric())
 
 
 def test_wrong_precisions_are_named() -> None:
@@ -72,6 +85,16 @@ def test_wrong_precisions_are_named() -> None:
         Recipe(precision="half")
     with pytest.raises(ValueError, match="16-mixed needs a GPU; a CPU has 32-true and bf16-mixed"):
         training_fabric("16-mixed")
+
+
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(ModuleNotFoundError, match=r"needs lightning-fabric: pip install '.*\[off"):
+        trained()
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(ValueError, match=r"needs tensorboard: .* or leave --tensorboard out"):
+        TrainingLog(tmp_path, batch_size=8)
 
 
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
