@@ -31,7 +31,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import sha256, write_file
+from patchline_ros.files import remove_leftovers, sha256, write_file
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
@@ -320,9 +320,14 @@ def save_bundle(
     reference: DriftReference,
     pictures: Mapping[Task, Pictures],
 ) -> Bundle:
-    """Writes a bundle; the manifest last, with the sha256 of the other files filled in."""
+    """Writes a bundle; the manifest last, with the sha256 of the other files filled in.
+
+    What is there of an earlier bundle, or of one that was not finished, goes.
+    """
     path.mkdir(parents=True, exist_ok=True)
-    for earlier in (MANIFEST, CARD):
+    remove_leftovers(path)
+    others = (f"{task}.safetensors" for task in Task if task not in models)
+    for earlier in (MANIFEST, CARD, *others):
         (path / earlier).unlink(missing_ok=True)
     contents = {
         f"{task}.safetensors": save_tensors(

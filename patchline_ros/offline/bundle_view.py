@@ -52,11 +52,16 @@ def check_bundle(bundle: Bundle) -> str:
     Raises:
         ValueError: something does not load, or does not fit the others.
     """
-    sizes = []
+    sizes, drift = [], bundle.manifest.drift
     for task in bundle.manifest.models:
         model = bundle.model(task)
         count = sum(parameter.numel() for parameter in model.parameters())
         sizes.append(f"{task} {count / 1e6:.2f} M parameters")
+        if task is drift.task and drift.tap > len(model.backbone.specs):
+            raise ValueError(
+                f"bundle {bundle.path} watches tap {drift.tap} of the {task} model, which has the "
+                f"taps 0 to {len(model.backbone.specs)}; make it again"
+            )
     width = bundle.drift_reference.mean.size
     pictures = {
         "trained on": sum(map(len, bundle.trained_on.values())),

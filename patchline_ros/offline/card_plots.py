@@ -108,8 +108,8 @@ def confusion_svg(labels: Sequence[DriftLabel]) -> str:
         axis.set_aspect("equal")
         axis.set_xticks(range(most + 1))
         axis.set_yticks(range(most + 1))
-        axis.set_xlabel("patches that the table asks for")
-        axis.set_ylabel("patches that are needed")
+        axis.set_xlabel("asked for by the table")
+        axis.set_ylabel("needed")
     return to_svg(figure)
 
 

@@ -13,7 +13,7 @@ from patchline_ros.adaptation.affinity import affinity_tables
 from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies
-from patchline_ros.adaptation.similarity import CKA_PICTURES, MEASURES
+from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import (
     CARD,
     Bundle,
@@ -26,6 +26,7 @@ from patchline_ros.bundle import (
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.jobs.schedule import Carrier
 from patchline_ros.offline.card import write_card
+from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.drifted import Watched, backbone_features, spread
 from patchline_ros.offline.predictor_data import predictor_data
@@ -35,7 +36,7 @@ from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel, fingerprint
-from patchline_ros.vision.processes import leave_processes, training_fabric
+from patchline_ros.vision.processes import leave_processes, processes_here, training_fabric
 from patchline_ros.vision.training import train_source
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _train(
     report: Report,
     log: TrainingLog | None,
 ) -> TaskModel:
-    spec = recipe.spec(task, data.classes, data.train[0].image.shape[:2])
+    spec = recipe.spec(task, data.classes, data.size)
     finished = fabric.broadcast(stages.tensors(str(task)) if stages else None)
     if finished is not None:
         whole = TaskModel(spec)
@@ -149,20 +150,19 @@ def make_bundle(
 
     Raises:
         ModuleNotFoundError: lightning-fabric is not installed.
-        ValueError: too little data, or weights that do not fit the recipe's backbone.
+        ValueError: as `check_inputs` raises it, weights that do not fit the recipe's backbone, or a
+            training whose weights became infinite.
     """
     recipe = config.recipe
-    torch.set_num_threads(recipe.threads)
     order = [task for task in TRAINING_ORDER if task in source.tasks]
     watching = order[0]
     watched = source.tasks[watching]
-    if len(order) > 1 and len(watched.held_out) < CKA_PICTURES:
-        raise ValueError(
-            f"{len(watched.held_out)} held-out pictures for {watching} are too few to compare the "
-            f"models on; hold out {CKA_PICTURES} at least"
-        )
-    settings = f"{recipe.model_dump_json()} {library_versions()}"
+    check_inputs(source, config, watching)
     fabric = training_fabric(recipe.precision, "auto")
+    torch.set_num_threads(max(1, recipe.threads // processes_here()))
+    # What a GPU has trained is not gone on with by a CPU.
+    where = f"{fabric.device.type} {fabric.strategy.precision.precision}"
+    settings = f"{recipe.model_dump_json()} {where} {library_versions()}"
     stages = None
     if fabric.is_global_zero:
         stages = Stages(path, inputs_key(source, settings, weights))

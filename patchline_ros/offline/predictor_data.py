@@ -194,7 +194,8 @@ def label_drifts(
     return PredictorData(labels, table(everyone))
 
 
-def _counts(settings: PredictorSettings, groups: int) -> list[int]:
+def patch_counts(settings: PredictorSettings, groups: int) -> list[int]:
+    """Numbers of patches to try on a backbone with so many groups; ValueError: more than those."""
     counts = range(groups + 1) if settings.counts is None else sorted(set(settings.counts))
     if counts[-1] > groups:
         raise ValueError(
@@ -268,7 +269,7 @@ def predictor_data(
             f"drifts are made of source frames to train and to measure on; {len(watched.train)} "
             f"and {len(watched.held_out)} came"
         )
-    counts = _counts(settings, len(watched.model.backbone.specs))
+    counts = patch_counts(settings, len(watched.model.backbone.specs))
     facts = Facts(
         spec=watched.model.spec,
         method=method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from patchline_ros.jobs.schedule import all_cores
 from patchline_ros.tasks import Task
@@ -36,7 +36,8 @@ class Recipe(BaseModel):
     drift_alpha: float = Field(default=0.01, gt=0, lt=1)
     drift_permutations: int = Field(default=500, ge=10)
     threads: int = Field(default_factory=all_cores, ge=1)
-    """Of PyTorch, all cores unless given; another number rounds differently."""
+    """Of PyTorch, all cores unless given, shared by the processes of torchrun on a machine; another
+    number rounds differently."""
     seed: int = Field(default=0, ge=0)
     """Of everything that is drawn by chance."""
 
@@ -44,14 +45,19 @@ class Recipe(BaseModel):
         """The model of a task, for pictures of this (height, width).
 
         Raises:
-            ValueError: the head is not one of the task, or the pictures are too small.
+            ValueError: the head is not one of the task, the pictures are too small, or the classes
+                too few.
         """
         head: dict[str, Any] = {"head": self.heads[task]} if task in self.heads else {}
-        return ModelSpec(
-            task=task,
-            classes=classes,
-            input_size=size,
-            backbone=self.backbone,
-            width=self.width,
-            **head,
-        )
+        try:
+            return ModelSpec(
+                task=task,
+                classes=classes,
+                input_size=size,
+                backbone=self.backbone,
+                width=self.width,
+                **head,
+            )
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"the model for {task} can't be built: {reason}") from error

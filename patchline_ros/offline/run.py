@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from patchline_ros.bundle import CARD, MANIFEST, Bundle
 from patchline_ros.jobs.carriers import carrier_at
 from patchline_ros.offline.config import OfflineConfig, find_config, is_file
 from patchline_ros.offline.make import make_bundle
-from patchline_ros.offline.sources import load_source
+from patchline_ros.offline.sources import SourceData, load_source
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.metrics import METRIC_NAMES
@@ -31,6 +31,8 @@ from patchline_ros.vision.torchvision_backbones import (
 Weights = dict[str, torch.Tensor]
 WEIGHTS: Final = ("auto", "imagenet", "none")
 """What weights are called that are no file."""
+BROKEN_SHOWN: Final = 10
+"""Pictures that can't be read and are named."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,26 @@ def _weights(options: OfflineOptions, config: OfflineConfig, data: Path | None) 
     return config.weights if config.weights in WEIGHTS else str((data or Path()) / config.weights)
 
 
+def _check_folder(out: Path) -> None:
+    """Only a bundle, or one that was not finished, may be replaced."""
+    if not out.exists() or any((out / name).exists() for name in (MANIFEST, MAKING)):
+        return
+    if any(out.iterdir()):
+        raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
+
+
+def _print_broken(source: SourceData, console: Console) -> None:
+    """How many pictures were left out, and why the first of them."""
+    if not source.broken:
+        return
+    console.print(f"{len(source.broken)} pictures can't be read and are left out:", markup=False)
+    for sentence in source.broken[:BROKEN_SHOWN]:
+        console.print(f"    {sentence}", markup=False)
+    more = len(source.broken) - BROKEN_SHOWN
+    if more > 0:
+        console.print(f"    and {more} more; `patchline data check` names all", markup=False)
+
+
 def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
     """Makes the bundle and prints what it can do; None where `make_bundle` gives none.
 
@@ -155,19 +177,16 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
     """
     config, data = configured(options), _data_folder(options)
     out = options.out or Path("bundles") / config.name
-    others = [path for path in out.iterdir() if path.name != MAKING] if out.exists() else []
-    if others and not (out / MANIFEST).is_file():
-        raise OfflineError(f"{out} is not empty and not a bundle; name a new folder with --out")
+    _check_folder(out)
     carrier = carrier_at(options.ray_address, config.workers)
-    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
-    with console.status("reading the source data"):
-        source = load_source(config.sources, data, config.input_sizes, config.workers)
-    for sentence in source.broken:
-        console.print(f"left out: {sentence}", markup=False)
-    console.print(f"start from {origin}")
     log = None
     if options.log is not None and is_first_process():
         log = TrainingLog(options.log, config.recipe.batch_size)
+    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
+    with console.status("reading the source data"):
+        source = load_source(config.sources, data, config.input_sizes, config.workers)
+    _print_broken(source, console)
+    console.print(f"start from {origin}")
     made_from = config.model_copy(update={"weights": origin})
     with (
         Progress(
@@ -179,10 +198,9 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
             console=console,
         ) as progress,
         closing(carrier),
+        closing(log) if log else nullcontext(),
     ):
         bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress), log)
-    if log is not None:
-        log.close()
     if bundle is None:
         return None
     console.print(_summary(bundle))

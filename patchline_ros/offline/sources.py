@@ -29,6 +29,12 @@ class TaskData:
     held_out: list[Sample]
     held_out_names: list[str] = field(default_factory=list)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the pictures."""
+        height, width = self.train[0].image.shape[:2]
+        return height, width
+
 
 @dataclass(frozen=True)
 class SourceData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.offline.sources import SourceData
 from patchline_ros.vision.training import sample_bytes
+
+logger = logging.getLogger(__name__)
 
 MAKING: Final = ".making"
 """Folder below the bundle's that holds it; it goes when the bundle is whole."""
@@ -38,6 +41,9 @@ class Stages:
         self._folder.mkdir(parents=True, exist_ok=True)
         for other in self._folder.parent.iterdir():
             if other != self._folder:
+                logger.warning(
+                    "%s was begun with other data, settings or versions, and begins anew", out
+                )
                 shutil.rmtree(other)
         remove_leftovers(self._folder)
 

@@ -25,7 +25,17 @@ is mixed on a GPU, bfloat16 where it computes in that, and 32-true on a CPU."""
 
 def is_first_process() -> bool:
     """Whether this process writes and prints: the only one, or the first of torchrun's."""
-    return not torch.distributed.is_torchelastic_launched() or os.environ["RANK"] == "0"
+    return not _together() or os.environ["RANK"] == "0"
+
+
+def _together() -> bool:
+    """Whether torchrun started this process."""
+    return torch.distributed.is_torchelastic_launched()
+
+
+def processes_here() -> int:
+    """How many torchrun started on this machine; 1 without it."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _together() else 1
 
 
 def training_fabric(
@@ -52,8 +62,7 @@ def training_fabric(
     # Of depthwise convolutions, in sides of length 1, where strides mean nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     accelerator = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
-    together = torch.distributed.is_torchelastic_launched()
-    processes = int(os.environ["LOCAL_WORLD_SIZE"]) if together else 1
+    processes = processes_here()
     if accelerator == "cuda" and processes > torch.cuda.device_count():
         raise ValueError(
             f"torchrun started {processes} processes on a machine with "
@@ -62,7 +71,7 @@ def training_fabric(
     fabric = Fabric(
         accelerator=accelerator,
         devices=processes,
-        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if together else 1,
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if _together() else 1,
         precision=_of_device(precision, accelerator),
     )
     fabric.launch()

@@ -120,7 +120,17 @@ class _SourceTraining:
         if self._average is not None:
             self._average.update_parameters(self.model)
         self.done += 1
+        if self.done % self._batches == 0:
+            self._check_weights(rate)
         return SourceStep(self.done / self.steps, self.done, loss.detach(), rate)
+
+    def _check_weights(self, rate: float) -> None:
+        """Once an epoch: nothing comes of weights that are not finite."""
+        if not all(torch.isfinite(weights).all() for weights in self.model.parameters()):
+            raise ValueError(
+                f"the training for {self.model.spec.task} went wrong at a learning rate of "
+                f"{rate:g}: its weights are not finite any more; give a lower learning_rate"
+            )
 
     def _next_samples(self) -> list[Sample]:
         """This process's share of the next batch, in views that are drawn for all processes."""
@@ -252,7 +262,7 @@ def train_source(
     Raises:
         ModuleNotFoundError: lightning-fabric is not installed.
         ValueError: fewer samples than one batch, a batch that can't be shared, weights that do not
-            fit, or a checkpoint of another training.
+            fit or became infinite, or a checkpoint of another training.
     """
     fabric = fabric or training_fabric()
     if len(samples) < batch_size:

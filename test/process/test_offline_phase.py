@@ -92,7 +92,13 @@ def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
         assert process.wait() == -signal.SIGKILL
         with pytest.raises(ValueError, match="not a bundle, or not whole"):
             Bundle.load(out)
+    # What a kill leaves while the bundle itself is written.
+    (out / "lanes.safetensors").write_bytes(b"half")
+    (out / ".signs.safetensors.part").write_bytes(b"")
     assert _made(command, out).manifest == whole.manifest
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in (tmp_path / "whole").iterdir()
+    )
 
 
 def test_what_is_missing_is_said_before_anything_is_made(tmp_path: Path) -> None:

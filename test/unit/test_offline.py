@@ -97,6 +97,40 @@ def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> No
     assert set(bundle.manifest.models) == set(road.tasks)
     assert bundle.manifest.drift.task is Task.OBJECTS
     assert list(bundle.manifest.training_affinity) == ["objects signs"]
+    # The models of a bundle that was there before are gone.
+    make(replace(source, tasks={Task.SIGNS: source.tasks[Task.SIGNS]}), RECIPE, tmp_path / "b")
+    assert not (tmp_path / "b" / "objects.safetensors").exists()
+    assert set(Bundle.load(tmp_path / "b").manifest.models) == {Task.SIGNS}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 17}, "16 signs pictures are fewer than one batch of 17"),
+        ({"drift_window": 9}, "16 lanes pictures .* fewer than two windows of 9"),
+        ({"drift_tap": 8}, "drift_tap is 8; mobilenet_v2 has the taps 0 to 7"),
+        ({"learning_rate": 1e9}, "training for lanes went wrong at a learning rate of"),
+    ],
+)
+def test_what_can_not_end_well_is_said_before_or_at_once(
+    changed: dict[str, float], message: str, source: SourceData, tmp_path: Path
+) -> None:
+    stages: list[str] = []
+    with pytest.raises(ValueError, match=message):
+        make(
+            source,
+            RECIPE.model_copy(update=changed),
+            tmp_path / "b",
+            lambda stage, *_: stages.append(stage),
+        )
+    assert set(stages) <= {"train lanes"}
+
+
+def test_one_class_is_too_few_for_a_softmax(source: SourceData, tmp_path: Path) -> None:
+    signs = replace(source.tasks[Task.SIGNS], classes=("stop",))
+    with pytest.raises(ValueError, match="the model for signs can't be built: one class") as raised:
+        make(replace(source, tasks={**source.tasks, Task.SIGNS: signs}), RECIPE, tmp_path / "b")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
