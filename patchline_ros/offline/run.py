@@ -182,10 +182,11 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
     log = None
     if options.log is not None and is_first_process():
         log = TrainingLog(options.log, config.recipe.batch_size)
-    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     with console.status("reading the source data"):
         source = load_source(config.sources, data, config.input_sizes, config.workers)
     _print_broken(source, console)
+    # After the data: these may have to be fetched.
+    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     console.print(f"start from {origin}")
     made_from = config.model_copy(update={"weights": origin})
     with (
