@@ -511,7 +511,7 @@ def test_the_watchdog_names_topic_and_qos(bench, bundle, monkeypatch):
     monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.1)
     at = bench(bundle=str(bundle.path), image_reliability="reliable")
     at.start(LaneSegmenter)
-    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 10); 0 publishers there"))
+    at.until(lambda: at.said("on /image_raw (asked for reliable, depth 30); 0 publishers there"))
 
 
 def test_every_nth_picture(bench, bundle):
