@@ -195,6 +195,7 @@ def test_each_drift_is_predicted_from_the_others() -> None:
         ({"drifts": [["fog", 0.5], ["rain", 1.5]]}, "less than or equal to 1"),
         ({"counts": [0, -1]}, "greater than or equal to 0"),
         ({"trainings": 0}, "greater than or equal to 1"),
+        ({"margin": float("inf")}, "finite number"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:
