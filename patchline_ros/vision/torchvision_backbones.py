@@ -72,7 +72,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist; name a .npz or .pth file")
     if path.suffix not in _SHOULD_BE:
-        raise ValueError(f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth, .pt")
+        raise ValueError(
+            f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth or .pt"
+        )
     wanted = f"it should be {_SHOULD_BE[path.suffix]}"
     try:
         state = _read_arrays(path) if path.suffix == ".npz" else _read_tensors(path)
