@@ -45,6 +45,7 @@ class CutBackbone(NamedTuple):
 # What NumPy's and PyTorch's readers raise, depending on which byte of a file is wrong.
 _UNREADABLE = (
     AssertionError,
+    AttributeError,
     EOFError,
     LookupError,
     RuntimeError,
@@ -66,8 +67,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """State dict from a `.npz` or a `.pth` file (tensors only, nothing is unpickled freely).
 
     Raises:
-        ValueError: the file is missing, damaged, or holds something else.
-        OSError: it may not be read.
+        ValueError: the file is missing, damaged, can't be read, or holds something else.
     """
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist; name a .npz or .pth file")
@@ -78,6 +78,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     wanted = f"it should be {_SHOULD_BE[path.suffix]}"
     try:
         state = _read_arrays(path) if path.suffix == ".npz" else _read_tensors(path)
+    except OSError as error:
+        raise ValueError(f"weights file {path} can't be read: {error.strerror}") from error
     except _UNREADABLE as error:
         raise ValueError(f"weights file {path} is damaged or something else; {wanted}") from error
     if not isinstance(state, dict):

@@ -264,6 +264,15 @@ def test_files_that_are_no_weights_are_named(
         read_weights(tmp_path / name)
 
 
+def test_a_weights_file_that_can_t_be_read_is_named(tmp_path: Path) -> None:
+    # It may be opened, but not even root can read its first byte.
+    (tmp_path / "a.npz").symlink_to("/proc/self/mem")
+    with pytest.raises(
+        ValueError, match=r"^weights file .*/a\.npz can't be read: Input/output err"
+    ):
+        read_weights(tmp_path / "a.npz")
+
+
 def test_what_is_fetched_and_is_no_weights_can_t_be_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
