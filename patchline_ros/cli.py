@@ -225,6 +225,7 @@ def offline(
     from patchline_ros.vision.processes import is_first_process
 
     options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         run_offline(options, Console(highlight=False, quiet=not is_first_process()))
     except (ValueError, ModuleNotFoundError) as error:
@@ -468,7 +469,7 @@ def _require_ros() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM ends the demo as Ctrl-C does: with every process stopped."""
+    """SIGTERM ends a command as Ctrl-C does: with every process stopped."""
     raise KeyboardInterrupt
 
 

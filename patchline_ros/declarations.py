@@ -26,13 +26,23 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         names: list[Any] = []
-        for key, _ in node.value:
+        # What a tag calls a mapping and is none fails further down.
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if key.value in names:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} is there twice", key.start_mark
                 )
             names.append(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, LookupError, ValueError) as error:
+            kind = node.tag.rpartition(":")[-1]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value[:40]!r} is no {kind}", node.start_mark
+            ) from error
 
 
 # In YAML 1.1, which PyYAML reads, 1e-3 would be a word.
@@ -62,6 +72,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except RecursionError as error:
+        raise DeclarationError(f"{path} is nested too deeply") from error
     except OSError as error:
         raise DeclarationError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -86,7 +98,13 @@ def read_declaration(path: Path, model: type[_Model]) -> _Model:
             it stands, and what would be right.
     """
     # In Python's types a list would be no tuple and a name no Task; in JSON's they are.
-    text = json.dumps(read_mapping(path), default=str)
+    plain = read_mapping(path)
+    try:
+        text = json.dumps(plain, default=str)
+    except TypeError as error:
+        raise DeclarationError(f"{path} has a key that is no name: {error}") from error
+    except ValueError as error:
+        raise DeclarationError(f"{path} holds something that is inside itself") from error
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
@@ -111,6 +129,9 @@ def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
     match first["type"]:
         case "extra_forbidden":
             return f"{where}: there is no such key{_meant(place[-1], known, 'it may have')}"
+        case "json_invalid":
+            # Half of a character, or hundreds of lists in each other.
+            return f"{where}: something in it can't be used: {allowed['error']}"
         case "missing":
             return f"{where}: this key is missing"
         case "union_tag_invalid":

@@ -147,13 +147,16 @@ def _core50_videos(
     pictures = Core50(folder, CORE50_CATEGORIES)
     shots: list[Shot] = []
     lacking: list[str] = []
+    missing: Missing = []
     videos = [(s, t) for s in sessions for things in core50_things(places).values() for t in things]
     for session, thing in videos:
+        if not pictures.has_video(session, thing):
+            lacking.append(f"s{session}/o{thing}")
+            continue
         try:
             shots.extend(pictures.video(session, thing))
-        except ValueError:
-            lacking.append(f"s{session}/o{thing}")
-    missing = []
+        except ValueError as error:
+            missing.append(str(error))
     if lacking:
         missing.append(f"{len(lacking)} of {len(videos)} videos, such as {', '.join(lacking[:5])}")
     if Task.LANES not in pictures.classes:

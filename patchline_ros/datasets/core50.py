@@ -84,13 +84,29 @@ class Core50:
             classes[Task.LANES] = ("background", *self.categories)
         return classes
 
+    def has_video(self, session: int, thing: int) -> bool:
+        """Whether there is a folder for a thing in a session."""
+        return self._video(session, thing).is_dir()
+
     def video(self, session: int, thing: int) -> list[Shot]:
-        """The pictures of a thing in a session, in the order of time."""
-        folder = self._pictures / f"s{session}" / f"o{thing}"
-        return [
-            Shot(session, int(stem.rsplit("_", 1)[-1]), thing)
-            for stem in pictures_by_stem(folder, (".png",))
-        ]
+        """The pictures of a thing in a session, in the order of time.
+
+        Raises ValueError where its folder is missing or empty, or a name in it is not of the
+        layout.
+        """
+        shots = []
+        for stem, path in pictures_by_stem(self._video(session, thing), (".png",)).items():
+            number = stem.rpartition("_")[-1]
+            shot = Shot(session, int(number) if number.isdecimal() else -1, thing)
+            if shot.name != stem:
+                raise ValueError(
+                    f"{path} is not named C_SESSION_THING_FRAME.png; rename it or take it out"
+                )
+            shots.append(shot)
+        return shots
+
+    def _video(self, session: int, thing: int) -> Path:
+        return self._pictures / f"s{session}" / f"o{thing}"
 
     def frames(self, shots: Sequence[Shot]) -> Core50Frames:
         """Some pictures, to be read one by one."""

@@ -55,7 +55,8 @@ def read_voc_boxes(path: Path, image: Image, classes: tuple[str, ...]) -> Boxes:
         raise ValueError(f"there is no annotation {path}; add it or take its picture out")
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    # Besides what is no XML, encodings that there are not (LookupError) or that it does not read.
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise ValueError(f"the annotation {path} is no XML: {error}") from error
     boxes: list[list[float]] = []
     labels: list[int] = []

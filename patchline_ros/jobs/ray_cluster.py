@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,9 +10,19 @@ import ray
 
 from patchline_ros.jobs.schedule import Ended, Event, Job, attempt
 
+PATIENCE = 10.0
+"""Seconds that a machine has to answer."""
+
 
 def _silent(_share: float) -> None:
     """Ray's workers do not tell how far they are."""
+
+
+def _check_listens(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: Ray would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
 
 
 class RayCluster:
@@ -28,12 +39,17 @@ class RayCluster:
             gpus: that each job takes.
 
         Raises:
-            ValueError: there is no cluster at this address.
+            ValueError: there is no cluster at this address, or one of another version of Ray or
+                Python.
         """
         try:
+            _check_listens(address)
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
-        except ConnectionError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"there is no Ray cluster at {address}: {error}") from error
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the Ray cluster at {address} can't be used: {reason}") from error
         self._attempt = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(attempt)
         self._running: dict[Any, int] = {}
 

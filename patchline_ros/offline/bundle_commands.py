@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -67,8 +67,9 @@ def card(
         from patchline_ros.offline.card import write_card
 
         page = out or bundle / CARD
+        loaded = Bundle.load(bundle)
         try:
-            write_card(Bundle.load(bundle), page)
+            write_card(loaded, page)
         except OSError as error:
             raise ValueError(
                 f"can't write {page}: {error.strerror}; name another file with --out"
@@ -82,5 +83,11 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        print(f"patchline: {error}", file=sys.stderr)
-        raise typer.Exit(USER_ERROR) from error
+        _fail(str(error), error)
+    except OSError as error:
+        _fail(f"can't read the bundle: {error}", error)
+
+
+def _fail(sentence: str, error: Exception) -> NoReturn:
+    print(f"patchline: {sentence}", file=sys.stderr)
+    raise typer.Exit(USER_ERROR) from error

@@ -54,7 +54,7 @@ class PredictorSettings(BaseModel):
     """Numbers of patches to try; 0 to the number of the backbone's groups when not given."""
     trainings: int = Field(default=1, ge=1)
     """Of each number of patches, with seeds of their own; their mean decides."""
-    margin: float = Field(default=0.01, ge=0)
+    margin: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     """Of the metric, 0..1: the fewest patches that are so close to the best are enough."""
 
     @field_validator("drifts")

@@ -1,4 +1,4 @@
-"""The state of a training between two epochs, as one safetensors file.
+"""The state of a training between two steps, as one safetensors file.
 
 A training that was interrupted and goes on from its checkpoint gives the same bits as one that was
 not.

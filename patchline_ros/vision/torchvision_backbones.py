@@ -5,10 +5,15 @@ The only place that knows layer names. The state dicts that load are torchvision
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from http.client import HTTPException
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from pickle import UnpicklingError
+from typing import Any, Literal, NamedTuple, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -37,31 +42,75 @@ class CutBackbone(NamedTuple):
     classifier_dropout: float
 
 
+# What NumPy's and PyTorch's readers raise, depending on which byte of a file is wrong.
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    BadZipFile,
+    UnpicklingError,
+    struct.error,
+    zlib.error,
+)
+_SHOULD_BE = {
+    ".npz": "a whole .npz with an array for each name of a state dict",
+    ".pth": "a whole state dict: a tensor for each name",
+    ".pt": "a whole state dict: a tensor for each name",
+}
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """State dict from a `.npz` or a `.pth` file (tensors only, nothing is unpickled freely).
 
     Raises:
-        ValueError: the file is missing or is neither kind.
+        ValueError: the file is missing, damaged, can't be read, or holds something else.
     """
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist; name a .npz or .pth file")
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    if path.suffix in {".pth", ".pt"}:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
-    raise ValueError(f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth or .pt")
+    if path.suffix not in _SHOULD_BE:
+        raise ValueError(
+            f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth or .pt"
+        )
+    wanted = f"it should be {_SHOULD_BE[path.suffix]}"
+    try:
+        state = _read_arrays(path) if path.suffix == ".npz" else _read_tensors(path)
+    except OSError as error:
+        raise ValueError(f"weights file {path} can't be read: {error.strerror}") from error
+    except _UNREADABLE as error:
+        raise ValueError(f"weights file {path} is damaged or something else; {wanted}") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"weights file {path} holds no names; {wanted}")
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"weights file {path} holds {name!r}, which is no tensor; {wanted}")
+    return state
+
+
+def _read_arrays(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def _read_tensors(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def imagenet_weights(name: BackboneName) -> dict[str, Tensor]:
     """torchvision's best ImageNet weights of a backbone, which it fetches once and caches.
 
     Raises:
-        OSError: they are not cached and can't be fetched.
+        OSError: they are not cached and can't be fetched, or what came is not them.
     """
     weights = models.get_model_weights(name).DEFAULT
-    return dict(weights.get_state_dict(progress=False, check_hash=True))
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (RuntimeError, HTTPException) as error:
+        # A download that broke off, or the page of a proxy.
+        raise OSError(f"what was fetched as weights of {name} is not them: {error}") from error
 
 
 def cut_backbone(

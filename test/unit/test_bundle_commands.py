@@ -152,3 +152,15 @@ def test_the_card_of_format_1_has_what_is_there(tmp_path: Path) -> None:
 def test_a_card_that_can_not_be_written(bundle: Bundle, tmp_path: Path) -> None:
     code, said = call("card", bundle.path, "--out", tmp_path / "none" / "page.html")
     assert code == 2 and "name another file with --out" in said
+
+
+@pytest.mark.parametrize("command", ["show", "check", "diff", "card"])
+def test_a_bundle_that_can_not_be_read(command: str, bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    (copy / "manifest.json").unlink()
+    # A file that may be opened and whose first byte can't be read, not even by root.
+    (copy / "manifest.json").symlink_to("/proc/self/mem")
+    code, said = call(command, *[copy] * (2 if command == "diff" else 1))
+    assert code == 2 and said.startswith("patchline: can't read the bundle: ")
+    assert said.count("\n") == 1

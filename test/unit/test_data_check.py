@@ -17,6 +17,7 @@ from miniatures import (
     make_vehicles_and_dawn,
     make_voc,
     make_yolo,
+    write_picture,
 )
 from typer.testing import CliRunner
 
@@ -141,6 +142,17 @@ def test_what_is_missing_is_said_with_where_to_get_it(tmp_path: Path) -> None:
     status, text = run("check", "gtsrb", tmp_path / "nowhere")
     assert status == 2
     assert "benchmark.ini.rub.de" in text
+
+
+def test_a_video_with_a_stray_picture_is_not_missing(tmp_path: Path) -> None:
+    make_core50(tmp_path)
+    stray = tmp_path / "core50" / "core50_350x350" / "s3" / "o4" / "foo.png"
+    write_picture(stray)
+    *others, last = reports("core50", tmp_path, quick=True)
+    assert last.missing == [
+        f"{stray} is not named C_SESSION_THING_FRAME.png; rename it or take it out"
+    ]
+    assert not any(part.missing for part in others)
 
 
 def test_a_whole_copy_ends_well(tmp_path: Path) -> None:

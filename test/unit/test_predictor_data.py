@@ -6,7 +6,6 @@ import copy
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -101,8 +100,13 @@ def test_a_cluster_finds_what_one_worker_finds(
 
 
 def make_in(folder: Path) -> None:
-    """A driver of two workers."""
-    data(SETTINGS, folder, Processes(2))
+    """A driver of two workers, which is killed after two figures or a few more."""
+
+    def kill(_share: float) -> None:
+        if len(figures(folder)) >= 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    data(SETTINGS, folder, Processes(2), kill)
 
 
 def test_it_goes_on_after_a_kill_of_the_driver(
@@ -110,11 +114,8 @@ def test_it_goes_on_after_a_kill_of_the_driver(
 ) -> None:
     driver = multiprocessing.get_context("spawn").Process(target=make_in, args=(tmp_path,))
     driver.start()
-    while len(figures(tmp_path)) < 2:
-        assert driver.is_alive()
-        time.sleep(0.01)
-    driver.kill()
     driver.join()
+    assert driver.exitcode == -signal.SIGKILL
     assert 2 <= len(figures(tmp_path)) < FIGURES
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")}
     assert data(SETTINGS, tmp_path, two) == alone
@@ -195,6 +196,7 @@ def test_each_drift_is_predicted_from_the_others() -> None:
         ({"drifts": [["fog", 0.5], ["rain", 1.5]]}, "less than or equal to 1"),
         ({"counts": [0, -1]}, "greater than or equal to 0"),
         ({"trainings": 0}, "greater than or equal to 1"),
+        ({"margin": float("inf")}, "finite number"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], message: str) -> None:

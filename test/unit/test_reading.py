@@ -77,7 +77,11 @@ def test_few_pictures_are_in_memory_at_a_time() -> None:
 
     reader = threading.Thread(target=read_all, args=(slow(), 3))
     reader.start()
-    time.sleep(0.2)
+    deadline = time.monotonic() + 30
+    while len(ahead) < 6 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # Here more would come, if more came.
+    time.sleep(0.1)
     assert len(ahead) == 6
     blocked.set()
     reader.join()

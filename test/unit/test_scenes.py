@@ -260,6 +260,8 @@ def test_broken_yolo_label(tmp_path: Path, line: str, complaint: str) -> None:
     ("text", "complaint"),
     [
         ("<annotation>", "a.xml is no XML"),
+        ("<?xml version='1.0' encoding='utf-99'?><a/>", "a.xml is no XML: unknown encoding"),
+        ("<?xml version='1.0' encoding='utf-7'?><a/>", "a.xml is no XML: multi-byte encodings"),
         ("<a><object><name>cow</name></object></a>", "holds the class 'cow'; it knows car"),
         ("<a><object><name>car</name></object></a>", "has a car without the four corners"),
     ],
@@ -304,6 +306,16 @@ def test_core50_without_boxes_or_masks(tmp_path: Path) -> None:
     (tmp_path / "core50" / "bbox" / "s1" / "CropC_o1.txt").write_text("Color000: 1 2 3 4\n")
     with pytest.raises(ValueError, match=r"CropC_o1.txt has no line for the frame"):
         load_scene("core50-ni", tmp_path)
+
+
+def test_a_stray_picture_among_core50s_is_named(tmp_path: Path) -> None:
+    make_core50(tmp_path)
+    video = tmp_path / "core50" / "core50_350x350" / "s1" / "o1"
+    for name in ("foo.png", "C_01_01_x.png", "C_01_02_000.png", "C_01_01_7.png"):
+        write_picture(video / name)
+        with pytest.raises(ValueError, match=f"{video / name} is not named C_SESSION_THING_FRAME"):
+            load_scene("core50-ni", tmp_path)
+        (video / name).unlink()
 
 
 # The real data.

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from patchline_ros.jobs.carriers import carrier_at
 from patchline_ros.jobs.schedule import (
     Advanced,
     Carrier,
@@ -123,3 +124,28 @@ def test_a_job_that_lost_its_process_on_a_cluster_too(tmp_path: Path, ray_addres
     ended = ends(RayCluster(ray_address), tmp_path)
     assert ended.pop(0).endswith(", 3 times")
     assert ended == {1: "", 2: "these frames can't be used"}
+
+
+def test_a_cluster_of_another_version_is_named(
+    ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    # Connect anew.
+    ray.shutdown()
+    monkeypatch.setattr(ray, "__version__", "1.0.0")
+    with pytest.raises(
+        ValueError, match=rf"^the Ray cluster at {ray_address} .*Ray: 1\.0\.0"
+    ) as at:
+        carrier_at(ray_address, 1)
+    assert "\n" not in str(at.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no.such.machine.invalid:6379", "nonsense"])
+def test_an_address_without_a_cluster_is_named_at_once(address: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'patchline_ros[bench]'")
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf"^there is no Ray cluster at {address}: "):
+        carrier_at(address, 1)
+    # Ray itself would try for a quarter of an hour.
+    assert time.monotonic() - start < 30

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +20,12 @@ from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
 from patchline_ros.vision.inputs import check_label, flipped, resized
 from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
-from patchline_ros.vision.torchvision_backbones import BACKBONES, cut_backbone, read_weights
+from patchline_ros.vision.torchvision_backbones import (
+    BACKBONES,
+    cut_backbone,
+    imagenet_weights,
+    read_weights,
+)
 from patchline_ros.vision.torchvision_ops import nms_cpu
 
 
@@ -211,6 +222,66 @@ def test_bad_specs_and_weights_are_named(tmp_path) -> None:
         read_weights(tmp_path / "x.bin")
     with pytest.raises(ValueError, match=r"width 0\.5"):
         cut_backbone("mobilenet_v2", 0.5, {"features.0.0.weight": torch.zeros(1)})
+
+
+def saved(save: Callable[[io.BytesIO], None]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
+def state(content: object) -> bytes:
+    return saved(partial(torch.save, content))
+
+
+CHECKPOINT = {"state_dict": {"a": torch.zeros(3)}, "epoch": 3}
+DAMAGED = "is damaged or something else"
+NUMPY = r"it should be a whole \.npz with an array for each name of a state dict"
+TORCH = "it should be a whole state dict: a tensor for each name"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("empty.npz", b"", f"{DAMAGED}; {NUMPY}"),
+        ("cut.npz", saved(partial(np.savez, a=np.zeros(9)))[:-30], f"{DAMAGED}; {NUMPY}"),
+        ("array.npz", saved(partial(np.save, arr=np.zeros(3))), f"{DAMAGED}; {NUMPY}"),
+        ("words.npz", saved(partial(np.savez, a=np.array("a"))), f"{DAMAGED}; {NUMPY}"),
+        ("text.npz", b"version https://git-lfs", f"{DAMAGED}; {NUMPY}"),
+        ("empty.pth", b"", f"{DAMAGED}; {TORCH}"),
+        ("cut.pth", state({"a": torch.zeros(9)})[:-30], f"{DAMAGED}; {TORCH}"),
+        ("text.pth", b"version https://git-lfs", f"{DAMAGED}; {TORCH}"),
+        ("text.pt", b"epoch,loss", f"{DAMAGED}; {TORCH}"),
+        ("tensor.pth", state(torch.zeros(3)), f"holds no names; {TORCH}"),
+        ("checkpoint.pth", state(CHECKPOINT), f"holds 'state_dict', which is no tensor; {TORCH}"),
+    ],
+)
+def test_files_that_are_no_weights_are_named(
+    name: str, content: bytes, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^weights file .*/{name} {sentence}$"):
+        read_weights(tmp_path / name)
+
+
+def test_a_weights_file_that_can_t_be_read_is_named(tmp_path: Path) -> None:
+    # It may be opened, but not even root can read its first byte.
+    (tmp_path / "a.npz").symlink_to("/proc/self/mem")
+    with pytest.raises(
+        ValueError, match=r"^weights file .*/a\.npz can't be read: Input/output err"
+    ):
+        read_weights(tmp_path / "a.npz")
+
+
+def test_what_is_fetched_and_is_no_weights_can_t_be_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<html>Log in to the network</html>")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "urlopen", lambda _: urlopen(page.as_uri()))
+    with pytest.raises(OSError, match=r"^what was fetched as weights of mobilenet_v2 is not them"):
+        imagenet_weights("mobilenet_v2")
 
 
 def test_imagenet_weights_load_whole(data_root) -> None:
