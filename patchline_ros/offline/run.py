@@ -23,6 +23,7 @@ from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.metrics import METRIC_NAMES
 from patchline_ros.vision.processes import is_first_process
 from patchline_ros.vision.torchvision_backbones import (
+    WEIGHTS_FILES,
     BackboneName,
     imagenet_weights,
     read_weights,
@@ -85,7 +86,8 @@ def choose_weights(
     if choice == "none" or (choice == "auto" and data is None):
         return None, "random weights"
     if choice == "auto" and data is not None:
-        files = sorted((data / "weights").glob(f"{backbone}*.npz"))
+        there = sorted((data / "weights").glob(f"{backbone}*"))
+        files = [path for path in there if path.suffix in WEIGHTS_FILES]
         if files:
             return read_weights(files[0]), files[0].name
     if choice not in WEIGHTS:

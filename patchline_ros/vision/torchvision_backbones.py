@@ -56,11 +56,12 @@ _UNREADABLE = (
     struct.error,
     zlib.error,
 )
-_SHOULD_BE = {
+WEIGHTS_FILES = {
     ".npz": "a whole .npz with an array for each name of a state dict",
     ".pth": "a whole state dict: a tensor for each name",
     ".pt": "a whole state dict: a tensor for each name",
 }
+"""Endings of files with weights, and what such a file should hold."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -71,11 +72,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ValueError(f"weights file {path} does not exist; name a .npz or .pth file")
-    if path.suffix not in _SHOULD_BE:
+    if path.suffix not in WEIGHTS_FILES:
         raise ValueError(
             f"weights file {path} has the ending {path.suffix!r}; use .npz, .pth or .pt"
         )
-    wanted = f"it should be {_SHOULD_BE[path.suffix]}"
+    wanted = f"it should be {WEIGHTS_FILES[path.suffix]}"
     try:
         state = _read_arrays(path) if path.suffix == ".npz" else _read_tensors(path)
     except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
@@ -184,3 +185,11 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not exist"):
         choose_weights(str(tmp_path / "none.npz"), None)
     assert choose_weights("auto", None)[0] is None
+
+
+def test_weights_beside_the_data_are_found_whatever_their_kind(tmp_path: Path) -> None:
+    path = tmp_path / "weights" / "mobilenet_v2-7ebf99e0.pth"
+    path.parent.mkdir()
+    torch.save({"features.0.0.weight": torch.ones(2)}, path)
+    found, origin = choose_weights("auto", tmp_path)
+    assert found is not None and origin == path.name
