@@ -41,7 +41,7 @@ setup(
     packages=find_packages(include=["patchline_ros", "patchline_ros.*"]),
     package_data={"": ["*.jinja", "*.html"]},
     data_files=shared_files(),
-    entry_points={"console_scripts": ["patchline = patchline_ros.cli:app"]},
+    entry_points={"console_scripts": ["patchline = patchline_ros.cli.app:app"]},
     install_requires=[
         "ImageHash>=4.3",
         "cryptography>=42",

@@ -3,8 +3,8 @@
     ros2 launch patchline_ros car.launch.py image_topic:=/camera/color/image_raw
 
 `--show-args` explains each argument. What runs with which parameters and remappings is described
-in patchline_ros/graph.py, which the demo uses as well. Other launch files include this one; they
-set another default by declaring the argument first.
+in patchline_ros/graph/description.py, which the demo uses as well. Other launch files include this
+one; they set another default by declaring the argument first.
 """
 
 import os
@@ -24,8 +24,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import Action, LaunchContext, LaunchDescription
-from patchline_ros.graph import (
-    PACKAGE,
+from patchline_ros.graph.description import (
     ROAD_IMAGE_TOPIC,
     SIGN_IMAGE_TOPIC,
     GraphSettings,
@@ -34,6 +33,7 @@ from patchline_ros.graph import (
     parse_remap,
     profile_variables,
 )
+from patchline_ros.package_share import PACKAGE
 
 SHARE = Path(get_package_share_directory(PACKAGE))
 TRUTH = {"true": True, "false": False}

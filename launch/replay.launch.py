@@ -24,9 +24,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription
-from patchline_ros.graph import PACKAGE, GraphSettings, describe, parse_remap, profile_variables
-from patchline_ros.listed import listed, number
+from patchline_ros.graph.description import GraphSettings, describe, parse_remap, profile_variables
 from patchline_ros.nodes.bag_player import inputs_of
+from patchline_ros.package_share import PACKAGE
+from patchline_ros.word_lists import listed, number
 
 CAR = Path(__file__).with_name("car.launch.py")
 PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")

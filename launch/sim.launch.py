@@ -22,16 +22,16 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription
-from patchline_ros.graph import (
-    PACKAGE,
+from patchline_ros.graph.description import (
     ROAD_IMAGE_TOPIC,
     SIGN_IMAGE_TOPIC,
     GraphSettings,
     parse_remap,
     profile_variables,
 )
-from patchline_ros.listed import number
+from patchline_ros.package_share import PACKAGE
 from patchline_ros.sim import Condition
+from patchline_ros.word_lists import number
 
 CAR = Path(__file__).with_name("car.launch.py")
 PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
-from patchline_ros.demo.processes import free_domain
-from patchline_ros.graph import GraphSettings, NodeDescription, ros_arguments
+from patchline_ros.graph.description import GraphSettings, NodeDescription, ros_arguments
+from patchline_ros.graph.processes import free_domain
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.managed import ManagedNode
 

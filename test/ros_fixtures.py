@@ -15,7 +15,7 @@ import pytest
 import tiny_bundle
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.graph import GraphSettings, command, describe, environment
+from patchline_ros.graph.description import GraphSettings, command, describe, environment
 
 FASTDDS_PROFILE = Path(__file__).resolve().parents[1] / "config" / "fastdds.xml"
 

@@ -21,10 +21,10 @@ from patchline_ros.bundle import (
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import write_file
-from patchline_ros.inference.model_pass import ModelPass
-from patchline_ros.inference.runnable import graph_path
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.runtime.backend_pass import graph_path
+from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor
@@ -143,7 +143,7 @@ def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object)
 
 def export_graphs(bundle: Bundle, tasks: Iterable[Task]) -> None:
     """ONNX graphs of the source models, and of the method of `make_patch_set`."""
-    from patchline_ros.inference.onnx_graph import export_graph
+    from patchline_ros.runtime.onnx_graph import export_graph
 
     for task in tasks:
         source = bundle.model(task)

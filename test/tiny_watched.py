@@ -9,7 +9,7 @@ import numpy as np
 
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.jobs.schedule import Carrier, Report
+from patchline_ros.jobs.scheduler import Carrier, Report
 from patchline_ros.offline.drifted import Watched, backbone_features
 from patchline_ros.offline.predictor_data import (
     PredictorData,

@@ -16,8 +16,8 @@ from tiny_watched import road
 
 from patchline_ros.tasks import Task
 from patchline_ros.vision import training
+from patchline_ros.vision.fabric import training_fabric
 from patchline_ros.vision.model import ModelSpec, fingerprint
-from patchline_ros.vision.processes import training_fabric
 from patchline_ros.vision.training import train_source
 
 SPEC = ModelSpec(task=Task.LANES, classes=("dark", "light"), input_size=(64, 64), width=0.25)

@@ -25,7 +25,8 @@ from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.bundle import Bundle, DriftLabel
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.jobs.schedule import Processes, all_cores
+from patchline_ros.host import all_cores
+from patchline_ros.jobs.scheduler import Processes
 from patchline_ros.offline.drifted import Watched, backbone_features, spread
 from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data

@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from patchline_ros import __version__
 from patchline_ros.adaptation.affinity import most_similar, training_order
 from patchline_ros.adaptation.gate import MARGIN, Comparison, Model, compare
 from patchline_ros.adaptation.patch_count import patches_for
@@ -27,6 +25,7 @@ from patchline_ros.adaptation.trainer import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
+from patchline_ros.host import library_versions
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, tensors_sha256, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Image, Sample, Task
@@ -194,11 +193,6 @@ class _Material:
     def judges(self, record: TrainingRecord) -> list[Sample]:
         """Frames that nothing was fitted to: where only norm statistics were taken, every one."""
         return self.gate if record.best_epoch else self.labelled
-
-
-def library_versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    return {"patchline_ros": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _material(

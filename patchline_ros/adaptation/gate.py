@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from patchline_ros.patching.patch_set import Expected
-from patchline_ros.swap_watch import expectation
+from patchline_ros.runtime.swap_monitor import expectation
 from patchline_ros.tasks import Label, Sample
 from patchline_ros.vision.agreement import agreement
 from patchline_ros.vision.heads.base import Head

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.bundle import PatchStep
+from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.kernels import Features
-from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.tasks import Image
 
 ITERATIONS = 100

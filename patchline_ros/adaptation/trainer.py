@@ -23,8 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from patchline_ros.adaptation.crops import crop_batch, draw_window
 from patchline_ros.adaptation.frozen_cache import CachePrecision, FrozenCache
+from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
-from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample, Task
 from patchline_ros.vision.augmentation import augmented

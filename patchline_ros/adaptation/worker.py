@@ -6,9 +6,7 @@ line of JSON each; the log goes to standard error.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,15 +14,8 @@ import torch
 
 from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, run_episode
 from patchline_ros.adaptation.events import to_line
-from patchline_ros.adaptation.recall import recall_episode
-
-_PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Asks Linux for a SIGKILL when the parent ends, so that no training outlives its adapter."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+from patchline_ros.adaptation.returning_drift import recall_episode
+from patchline_ros.host import die_with_parent
 
 
 def _emit(event: Event) -> None:

@@ -15,9 +15,10 @@ from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.result import Kept, kept_path, write_result
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
-from patchline_ros.jobs.carriers import carrier_at
-from patchline_ros.jobs.schedule import Carrier, Job, all_cores, carry_out
-from patchline_ros.listed import listed
+from patchline_ros.host import all_cores
+from patchline_ros.jobs.executors import carrier_at
+from patchline_ros.jobs.scheduler import Carrier, Job, carry_out
+from patchline_ros.word_lists import listed
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.declarations import DeclarationError, declarations_folder, read_mapping
+from patchline_ros.config_files import DeclarationError, declarations_folder, read_mapping
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task

@@ -11,7 +11,7 @@ import torch
 from patchline_ros.bench.experiment import Experiment, ExperimentError
 from patchline_ros.bundle import MANIFEST, Bundle
 from patchline_ros.files import sha256
-from patchline_ros.offline.run import choose_weights
+from patchline_ros.offline.offline_run import choose_weights
 
 Tensors = dict[str, torch.Tensor]
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
 from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.predicted import predicted_patches, with_patches
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
-from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
 from patchline_ros.bench.sources import SourceStore, training_order
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.jobs.schedule import Job, Report
+from patchline_ros.jobs.scheduler import Job, Report
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import Model, evaluate
 from patchline_ros.bench.result import Machine
-from patchline_ros.patching.flops import FlopCounter
+from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.host import library_versions
 from patchline_ros.tasks import Sample
 
 _STATUS = Path("/proc/self/status")

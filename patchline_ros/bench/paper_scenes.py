@@ -18,7 +18,7 @@ from patchline_ros.datasets import acdc, sbd
 from patchline_ros.datasets.acdc import Acdc, Condition
 from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
 from patchline_ros.datasets.core50 import Core50
-from patchline_ros.datasets.draws import (
+from patchline_ros.datasets.paper_splits import (
     CORE50_CATEGORIES,
     CORE50_SOURCE,
     KNOWN_SESSIONS,

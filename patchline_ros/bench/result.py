@@ -8,9 +8,9 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from patchline_ros.bench.experiment import Declaration, Experiment, first_error
+from patchline_ros.cost.step_cost import MethodCost
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
-from patchline_ros.patching.cost import MethodCost
 from patchline_ros.tasks import Task
 
 SCHEMA: Final = 1
@@ -49,7 +49,7 @@ class PartStep(_Strict):
 
 
 class StepCost(_Strict):
-    """What a training step costs; FLOPs for one image, as `patchline_ros.patching.cost` counts."""
+    """What a training step costs; FLOPs for one image, as `patchline_ros.cost.step_cost` counts."""
 
     parameters: int
     trained_parameters: int

@@ -17,15 +17,8 @@ from patchline_ros.sim import (
     Condition,
     RoadSimulator,
 )
+from patchline_ros.sim.defaults import SEVERITIES
 from patchline_ros.tasks import Frame, Task
-
-SEVERITIES = {
-    Condition.FOG: 0.5,
-    Condition.RAIN: 0.8,
-    Condition.SNOW: 0.6,
-    Condition.NIGHT: 1.0,
-}
-"""As in the demo: clearly felt, and not so much that there is nothing left to see."""
 
 ADAPT_WORLD, TEST_WORLD = 3000, 4000
 """Worlds with these seeds and the ones after them are for the drift alone."""

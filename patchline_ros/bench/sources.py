@@ -30,7 +30,7 @@ from patchline_ros.bench.inputs import Inputs, origin_of, start_weights
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.offline.make import AFFINITY_IMAGES, TRAINING_ORDER
+from patchline_ros.offline.bundle_making import AFFINITY_IMAGES, TRAINING_ORDER
 from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source

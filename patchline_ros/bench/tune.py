@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from patchline_ros.adaptation.gate import evaluate
+from patchline_ros.bench.benchmark_run import Run
 from patchline_ros.bench.experiment import (
     Declaration,
     Experiment,
@@ -27,11 +28,10 @@ from patchline_ros.bench.experiment import (
 )
 from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.result import ResultError, write_result
-from patchline_ros.bench.run import Run
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.sources import SourceStore
-from patchline_ros.jobs.schedule import Job, Report
+from patchline_ros.jobs.scheduler import Job, Report
 from patchline_ros.tasks import Task
 
 SCHEMA: Final = 1

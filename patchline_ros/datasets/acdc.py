@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from patchline_ros.datasets.coco import CocoAnnotations, boxes_in
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import read_class_map, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import read_class_map, read_rgb
 from patchline_ros.tasks import Frame, Sample, Task
 
 Condition = Literal["fog", "night", "rain", "snow"]

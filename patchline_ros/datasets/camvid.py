@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import (
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     paired_by_stem,
     read_class_map,

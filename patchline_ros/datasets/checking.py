@@ -16,7 +16,10 @@ from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.catalogue import Entry
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.core50 import Core50, Shot
-from patchline_ros.datasets.draws import (
+from patchline_ros.datasets.gtsrb import Gtsrb
+from patchline_ros.datasets.labelled_bag import LabelledBag
+from patchline_ros.datasets.masks import MaskFolder
+from patchline_ros.datasets.paper_splits import (
     CORE50_CATEGORIES,
     KNOWN_SESSIONS,
     KNOWN_THINGS,
@@ -25,10 +28,7 @@ from patchline_ros.datasets.draws import (
     core50_things,
     sbd_parts,
 )
-from patchline_ros.datasets.gtsrb import Gtsrb
-from patchline_ros.datasets.labelled_bag import LabelledBag
-from patchline_ros.datasets.masks import MaskFolder
-from patchline_ros.datasets.pictures import natural_order
+from patchline_ros.datasets.picture_files import natural_order
 from patchline_ros.datasets.reading import Classes, Labelled, Pictures, Samples, read_all
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder

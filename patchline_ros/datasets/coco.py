@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import natural_order, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import natural_order, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import pictures_by_stem, read_class_map, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import pictures_by_stem, read_class_map, read_rgb
 from patchline_ros.tasks import Boxes, Frame, Image, Sample, Task
 
 CATEGORIES = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import pictures_by_stem, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import pictures_by_stem, read_rgb
 from patchline_ros.tasks import Sample
 
 SIGN_CLASSES = (

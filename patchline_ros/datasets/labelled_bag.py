@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from patchline_ros.datasets.bag import raw_pixels, raw_rgb, reading, recorded, recorded_hash
-from patchline_ros.datasets.label_messages import check_inside, msg_to_boxes, msg_to_class
 from patchline_ros.datasets.reading import Classes, Job, Samples
+from patchline_ros.messages.labels import check_inside, msg_to_boxes, msg_to_class
 from patchline_ros.tasks import IGNORE, Boxes, Label, Sample, Task
 
 if TYPE_CHECKING:

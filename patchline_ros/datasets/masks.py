@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import (
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     check_class_map,
     paired_by_stem,

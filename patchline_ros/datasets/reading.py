@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from patchline_ros.datasets.listed import Listed
+from patchline_ros.datasets.file_sets import Listed
 from patchline_ros.tasks import Frame, Sample, Task
 
 MOST_BROKEN = 0.5

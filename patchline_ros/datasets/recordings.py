@@ -8,7 +8,7 @@ from typing import Protocol
 
 from patchline_ros.datasets.bag import BAG_SUFFIXES, BagFrames, is_bag_folder
 from patchline_ros.datasets.camvid import CamVid
-from patchline_ros.datasets.pictures import (
+from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     PICTURE_SUFFIXES,
     pictures_by_stem,

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import (
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import (
     check_class_map,
     copies,
     pictures_by_stem,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import paired_by_stem, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
 ANNOTATION_SUFFIXES = (".xml",)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.datasets.listed import Listed
-from patchline_ros.datasets.pictures import paired_by_stem, read_rgb
+from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
 LABEL_SUFFIXES = (".txt",)

@@ -26,6 +26,7 @@ from patchline_ros.demo.records import Split
 from patchline_ros.drift.corruptions import corrupt
 from patchline_ros.files import write_file
 from patchline_ros.sim import Condition, RoadSimulator
+from patchline_ros.sim.defaults import PICTURE_STEP
 from patchline_ros.tasks import Frame, Sample, Task
 
 ADAPT_BLOCK, TEST_BLOCK = 8, 4
@@ -193,8 +194,6 @@ class SimShots(Shots):
     adapt frame has shown. Frames after the change are kept, so later passes cost nothing.
     """
 
-    _STEP = 7
-    """Simulated frames from one shot to the next, 10.5 m of road."""
     _STRETCH = 400
     """Simulated frames from the start of one block to that of the next."""
 
@@ -208,7 +207,7 @@ class SimShots(Shots):
     def source(self) -> Iterator[Shot]:
         """One stretch in clear weather."""
         for index in range(self.source_frames):
-            frame = self._simulator.frame(index * self._STEP, Condition.CLEAR)
+            frame = self._simulator.frame(index * PICTURE_STEP, Condition.CLEAR)
             yield self._shot(index, frame, CLEAR, Split.SOURCE)
 
     def drift(self, splits: frozenset[Split]) -> Iterator[Shot]:
@@ -230,8 +229,8 @@ class SimShots(Shots):
         stretch, offset = 2 * period, place
         if split is Split.TEST:
             stretch, offset = 2 * period + 1, place - ADAPT_BLOCK
-        start = self.source_frames * self._STEP + self._STRETCH
-        number = start + stretch * self._STRETCH + offset * self._STEP
+        start = self.source_frames * PICTURE_STEP + self._STRETCH
+        number = start + stretch * self._STRETCH + offset * PICTURE_STEP
         frame = self._simulator.frame(number, self._road.condition, self._road.severity)
         return self._shot(self.source_frames + position, frame, str(self._road.condition), split)
 

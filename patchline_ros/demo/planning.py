@@ -23,14 +23,12 @@ from patchline_ros.demo.drive import (
 from patchline_ros.demo.options import DemoOptions, OptionError
 from patchline_ros.sim import Condition
 from patchline_ros.sim import labels as sim_labels
+from patchline_ros.sim.defaults import PICTURE_SIZE, SEVERITIES
 from patchline_ros.tasks import IGNORE, ClassMap, Task
 
 SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 96
-SIM_SIZE = (360, 480)
-SEVERITIES = {"fog": 0.5, "night": 1.0, "rain": 0.8, "snow": 0.6}
-"""Of the changed condition: clearly felt, and not so much that there is nothing left to see."""
 RECORDED_SEVERITY = 0.8
-"""The same for the second half of a recording, which is corrupted in a simpler way."""
+"""Of the condition in the second half of a recording, which is corrupted in a simpler way."""
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 300
@@ -61,9 +59,9 @@ def _plan_sim(options: DemoOptions, bundle: Bundle) -> Drive:
     )
     road = SimRoad(
         seed=_unseen_road(bundle, options.seed),
-        size=SIM_SIZE,
+        size=PICTURE_SIZE,
         condition=Condition(options.condition),
-        severity=SEVERITIES[options.condition],
+        severity=SEVERITIES[Condition(options.condition)],
         source_frames=SIM_SOURCE_FRAMES,
         drift_frames=SIM_DRIFT_FRAMES,
     )

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from rich.console import Console
 from rich.table import Table
 
-from patchline_ros.demo import words
+from patchline_ros.demo import report_text
 from patchline_ros.demo.plots import draw_all, save_all
 from patchline_ros.demo.result import Report, Timeline
 from patchline_ros.demo.score import ROLLING
@@ -64,7 +64,7 @@ def render_html(
     }
     return render(
         Path(__file__).with_name(TEMPLATE),
-        {"percent": words.percent, "won_back": words.won_back},
+        {"percent": report_text.percent, "won_back": report_text.won_back},
         report=report,
         plots=named,
         strip=strip,
@@ -72,10 +72,10 @@ def render_html(
             (name.replace("_", " "), f"rgb{PALETTE[i % len(PALETTE)]}")
             for i, name in enumerate(lane_classes)
         ],
-        facts=words.facts(report.source, report.config, report.seconds, report.seed),
-        drift_sentence=words.drift_sentence(report.drift),
-        adaptation_sentence=words.adaptation_sentence(report.adaptation),
-        costs=words.cost_rows(report.adaptation),
+        facts=report_text.facts(report.source, report.config, report.seconds, report.seed),
+        drift_sentence=report_text.drift_sentence(report.drift),
+        adaptation_sentence=report_text.adaptation_sentence(report.adaptation),
+        costs=report_text.cost_rows(report.adaptation),
         rolling=ROLLING,
         command=command,
     )
@@ -89,8 +89,8 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
     for name in ("source", "before", "after", "won back"):
         table.add_column(name, justify="right")
     for task, row in report.tasks.items():
-        figures = [words.percent(value) for value in (row.source, row.before, row.after)]
-        table.add_row(str(task), row.metric, *figures, words.won_back(row))
+        figures = [report_text.percent(value) for value in (row.source, row.before, row.after)]
+        table.add_row(str(task), row.metric, *figures, report_text.won_back(row))
     console.print()
     console.print(report.headline, style="bold")
     console.print(table)

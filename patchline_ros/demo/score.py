@@ -20,7 +20,7 @@ from patchline_ros.demo.result import (
     TaskReport,
     Timeline,
 )
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.tasks import Boxes, Label, Task
 from patchline_ros.vision.metrics import METRIC_NAMES, score
 

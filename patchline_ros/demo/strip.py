@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchline_ros.demo.drive import Shot
-from patchline_ros.demo.pictures import draw_sign
 from patchline_ros.demo.score import Answer, Scorer, read_label
-from patchline_ros.pages.pictures import to_data_uri
+from patchline_ros.demo.sign_tile import draw_sign
+from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.tasks import Boxes, Image, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from patchline_ros.demo.progress import Progress
 from patchline_ros.demo.records import Split
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 
 STEPS = (
     ("start", "Start the nodes"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from patchline_ros.jobs.schedule import Ended, Event, Job, attempt
+from patchline_ros.jobs.scheduler import Ended, Event, Job, attempt
 
 PATIENCE = 10.0
 """Seconds that a machine has to answer."""

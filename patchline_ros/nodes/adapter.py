@@ -33,6 +33,7 @@ from patchline_ros.adaptation.episode import (
     Progress,
     Rejected,
 )
+from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.planner import (
     Collect,
     Drift,
@@ -41,13 +42,12 @@ from patchline_ros.adaptation.planner import (
     ReturnToSource,
     settled_in,
 )
-from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.datasets.label_messages import ConversionError
 from patchline_ros.files import sha256
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.messages.labels import ConversionError
 from patchline_ros.msg import (
     AdaptationStatus,
     DriftStatus,
@@ -63,7 +63,7 @@ from patchline_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from patchline_ros.nodes.managed import ManagedNode
-from patchline_ros.nodes.run import run
+from patchline_ros.nodes.node_main import run
 from patchline_ros.patching.patch_set import PatchSetError, checked_metadata
 from patchline_ros.signing import Signer, SigningError, statement
 from patchline_ros.tasks import Sample, Task

@@ -12,8 +12,8 @@ import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from patchline_ros.demo.places import share_folder
-from patchline_ros.graph import profile_variables
+from patchline_ros.graph.description import profile_variables
+from patchline_ros.package_share import share_folder
 
 
 @contextmanager

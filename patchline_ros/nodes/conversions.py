@@ -32,15 +32,15 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-from patchline_ros.datasets.label_messages import (
+from patchline_ros.messages.labels import (
     ConversionError,
     check_inside,
     corners_of,
     msg_to_boxes,
     msg_to_class,
 )
+from patchline_ros.messages.picture_size import encoded_size
 from patchline_ros.msg import LabelledFrame
-from patchline_ros.nodes.picture_size import encoded_size
 from patchline_ros.tasks import Boxes, ClassMap, Label, Sample, Task
 from patchline_ros.tasks import Image as Picture
 

@@ -11,13 +11,13 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 
 from patchline_ros.drift.monitor import DriftMonitor, DriftReading, DriftReference
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
+from patchline_ros.nodes.input_watchdog import Silence
 from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
-from patchline_ros.nodes.run import run
-from patchline_ros.nodes.silence import Silence
+from patchline_ros.nodes.node_main import run
 
 _LOG_AGAIN_SECONDS = 5.0
 

@@ -16,7 +16,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from patchline_ros.datasets.label_messages import ConversionError
+from patchline_ros.messages.labels import ConversionError
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import bytes_field, image_to_rgb
 from patchline_ros.nodes.message_types import message_class, register

@@ -8,9 +8,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from patchline_ros.nodes.conversions import mask_to_image
+from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode
-from patchline_ros.nodes.run import run
-from patchline_ros.perceiver import Perception
+from patchline_ros.runtime.model_runner import Perception
 from patchline_ros.tasks import ClassMap, Task
 
 

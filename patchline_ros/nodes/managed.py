@@ -16,8 +16,8 @@ from std_msgs.msg import Header
 
 from patchline_ros.bundle import Bundle, BundleError
 from patchline_ros.nodes import qos
+from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read
-from patchline_ros.nodes.run import RunnableNode
 
 _DIAGNOSTICS_SECONDS = 1.0
 RECENT_SECONDS = 10.0

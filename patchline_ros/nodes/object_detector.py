@@ -8,9 +8,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
 from patchline_ros.nodes.conversions import boxes_to_msg
+from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode
-from patchline_ros.nodes.run import run
-from patchline_ros.perceiver import Perception
+from patchline_ros.runtime.model_runner import Perception
 from patchline_ros.tasks import Boxes, Task
 
 

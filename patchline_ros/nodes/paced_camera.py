@@ -12,12 +12,12 @@ from typing import Generic, TypeVar
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
+from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.msg import LabelledFrame
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, rgb_to_image
+from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, declare
-from patchline_ros.nodes.run import RunnableNode
 from patchline_ros.tasks import Frame, Task
 
 FRAME_ID = "camera_link"

@@ -18,8 +18,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from patchline_ros.inference.backend import Backend
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
+from patchline_ros.runtime.backend import Backend
 from patchline_ros.sim import Condition
 
 IMAGE_TRANSPORTS = ("raw", "compressed")

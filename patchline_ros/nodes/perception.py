@@ -23,10 +23,8 @@ from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.datasets.label_messages import ConversionError
-from patchline_ros.graph import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
-from patchline_ros.inference.backend import Backend
-from patchline_ros.inference.runnable import BackendError
+from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
+from patchline_ros.messages.labels import ConversionError
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
@@ -36,12 +34,14 @@ from patchline_ros.nodes.conversions import (
     label_info,
     rgb_to_image,
 )
+from patchline_ros.nodes.input_watchdog import Silence
 from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
-from patchline_ros.nodes.silence import Silence
+from patchline_ros.nodes.newest_item_thread import Worker
 from patchline_ros.nodes.stage_times import StageTimes
-from patchline_ros.nodes.worker import Worker
 from patchline_ros.patching.patch_set import PatchSetError
-from patchline_ros.perceiver import Candidate, Perceiver, Perception
+from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import BackendError
+from patchline_ros.runtime.model_runner import Candidate, Perceiver, Perception
 from patchline_ros.signing import SigningError, Verifier, statement
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task

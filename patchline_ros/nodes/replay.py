@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from patchline_ros.datasets.bag import reading
-from patchline_ros.graph import is_output, parse_remap
+from patchline_ros.graph.description import is_output, parse_remap
 from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
 from patchline_ros.nodes.command import running
 

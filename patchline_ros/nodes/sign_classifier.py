@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2DArray
 
-from patchline_ros.datasets.label_messages import ConversionError
+from patchline_ros.messages.labels import ConversionError
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import (
     Regions,
@@ -20,10 +20,10 @@ from patchline_ros.nodes.conversions import (
     classification_to_msg,
     msg_to_regions,
 )
+from patchline_ros.nodes.input_watchdog import Silence
+from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode
-from patchline_ros.nodes.run import run
-from patchline_ros.nodes.silence import Silence
-from patchline_ros.perceiver import Perception
+from patchline_ros.runtime.model_runner import Perception
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
 

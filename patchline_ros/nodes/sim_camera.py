@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from patchline_ros.demo.planning import SEVERITIES, SIM_SIZE
+from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.paced_camera import PacedCamera
 from patchline_ros.nodes.parameters import SIM_CAMERA
-from patchline_ros.nodes.run import run
 from patchline_ros.sim import Condition, RoadSimulator
+from patchline_ros.sim.defaults import PICTURE_SIZE, PICTURE_STEP, SEVERITIES
 from patchline_ros.tasks import Frame
-
-STEP: Final = 7
-"""Simulated frames from one picture to the next, 10.5 m of road, as in the demo."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class SimCamera(PacedCamera[_Rendered]):
 
     def __init__(self) -> None:
         super().__init__(SIM_CAMERA)
-        self._simulator = RoadSimulator(self.get_parameter("seed").value, SIM_SIZE)
+        self._simulator = RoadSimulator(self.get_parameter("seed").value, PICTURE_SIZE)
         self._showing = Condition.CLEAR
 
     def frames(self) -> Iterator[_Rendered]:
@@ -40,8 +36,10 @@ class SimCamera(PacedCamera[_Rendered]):
             condition = Condition(self.get_parameter("condition").value)
             if number < clear:
                 condition = Condition.CLEAR
-            severity = self.get_parameter("severity").value or SEVERITIES.get(str(condition), 1.0)
-            yield _Rendered(self._simulator.frame(number * STEP, condition, severity), condition)
+            severity = self.get_parameter("severity").value or SEVERITIES.get(condition, 1.0)
+            yield _Rendered(
+                self._simulator.frame(number * PICTURE_STEP, condition, severity), condition
+            )
             number += 1
 
     def show(self, item: _Rendered) -> None:

@@ -9,11 +9,11 @@ from typing import Final, NoReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus, PatchStatus
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import rgb_to_image
-from patchline_ros.nodes.run import RunnableNode, run
+from patchline_ros.nodes.node_main import RunnableNode, run
 from patchline_ros.tasks import Task
 from patchline_ros.watch.status_picture import CarStatus, Patched, draw_status, status_lines
 

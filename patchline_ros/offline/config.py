@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from patchline_ros.declarations import DeclarationError, declarations_folder, read_declaration
-from patchline_ros.jobs.schedule import all_cores
+from patchline_ros.config_files import DeclarationError, declarations_folder, read_declaration
+from patchline_ros.host import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig

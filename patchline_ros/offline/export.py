@@ -12,11 +12,11 @@ from torch import Tensor
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.inference.backend import Backend
-from patchline_ros.inference.model_pass import ModelPass
-from patchline_ros.inference.onnx_graph import export_graph
-from patchline_ros.inference.runnable import Run, graph_path, runnable
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import Run, graph_path, runnable
+from patchline_ros.runtime.model_pass import ModelPass
+from patchline_ros.runtime.onnx_graph import export_graph
 from patchline_ros.tasks import Task
 from patchline_ros.vision.heads.base import tensors_in
 

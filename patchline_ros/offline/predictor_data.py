@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from patchline_ros.adaptation.episode import library_versions
 from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import (
     learn_patch_table,
@@ -30,7 +29,8 @@ from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
 from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
-from patchline_ros.jobs.schedule import Advanced, Carrier, Ended, Report, insist
+from patchline_ros.host import library_versions
+from patchline_ros.jobs.scheduler import Advanced, Carrier, Ended, Report, insist
 from patchline_ros.offline.drifted import SAMPLES, Drift, Watched, drifted, spread
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings

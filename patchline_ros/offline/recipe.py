@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.jobs.schedule import all_cores
+from patchline_ros.host import all_cores
 from patchline_ros.tasks import Task
+from patchline_ros.vision.fabric import Precision
 from patchline_ros.vision.model import HeadName, ModelSpec
-from patchline_ros.vision.processes import Precision
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
 

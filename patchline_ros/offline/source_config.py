@@ -17,10 +17,10 @@ from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.core50 import Core50
-from patchline_ros.datasets.draws import CORE50_CATEGORIES, core50_source, sbd_parts
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
+from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, core50_source, sbd_parts
 from patchline_ros.datasets.reading import Classes, Job, Labelled, Pictures, Samples
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder

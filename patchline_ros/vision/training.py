@@ -29,9 +29,9 @@ from patchline_ros.vision.checkpoint import (
     restore_optimiser,
     write_checkpoint,
 )
+from patchline_ros.vision.fabric import training_fabric
 from patchline_ros.vision.inputs import make_batch, resized
 from patchline_ros.vision.model import ModelSpec, TaskModel
-from patchline_ros.vision.processes import training_fabric
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Final
 
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.watch.topics import PREVIEW, CarTopics
 
 _SETTINGS: Final = '{"place": "of the settings"}'

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from patchline_ros.graph import NODE_OF_TASK, PACKAGE, GraphSettings
+from patchline_ros.graph.description import NODE_OF_TASK, GraphSettings
+from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
 PREVIEW: Final = "/preview"

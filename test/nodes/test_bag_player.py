@@ -32,8 +32,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from patchline_ros.demo.processes import free_domain
-from patchline_ros.graph import PROFILE_VARIABLES
+from patchline_ros.graph.description import PROFILE_VARIABLES
+from patchline_ros.graph.processes import free_domain
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.bag_player import BagPlayer, BagPlayerNode, ReplayOptions, offered
 from patchline_ros.nodes.conversions import stamp_to_ns

@@ -124,7 +124,15 @@ FOOTER = b"\x02\x14" + bytes(27) + b"\x89MCAP0\r\n"
 def recording(folder: Path, domain: int) -> subprocess.Popen[str]:
     """`patchline record`, from its first words on."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "patchline_ros.cli", "record", str(folder), "--topics", "/words"],
+        [
+            sys.executable,
+            "-m",
+            "patchline_ros.cli.app",
+            "record",
+            str(folder),
+            "--topics",
+            "/words",
+        ],
         env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from patchline_ros.datasets.label_messages import ConversionError
+from patchline_ros.messages.labels import ConversionError
 from patchline_ros.nodes import conversions
 from patchline_ros.tasks import Boxes, Sample, Task
 

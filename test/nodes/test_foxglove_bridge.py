@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from typer.testing import CliRunner
 
-from patchline_ros.cli import app
+from patchline_ros.cli.app import app
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import image_to_rgb, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge

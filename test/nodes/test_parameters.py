@@ -12,7 +12,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from patchline_ros.adaptation.episode import LEAST_FRAMES
-from patchline_ros.graph import GraphSettings, describe
+from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter

@@ -24,7 +24,7 @@ from tiny_bundle import CLASSES, export_graphs, make_bundle, make_patch_set, pic
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import perception, qos, silence
 from patchline_ros.nodes.conversions import (
     bytes_field,
@@ -36,8 +36,8 @@ from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
 from patchline_ros.patching.patch_set import Expected, read_metadata, renumbered
+from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.signing import Signer, make_keys, statement
-from patchline_ros.swap_watch import COMPARED, EVERY
 from patchline_ros.tasks import Task
 
 RELIABLE = qos.images("reliable", 20)

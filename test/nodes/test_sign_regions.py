@@ -14,11 +14,11 @@ from std_msgs.msg import Header
 from tiny_bundle import picture
 from vision_msgs.msg import Detection2DArray
 
-from patchline_ros.datasets.label_messages import msg_to_boxes
+from patchline_ros.messages.labels import msg_to_boxes
 from patchline_ros.nodes import qos, silence
 from patchline_ros.nodes.conversions import boxes_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.sign_classifier import SignClassifier
-from patchline_ros.perceiver import Perceiver
+from patchline_ros.runtime.model_runner import Perceiver
 from patchline_ros.tasks import Boxes, Task
 
 RELIABLE = qos.images("reliable", 20)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
-from patchline_ros.nodes.worker import Worker
+from patchline_ros.nodes.newest_item_thread import Worker
 
 
 def test_the_newest_items_are_worked_on_and_errands_come_between():

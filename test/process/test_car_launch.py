@@ -27,7 +27,7 @@ from tiny_bundle import make_patch_set
 from vision_msgs.msg import Classification
 
 from launch import LaunchContext, LaunchDescription, LaunchService
-from patchline_ros import graph
+from patchline_ros.graph import description
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image, stamp_to_ns
 from patchline_ros.tasks import Task
@@ -62,7 +62,9 @@ def started(launch_file, **arguments: str) -> list[str]:
 
 
 def test_it_starts_what_the_graph_describes(launch_file):
-    described = [node.executable for node in graph.describe(graph.GraphSettings("b", "s"))]
+    described = [
+        node.executable for node in description.describe(description.GraphSettings("b", "s"))
+    ]
     bundle = str(SIM_BUNDLE)
     assert started(launch_file, bundle=bundle) == described
     assert started(launch_file, bundle=bundle, rviz="true") == [
@@ -122,11 +124,11 @@ def test_the_fast_dds_profile_is_set_before_anything_starts(file, monkeypatch):
             if isinstance(entity, SetEnvironmentVariable)
         ]
 
-    for name in graph.PROFILE_VARIABLES:
+    for name in description.PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     (profile,) = map(Path, set_variables())
     assert profile.is_file() and profile.name == "fastdds.xml"
-    monkeypatch.setenv(graph.PROFILE_VARIABLES[0], "/theirs.xml")
+    monkeypatch.setenv(description.PROFILE_VARIABLES[0], "/theirs.xml")
     assert set_variables() == []
 
 
@@ -148,9 +150,9 @@ def generate_launch_description():
 def test_a_driver_gets_the_profile_and_the_namespace_but_not_our_arguments(
     launch_file, monkeypatch, tmp_path
 ):
-    for name in graph.PROFILE_VARIABLES:
+    for name in description.PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    ((variable, _),) = graph.profile_variables(Path("x"), os.environ).items()
+    ((variable, _),) = description.profile_variables(Path("x"), os.environ).items()
     share = tmp_path / "share"
     (share / "astra_camera" / "launch").mkdir(parents=True)
     (share / "astra_camera" / "launch" / "dabai.launch.py").write_text(
@@ -264,7 +266,15 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
     features = probe.collect(FrameFeatures, "/lane_segmenter/features", qos.LABELLED_FRAMES)
     # Recorded by hand: nothing but what a camera and a teacher send.
     topics = "/camera/color/image_raw,/sign/image_raw,/labelled_frames"
-    command = [sys.executable, "-m", "patchline_ros.cli", "record", str(bag), "--topics", topics]
+    command = [
+        sys.executable,
+        "-m",
+        "patchline_ros.cli.app",
+        "record",
+        str(bag),
+        "--topics",
+        topics,
+    ]
     recorder = car.run("record", command)
     arguments = {"bundle": car.settings.bundle, "store": car.settings.store}
     process = launch(

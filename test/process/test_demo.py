@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from patchline_ros.demo.places import SIM_BUNDLE, share_folder
+from patchline_ros.package_share import SIM_BUNDLE, share_folder
 
 COMMAND = [sys.executable, "-m", "patchline_ros.cli", "demo"]
 

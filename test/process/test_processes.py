@@ -24,7 +24,7 @@ from tiny_bundle import make_patch_set
 from vision_msgs.msg import Classification
 
 from patchline_ros.adaptation.store import StoredFrames
-from patchline_ros.graph import GraphSettings
+from patchline_ros.graph.description import GraphSettings
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.tasks import Sample, Task

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from tiny_bundle import picture
 
-from patchline_ros import graph
+from patchline_ros.graph import description
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import (
     labelled_frame_to_msg,
@@ -36,7 +36,7 @@ FIRST_NS = 1_700_000_000_000_000_000
 PERCEPTION = {"queue_depth": 20, "image_reliability": "reliable"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "adapter": {"min_frames": 12, "epochs": 3},
-    **{node: PERCEPTION for node in graph.NODE_OF_TASK.values()},
+    **{node: PERCEPTION for node in description.NODE_OF_TASK.values()},
 }
 
 
@@ -68,7 +68,7 @@ class Heard:
 
 
 def start(car: Car) -> None:
-    for node in graph.describe(car.settings):
+    for node in description.describe(car.settings):
         car.start(node.name, **OPTIONS.get(node.name, {}))
 
 
@@ -120,11 +120,11 @@ def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
     try:
         replayed = Heard(again)
         start(again)
-        names = ",".join(f"/{node.name}" for node in graph.describe(settings))
+        names = ",".join(f"/{node.name}" for node in description.describe(settings))
         # The whole graph was recorded: the player leaves out what it published itself.
         options = {"bag": str(bag), "rate": 2.0, "wait_for": names}
-        player = graph.NodeDescription("bag_player", "bag_player", options)
-        played = again.run("player", graph.command(player, settings))
+        player = description.NodeDescription("bag_player", "bag_player", options)
+        played = again.run("player", description.command(player, settings))
         again.probe.until(lambda: replayed.complete, seconds=180)
         assert played.wait(30) == 0, again.log("player")
         assert replayed.drift == live.drift

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from patchline_ros.demo.processes import free_domain
+from patchline_ros.graph.processes import free_domain
 from patchline_ros.nodes.shared_memory import remove_abandoned_segments
 
 NODE = """

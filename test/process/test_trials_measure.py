@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
-from patchline_ros.nodes.trials.soak import Usage
+from patchline_ros.trials.soak import Usage
 
 
 def trial(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ from ros_fixtures import Car
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from patchline_ros.graph import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import rgb_to_image
 from patchline_ros.tasks import Task

@@ -21,9 +21,9 @@ from patchline_ros.adaptation.episode import (
     Progress,
     Rejected,
 )
+from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.events import to_line
 from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.adaptation.runner import EpisodeRunner
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.trainer import TrainingError, TrainingSettings, train_adapted

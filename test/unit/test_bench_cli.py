@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from patchline_ros.bench.result import read_results
-from patchline_ros.cli import app
+from patchline_ros.cli.app import app
 from patchline_ros.tasks import Task
 
 MOST_SECONDS = 180

@@ -12,7 +12,7 @@ from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, source_waves
 from patchline_ros.bench.result import RunResult, read_results
-from patchline_ros.jobs.schedule import Carrier, Processes, carry_out
+from patchline_ros.jobs.scheduler import Carrier, Processes, carry_out
 
 EXPERIMENT = Experiment.model_validate(
     {

@@ -8,13 +8,13 @@ import dataclasses
 import pytest
 import tiny_experiment as tiny
 
+from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.measure import PeakMemory
 from patchline_ros.bench.result import RunResult
-from patchline_ros.bench.returning import VERIFYING, SecondVisit
-from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scene import Scene, inner_folds
+from patchline_ros.bench.second_visit import VERIFYING, SecondVisit
 from patchline_ros.bench.sources import Source
-from patchline_ros.patching.cost import method_cost
+from patchline_ros.cost.step_cost import method_cost
 from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from patchline_ros.adaptation.affinity import training_order
 from patchline_ros.bundle import Bundle
-from patchline_ros.cli import app
+from patchline_ros.cli.app import app
 from patchline_ros.tasks import Task
 
 SHIPPED = Path(__file__).parents[2] / "resource" / "sim_road"

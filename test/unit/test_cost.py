@@ -13,21 +13,21 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from patchline_ros.cli import app
-from patchline_ros.patching.adapted_model import AdaptedModel
-from patchline_ros.patching.cost import (
+from patchline_ros.cli.app import app
+from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.cost.memory import output_sum, saved_for_backward
+from patchline_ros.cost.part_flops import counted_by_part
+from patchline_ros.cost.step_cost import (
     MethodCost,
     largest_affordable_k,
     method_cost,
     patch_forward,
     source_forward,
 )
+from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.fine_tuned import FineTuneSettings
-from patchline_ros.patching.flops import FlopCounter
 from patchline_ros.patching.ladder import LadderSettings
-from patchline_ros.patching.memory import output_sum, saved_for_backward
 from patchline_ros.patching.methods import MethodSettings, adapted
-from patchline_ros.patching.part_flops import counted_by_part
 from patchline_ros.patching.patch import PatchDesign
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.vision.model import ModelSpec, TaskModel
@@ -341,6 +341,6 @@ def test_a_bad_option_is_refused_with_a_sentence(arguments: list[str], sentence:
 
 def test_the_command_line_starts_without_anything_heavy() -> None:
     heavy = "{'torch', 'torchvision', 'rich.table', 'rclpy', 'numpy'}"
-    program = f"import sys, patchline_ros.cli; sys.exit(str({heavy} & set(sys.modules)))"
+    program = f"import sys, patchline_ros.cli.app; sys.exit(str({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stderr.strip() == "set()"

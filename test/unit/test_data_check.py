@@ -21,7 +21,7 @@ from miniatures import (
 )
 from typer.testing import CliRunner
 
-from patchline_ros.cli import app
+from patchline_ros.cli.app import app
 from patchline_ros.datasets.catalogue import CATALOGUE
 from patchline_ros.datasets.checking import PartReport, check_set
 from patchline_ros.tasks import Task

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from patchline_ros.declarations import DeclarationError, read_declaration
+from patchline_ros.config_files import DeclarationError, read_declaration
 
 
 class Anything(BaseModel):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from patchline_ros.demo.processes import ProcessDiedError, Processes, free_domain
 from patchline_ros.demo.progress import GRACE_FRAMES, DemoFailedError, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.view import current_step
+from patchline_ros.graph.processes import ProcessDiedError, Processes, free_domain
 from patchline_ros.tasks import Task
 
 PLAN = Plan(source_frames=2, drift_frames=3, test_shots=frozenset({4}), tasks=(Task.SIGNS,))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchline_ros.demo.pictures import draw_sign
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.report import write_report
+from patchline_ros.demo.report_text import headline, won_back
 from patchline_ros.demo.result import (
     DriftReport,
     FramesReport,
@@ -22,9 +22,9 @@ from patchline_ros.demo.result import (
     TaskReport,
     Timeline,
 )
+from patchline_ros.demo.sign_tile import draw_sign
 from patchline_ros.demo.strip import Picture, Row
-from patchline_ros.demo.words import headline, won_back
-from patchline_ros.pages.pictures import to_data_uri
+from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 

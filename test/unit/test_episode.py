@@ -20,7 +20,7 @@ from patchline_ros.adaptation.episode import (
     Running,
     run_episode,
 )
-from patchline_ros.adaptation.recall import recall_episode
+from patchline_ros.adaptation.returning_drift import recall_episode
 from patchline_ros.adaptation.store import FrameStore, StoredFrames
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.bundle import Bundle

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from patchline_ros import graph
+from patchline_ros.graph import description
 
-SETTINGS = graph.GraphSettings(bundle="/b", store="/s")
+SETTINGS = description.GraphSettings(bundle="/b", store="/s")
 
 
-def nodes(settings: graph.GraphSettings) -> dict[str, graph.NodeDescription]:
-    return {node.name: node for node in graph.describe(settings)}
+def nodes(settings: description.GraphSettings) -> dict[str, description.NodeDescription]:
+    return {node.name: node for node in description.describe(settings)}
 
 
 def test_five_processes_share_bundle_and_clock():
@@ -44,26 +44,26 @@ def test_pictures_are_remapped(sign_topic, expected):
 
 
 def test_free_remapping_wins_and_a_wrong_rule_is_named():
-    remap = graph.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
+    remap = description.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
     found = nodes(replace(SETTINGS, remap=remap))
     assert found["lane_segmenter"].remappings == remap
     assert found["adapter"].remappings == remap
     assert list(found["sign_classifier"].remappings)[-1] == "sign/image_raw"
     for rule in ("cam", ":=cam", "a b:=c"):
         with pytest.raises(ValueError, match="is no remapping of topics; write FROM:=TO"):
-            graph.parse_remap([rule])
+            description.parse_remap([rule])
 
 
 def test_what_the_graph_publishes_is_told_from_what_it_hears():
     outputs = ["/car1/lane_segmenter/mask", "/patch_sets/signs", "/drift_status", "/rosout"]
     inputs = ["/camera/color/image_raw", "/sign/image_raw", "/car1/labelled_frames", "/tf", "/imu"]
-    assert all(map(graph.is_output, outputs))
-    assert not any(map(graph.is_output, inputs))
+    assert all(map(description.is_output, outputs))
+    assert not any(map(description.is_output, inputs))
 
 
 def test_command_line():
     settings = replace(SETTINGS, namespace="car1/", params_file="/p.yaml", log_level="debug")
-    command = graph.command(nodes(settings)["adapter"], settings, Path("/opt/car"))
+    command = description.command(nodes(settings)["adapter"], settings, Path("/opt/car"))
     assert command[0] == "/opt/car/lib/patchline_ros/adapter"
     text = " ".join(command[1:])
     assert text.startswith("--ros-args --log-level debug -r __node:=adapter -r __ns:=/car1")
@@ -72,8 +72,8 @@ def test_command_line():
 
 def test_parameters_on_the_command_line_keep_their_types():
     values = {"text": 'a "b" \\ c', "number": "17", "flag": True, "whole": 3, "real": 0.5}
-    node = graph.NodeDescription("camera", "camera", values)
-    arguments = graph.ros_arguments(node, SETTINGS)
+    node = description.NodeDescription("camera", "camera", values)
+    arguments = description.ros_arguments(node, SETTINGS)
     given = [text for flag, text in itertools.pairwise(arguments) if flag == "-p"]
     read = {name: json.loads(text) for name, text in (a.split(":=", 1) for a in given)}
     assert read == values
@@ -90,10 +90,10 @@ def test_the_profile_is_named_as_the_installed_fast_dds_reads_it(package, variab
     (tmp_path / "ros" / "share" / package).mkdir(parents=True)
     base = {"AMENT_PREFIX_PATH": f"{tmp_path / 'mine'}:{tmp_path / 'ros'}"}
     profile = tmp_path / "fastdds.xml"
-    assert graph.environment(profile, base) == {**base, variable: str(profile)}
+    assert description.environment(profile, base) == {**base, variable: str(profile)}
 
 
-@pytest.mark.parametrize("variable", graph.PROFILE_VARIABLES)
+@pytest.mark.parametrize("variable", description.PROFILE_VARIABLES)
 def test_the_profile_of_the_user_stays(variable, tmp_path):
     theirs = {variable: "/theirs.xml"}
-    assert graph.environment(tmp_path / "fastdds.xml", theirs) == theirs
+    assert description.environment(tmp_path / "fastdds.xml", theirs) == theirs

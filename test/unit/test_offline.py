@@ -11,12 +11,17 @@ import torch
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
-from patchline_ros.jobs.schedule import Processes
+from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.offline.bundle_making import Report, make_bundle
 from patchline_ros.offline.config import OfflineConfig
-from patchline_ros.offline.make import Report, make_bundle
+from patchline_ros.offline.offline_run import (
+    OfflineError,
+    OfflineOptions,
+    choose_weights,
+    run_offline,
+)
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
-from patchline_ros.offline.run import OfflineError, OfflineOptions, choose_weights, run_offline
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, RoadSimulator

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from patchline_ros.cli import app
-from patchline_ros.declarations import DeclarationError
-from patchline_ros.jobs.schedule import all_cores
+from patchline_ros.cli.app import app
+from patchline_ros.config_files import DeclarationError
+from patchline_ros.host import all_cores
 from patchline_ros.offline.config import OfflineConfig, find_config, known_configs
+from patchline_ros.offline.offline_run import OfflineOptions, configured
 from patchline_ros.offline.recipe import Recipe
-from patchline_ros.offline.run import OfflineOptions, configured
 from patchline_ros.tasks import Task
 
 SMALL = """

@@ -11,11 +11,11 @@ import torch
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
-from patchline_ros.inference.backend import Backend
-from patchline_ros.inference.runnable import BackendError, graph_path
 from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
-from patchline_ros.perceiver import Perceiver, Perception
+from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import BackendError, graph_path
+from patchline_ros.runtime.model_runner import Perceiver, Perception
 from patchline_ros.tasks import Boxes, Task
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime and onnxscript, the extra `onnx`")

@@ -11,8 +11,8 @@ import tiny_bundle
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.patch_set import Expected, read_metadata, renumbered
-from patchline_ros.perceiver import Perceiver
-from patchline_ros.swap_watch import COMPARED, EVERY
+from patchline_ros.runtime.model_runner import Perceiver
+from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.tasks import Task
 
 PICTURE = np.full((32, 48, 3), 90, np.uint8)

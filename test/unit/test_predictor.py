@@ -24,15 +24,15 @@ from patchline_ros.adaptation.predictor import (
 )
 from patchline_ros.adaptation.predictor_file import PredictorError, from_bytes, to_bytes
 from patchline_ros.adaptation.readers import ImageReader, TapReader
+from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.jobs.schedule import Processes
+from patchline_ros.jobs.scheduler import Processes
 from patchline_ros.offline.patch_predictor import (
     OneLabelError,
     compare_predictors,
     learn_predictors,
 )
 from patchline_ros.offline.predictor_data import PredictorSettings
-from patchline_ros.patching.flops import FlopCounter
 
 CHANNELS = (3, 4, 5)
 """Of the taps of an imagined backbone with two groups."""

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tiny_watched import TRAINING, data, tiny_watched
 
 from patchline_ros.bundle import PatchStep
-from patchline_ros.jobs.schedule import Processes
+from patchline_ros.jobs.scheduler import Processes
 from patchline_ros.offline.predictor_data import (
     PredictorData,
     PredictorSettings,

@@ -27,7 +27,7 @@ from miniatures import (
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.labelled_bag import DEFINITION, MESSAGE, LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
-from patchline_ros.datasets.pictures import copies
+from patchline_ros.datasets.picture_files import copies
 from patchline_ros.datasets.reading import Readings, read_all
 from patchline_ros.tasks import IGNORE, Boxes, Task
 

@@ -22,10 +22,10 @@ from miniatures import (
 )
 
 from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import declared, find_experiment
-from patchline_ros.bench.run import run_row
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
-from patchline_ros.datasets.draws import CORE50_CATEGORIES, KNOWN_SESSIONS
+from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from patchline_ros.jobs.carriers import carrier_at
-from patchline_ros.jobs.schedule import (
+from patchline_ros.jobs.executors import carrier_at
+from patchline_ros.jobs.scheduler import (
     Advanced,
     Carrier,
     Ended,

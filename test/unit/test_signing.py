@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
-from patchline_ros.cli import app
+from patchline_ros.cli.app import app
 from patchline_ros.signing import Signer, SigningError, Verifier, make_keys, statement
 from patchline_ros.tasks import Task
 

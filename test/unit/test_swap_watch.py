@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchline_ros.patching.patch_set import Expected
-from patchline_ros.swap_watch import COMPARED, EVERY, SwapWatch, expectation
+from patchline_ros.runtime.swap_monitor import COMPARED, EVERY, SwapWatch, expectation
 from patchline_ros.tasks import Boxes
 from patchline_ros.vision.agreement import agreement
 

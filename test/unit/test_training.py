@@ -26,8 +26,8 @@ from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Task
 from patchline_ros.vision import training
+from patchline_ros.vision.fabric import training_fabric
 from patchline_ros.vision.model import TaskModel, fingerprint
-from patchline_ros.vision.processes import training_fabric
 from patchline_ros.vision.training import SourceStep, train_source
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
     Path(config).write_text(CONFIG)
     command = [
         "-m",
-        "patchline_ros.cli",
+        "patchline_ros.cli.app",
         "offline",
         "--config",
         config,

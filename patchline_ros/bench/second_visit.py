@@ -1,0 +1,112 @@
+"""A drift that comes again: what the bank of earlier patch sets saves, and what it gives."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
+from patchline_ros.adaptation.gate import MARGIN, compare, evaluate
+from patchline_ros.bench.measure import gflops_of_scoring
+from patchline_ros.bench.result import Returned
+from patchline_ros.bench.scene import Scene
+from patchline_ros.bench.sources import Source
+from patchline_ros.drift.kernels import Features
+from patchline_ros.host import library_versions
+from patchline_ros.offline.bundle_making import TRAINING_ORDER, drift_reference
+from patchline_ros.offline.drifted import backbone_features
+from patchline_ros.offline.recipe import Recipe
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.model import TaskModel
+
+RECIPE: Final = Recipe()
+"""The drift is watched as a bundle's is, by the first model of TRAINING_ORDER that is there."""
+
+
+class SecondVisit:
+    """Keeps what a row trained, and asks for it when the test frames come as a second visit."""
+
+    def __init__(self, scene: Scene, sources: Mapping[Task, Source]) -> None:
+        """Takes the source's features, so that what is missing is said before any training.
+
+        Raises:
+            ValueError: too few source frames for a threshold.
+        """
+        self._scene, self._sources = scene, sources
+        self._watching = next(task for task in TRAINING_ORDER if task in scene.tasks)
+        train = scene.tasks[self._watching].source_train
+        self._reference = drift_reference(sources[self._watching].model, train, RECIPE)
+
+    def _features(self, samples: Sequence[Sample]) -> Features:
+        return backbone_features(self._sources[self._watching].model, RECIPE.drift_tap, samples)
+
+    def meet(
+        self, models: Mapping[Task, AdaptedModel], method: MethodSettings, reestimated: bool
+    ) -> dict[Task, Returned]:
+        """Stores the trained models' patch sets, then meets the same drift again.
+
+        Args:
+            models: what was trained, by task.
+            method: with which.
+            reestimated: whether the norm statistics moved.
+        """
+        watched = self._scene.tasks[self._watching]
+        now = self._features(watched.test[: RECIPE.drift_window])
+        with TemporaryDirectory() as folder:
+            bank = PatchBank(Path(folder), self._reference)
+            patch_sets = {
+                task: to_bytes(model, self._metadata(task, method, reestimated))
+                for task, model in models.items()
+            }
+            bank.add(self._features(watched.adapt), patch_sets)
+            started = time.monotonic()
+            known = bank.find(now, warnings.warn)
+            seconds = time.monotonic() - started
+            return {task: self._ask(task, models[task], known, seconds) for task in models}
+
+    def _metadata(self, task: Task, method: MethodSettings, reestimated: bool) -> PatchSetMetadata:
+        return PatchSetMetadata(
+            task=task,
+            version=1,
+            base_fingerprint=self._sources[task].record.fingerprint,
+            method=method,
+            norm="reestimated" if reestimated else "source",
+            seed=0,
+            versions=library_versions(),
+        )
+
+    def _ask(
+        self, task: Task, first: AdaptedModel, known: KnownDrift | None, seconds: float
+    ) -> Returned:
+        source, there = self._sources[task], self._scene.tasks[task]
+        count = VERIFYING[task]
+        # The first frames of the visit verify; both visits are scored on the others.
+        verifying, others = there.test[:count], there.test[count:]
+        active: AdaptedModel | TaskModel = source.model
+        gflops = 0.0
+        if known is not None:
+            started = time.monotonic()
+            candidate = apply(
+                source.model, source.record.fingerprint, known.patch_sets[task].read_bytes()
+            )
+            if compare(source.model, candidate, verifying).accepted(MARGIN):
+                active = candidate
+            seconds += time.monotonic() - started
+            gflops = gflops_of_scoring([source.model, candidate], verifying)
+        return Returned(
+            found=known is not None,
+            accepted=active is not source.model,
+            verified=len(verifying),
+            source=evaluate(source.model, others),
+            first=evaluate(first, others),
+            final=evaluate(active, others),
+            gflops=gflops,
+            seconds=seconds,
+        )

@@ -1,0 +1,1 @@
+"""What methods cost: counted operations and memory, and their comparison as tables."""

@@ -1,0 +1,165 @@
+"""Runs the whole graph once: starts its processes, follows their logs, ends when it is done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from patchline_ros.demo.drive import Shots
+from patchline_ros.demo.progress import DemoFailedError, Plan, Progress
+from patchline_ros.demo.records import (
+    CAMERA_LOG,
+    RECORDS_LOG,
+    CameraLine,
+    Kind,
+    LineReader,
+    Record,
+)
+from patchline_ros.demo.view import View, current_step
+from patchline_ros.graph import description
+from patchline_ros.graph.processes import (
+    Processes,
+    free_domain,
+    installed_prefix,
+    local_environment,
+)
+
+DRIVE_FILE = "drive.json"
+LOGS = "logs"
+STORE = "store"
+POLL_SECONDS = 0.2
+START_SECONDS = 120.0
+SILENCE_SECONDS = 300.0
+"""How long the graph may take to start, and how long a training may go without a word."""
+ENOUGH_LABELS = 0.9
+"""Share of the drive's labels with which the training starts."""
+QUEUE_DEPTH = 20
+"""Pictures that wait for a busy model: the demo measures every frame, a car wants the latest."""
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """The logs of a drive that came to its end."""
+
+    camera: list[CameraLine]
+    records: list[Record]
+    domain: int
+    seconds: float
+
+
+def conduct(
+    shots: Shots,
+    out: Path,
+    bundle: Path,
+    rate_hz: float,
+    seed: int,
+    profile: Path,
+    console: Console,
+) -> Conducted:
+    """Play the drive in `out` to the graph until the adaptation is over and measured.
+
+    profile: the Fast DDS profile for large pictures. Raises DemoFailedError when the demo cannot
+    end well, ProcessDiedError when a process ends by itself, OSError when one cannot be started.
+    All processes are gone when this returns or raises.
+    """
+    domain = free_domain()
+    console.print(f"ROS domain {domain}, reachable from this machine only; logs in {out / LOGS}")
+    settings = description.GraphSettings(
+        bundle=str(bundle),
+        store=str(out / STORE),
+        image_topic=description.ROAD_IMAGE_TOPIC,
+        sign_image_topic=description.SIGN_IMAGE_TOPIC,
+    )
+    prefix = installed_prefix()
+    adapter = {"min_frames": round(ENOUGH_LABELS * shots.labelled_frames()), "seed": seed}
+    perception = {"queue_depth": QUEUE_DEPTH}
+    changes = {"adapter": adapter} | dict.fromkeys(description.NODE_OF_TASK.values(), perception)
+    nodes = [
+        replace(node, parameters={**node.parameters, **changes.get(node.name, {})})
+        for node in description.describe(settings)
+    ]
+    camera = description.NodeDescription(
+        "camera",
+        "camera",
+        {"drive": str(out / DRIVE_FILE), "out": str(out), "rate_hz": float(rate_hz)},
+        module="demo.drive_camera",
+    )
+    recorder = description.NodeDescription(
+        "recorder", "recorder", {"out": str(out)}, module="demo.recorder"
+    )
+    follower = _Follower(out, shots)
+    began = time.monotonic()
+    with (
+        Processes(out / LOGS, local_environment(domain, profile)) as processes,
+        View(console) as view,
+    ):
+        for node in [recorder, *nodes]:
+            processes.start(node.name, description.command(node, settings, prefix))
+        follower.wait_until_ready(processes, view)
+        # The camera comes last: whatever it publishes is heard and recorded.
+        processes.start(camera.name, description.command(camera, settings, prefix))
+        follower.follow(processes, view)
+    return Conducted(
+        camera=follower.camera,
+        records=follower.records,
+        domain=domain,
+        seconds=time.monotonic() - began,
+    )
+
+
+class _Follower:
+    """Reads both logs as they grow and keeps every line."""
+
+    def __init__(self, out: Path, shots: Shots) -> None:
+        self._camera_log = LineReader(out / CAMERA_LOG, CameraLine)
+        self._records_log = LineReader(out / RECORDS_LOG, Record)
+        self.camera: list[CameraLine] = []
+        self.records: list[Record] = []
+        self._heard_adapter = time.monotonic()
+        self._progress = Progress(
+            Plan(
+                source_frames=shots.source_frames,
+                drift_frames=shots.drift_frames,
+                test_shots=shots.test_indices(),
+                tasks=tuple(sorted(shots.tasks)),
+            )
+        )
+
+    def wait_until_ready(self, processes: Processes, view: View) -> None:
+        """Until the recorder hears every node."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._progress.ready:
+            if time.monotonic() > deadline:
+                raise DemoFailedError(
+                    f"The nodes did not all come up within {START_SECONDS:.0f} s; see their logs."
+                )
+            self._step(processes, view)
+
+    def follow(self, processes: Processes, view: View) -> None:
+        """Until the demo is over."""
+        while not self._progress.finished():
+            self._step(processes, view)
+            self._progress.check()
+            silent = time.monotonic() - self._heard_adapter
+            if current_step(self._progress) == "train" and silent > SILENCE_SECONDS:
+                raise DemoFailedError(
+                    f"The training has not said a word for {SILENCE_SECONDS:.0f} s; see the log of "
+                    "the adapter."
+                )
+
+    def _step(self, processes: Processes, view: View) -> None:
+        """Wait a moment, then take in the new lines."""
+        time.sleep(POLL_SECONDS)
+        processes.check()
+        # Records first: the line of a picture is written before any answer to it can come.
+        records = self._records_log.new_lines()
+        camera = self._camera_log.new_lines()
+        self.camera += camera
+        self.records += records
+        self._progress.feed(camera, records)
+        view.show(self._progress)
+        if any(record.kind is Kind.ADAPTATION for record in records):
+            self._heard_adapter = time.monotonic()

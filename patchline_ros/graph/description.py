@@ -1,0 +1,192 @@
+"""The ROS graph of the car, described once: which executables, parameters and remappings.
+
+The launch file and the demo both build their processes from this, so it imports neither rclpy nor
+launch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from patchline_ros.package_share import PACKAGE
+from patchline_ros.tasks import Task
+
+NODE_OF_TASK = {
+    Task.SIGNS: "sign_classifier",
+    Task.OBJECTS: "object_detector",
+    Task.LANES: "lane_segmenter",
+}
+"""The perception node that runs each task; its topics are below this name."""
+
+ROAD_IMAGE_TOPIC = "image_raw"
+"""What the object detector and the lane segmenter subscribe to, before remapping."""
+
+SIGN_IMAGE_TOPIC = "sign/image_raw"
+"""What the sign classifier subscribes to, before remapping."""
+
+IMAGE_TOPIC_OF_TASK = {
+    Task.SIGNS: SIGN_IMAGE_TOPIC,
+    Task.OBJECTS: ROAD_IMAGE_TOPIC,
+    Task.LANES: ROAD_IMAGE_TOPIC,
+}
+
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
+
+_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
+_OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
+_REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
+
+
+@dataclass(frozen=True)
+class GraphSettings:
+    """What differs from one car, or one run, to the next.
+
+    bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
+    patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
+    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. remap: names of
+    topics and services, for every process; it wins over the topics above.
+    """
+
+    bundle: str
+    store: str
+    namespace: str = ""
+    image_topic: str = "camera/color/image_raw"
+    sign_image_topic: str = ""
+    image_transport: str = "raw"
+    image_reliability: str = "best_effort"
+    use_sim_time: bool = False
+    params_file: str = ""
+    autostart: bool = True
+    log_level: str = "info"
+    remap: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One process. The node has the executable's name unless `name` says otherwise.
+
+    module: the module below the package that runs where nothing is installed; empty: the node's.
+    """
+
+    executable: str
+    name: str
+    parameters: dict[str, bool | int | float | str] = field(default_factory=dict)
+    remappings: dict[str, str] = field(default_factory=dict)
+    module: str = ""
+
+
+def describe(settings: GraphSettings) -> list[NodeDescription]:
+    """The five processes of the car, in the order in which they are started."""
+    shared: dict[str, bool | int | float | str] = {
+        "bundle": settings.bundle,
+        "autostart": settings.autostart,
+        "use_sim_time": settings.use_sim_time,
+    }
+    pictures: dict[str, bool | int | float | str] = {
+        "image_transport": settings.image_transport,
+        "image_reliability": settings.image_reliability,
+    }
+    topics = {
+        ROAD_IMAGE_TOPIC: settings.image_topic,
+        SIGN_IMAGE_TOPIC: settings.sign_image_topic or settings.image_topic,
+    }
+    perception = []
+    for task, node in NODE_OF_TASK.items():
+        topic = IMAGE_TOPIC_OF_TASK[task]
+        perception.append(
+            NodeDescription(node, node, {**shared, **pictures}, {topic: topics[topic]})
+        )
+    nodes = [
+        *perception,
+        NodeDescription("drift_monitor", "drift_monitor", dict(shared)),
+        NodeDescription("adapter", "adapter", {**shared, "store": settings.store}),
+    ]
+    # Of several rules for a name ROS takes the first.
+    return [
+        replace(node, remappings={**settings.remap, **node.remappings, **settings.remap})
+        for node in nodes
+    ]
+
+
+def is_output(topic: str) -> bool:
+    """Whether a full topic name is one that the graph publishes, in whatever namespace."""
+    parts = topic.strip("/").split("/")
+    return not _OWNERS.isdisjoint(parts[:-1]) or parts[-1] in _OUTPUTS
+
+
+def parse_remap(rules: Iterable[str]) -> dict[str, str]:
+    """`FROM:=TO` as a mapping. Raises ValueError for what is no such rule."""
+    found = {}
+    for rule in rules:
+        match = _REMAP.fullmatch(rule)
+        if match is None:
+            raise ValueError(f"{rule!r} is no remapping of topics; write FROM:=TO")
+        found[match[1]] = match[2]
+    return found
+
+
+def ros_arguments(description: NodeDescription, settings: GraphSettings) -> list[str]:
+    """`--ros-args ...` for one process; single parameters win over the parameter file."""
+    arguments = ["--ros-args", "--log-level", settings.log_level]
+    arguments += ["-r", f"__node:={description.name}"]
+    if settings.namespace:
+        arguments += ["-r", f"__ns:=/{settings.namespace.strip('/')}"]
+    for source, target in description.remappings.items():
+        if source != target:
+            arguments += ["-r", f"{source}:={target}"]
+    if settings.params_file:
+        arguments += ["--params-file", settings.params_file]
+    for name, value in description.parameters.items():
+        arguments += ["-p", f"{name}:={_yaml_scalar(value)}"]
+    return arguments
+
+
+def command(
+    description: NodeDescription, settings: GraphSettings, prefix: Path | None = None
+) -> list[str]:
+    """The command line of one process.
+
+    prefix: the folder that the package was installed into, whose lib/patchline_ros holds the
+    executables; without it the node's module is run by this Python.
+    """
+    if prefix is None:
+        module = f"nodes.{description.executable}"
+        start = [sys.executable, "-m", f"{PACKAGE}.{description.module or module}"]
+    else:
+        start = [str(prefix / "lib" / PACKAGE / description.executable)]
+    return start + ros_arguments(description, settings)
+
+
+def profile_variables(profile: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """What makes Fast DDS read the profile for large pictures; nothing where the user has one.
+
+    Only the name that the installed version reads is set: with both, Fast DDS 3 reads the file
+    twice and complains.
+    """
+    if any(base.get(name) for name in PROFILE_VARIABLES):
+        return {}
+    prefixes = filter(None, base.get("AMENT_PREFIX_PATH", "").split(os.pathsep))
+    # Fast DDS 2 was the package fastrtps.
+    version_2 = any(Path(prefix, "share", "fastrtps").is_dir() for prefix in prefixes)
+    return {PROFILE_VARIABLES[version_2]: str(profile)}
+
+
+def environment(profile: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`base` (the current environment by default) with the Fast DDS profile."""
+    variables = dict(os.environ if base is None else base)
+    return {**variables, **profile_variables(profile, variables)}
+
+
+def _yaml_scalar(value: bool | int | float | str) -> str:
+    """The value as rcl's parameter parser reads it back; strings are always quoted."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

@@ -1,0 +1,234 @@
+"""One task's model as it runs on the car: the source, the patched one, the swap, the way back."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import sha256
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.patch_set import (
+    PatchSetError,
+    PatchSetMetadata,
+    apply,
+    read_metadata,
+)
+from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, runnable
+from patchline_ros.runtime.model_pass import ModelPass
+from patchline_ros.runtime.swap_monitor import SwapWatch
+from patchline_ros.tasks import Image, Label, Task
+from patchline_ros.vision.agreement import agreement
+from patchline_ros.vision.heads.base import tensors_in
+from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
+
+KEPT: Final = 2
+"""Patched models before the running one that are kept, so that it can be rolled back to them."""
+
+
+@dataclass(frozen=True)
+class Perception:
+    """What a model says about one picture.
+
+    Attributes:
+        prediction: class id, boxes or class map, in pixels of the picture that was given.
+        confidence: probability of the class (signs), else the best box's score or the mean
+            probability of the pixels' classes.
+        entropy: mean entropy of the outputs in nats.
+        features: (d,) float32, what the drift monitor compares; always of the *source* backbone,
+            so that a swap does not look like a change of scene.
+        patch_version: of the patch set that was active, 0 for the source model.
+    """
+
+    prediction: Label
+    confidence: float
+    entropy: float
+    features: NDArray[np.float32]
+    patch_version: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A patched model that passed its checks and was run once."""
+
+    run: Run
+    metadata: PatchSetMetadata
+    sha256: str
+    """Of the patch set's bytes."""
+
+    @property
+    def version(self) -> int:
+        """Of the patch set."""
+        return self.metadata.version
+
+    def is_the_model_of(self, other: Candidate) -> bool:
+        """Whether both are the same model, though perhaps by another version."""
+        mine, others = self.metadata, other.metadata
+        return (mine.sha256, mine.method) == (others.sha256, others.method)
+
+
+class Perceiver:
+    """Runs one task's model; swaps and removes patch sets.
+
+    `perceive`, `watch`, `activate` and `rollback` belong to one thread; `build` may run in another
+    beside them.
+    """
+
+    def __init__(self, bundle: Bundle, task: Task, backend: Backend = Backend.PYTORCH) -> None:
+        """Loads the source model.
+
+        Args:
+            bundle: of the models.
+            task: whose model.
+            backend: what runs it and the patched ones.
+
+        Raises:
+            BundleError: the bundle has no such model or it does not load.
+            BackendError: the backend can't run it.
+        """
+        self.task = task
+        self._bundle, self._backend = bundle.path, backend
+        self.spec = bundle.spec(task)
+        self._fingerprint = bundle.fingerprint(task)
+        self._source = bundle.model(task).requires_grad_(False)
+        self._drift_tap = bundle.manifest.drift.tap
+        self._run_source = self._runnable(None, None)
+        self._active: Candidate | None = None
+        self._earlier: deque[Candidate] = deque(maxlen=KEPT)
+        self._watch: SwapWatch | None = None
+
+    @property
+    def active(self) -> Candidate | None:
+        """The patched model that runs; None: the source model does."""
+        return self._active
+
+    @property
+    def patch_version(self) -> int:
+        """Version of the active patch set, 0 for the source model."""
+        return self._active.version if self._active else 0
+
+    def perceive(self, image: Image) -> Perception:
+        """Result for one uint8 RGB picture (H, W, 3) of any size."""
+        run = self._active.run if self._active else self._run_source
+        with torch.inference_mode():
+            raw, features = run(self._input(image))
+            head = self._source.head
+            result = head.decode(raw)[0]
+            return Perception(
+                prediction=to_picture(result, image.shape[:2], self.spec.input_size),
+                confidence=float(head.confidence(raw)[0]),
+                entropy=float(head.entropy(raw)[0]),
+                features=features[0].numpy(),
+                patch_version=self.patch_version,
+            )
+
+    def watch(self, image: Image, perception: Perception) -> str | None:
+        """What the patch set does after its swap; one that has collapsed is taken back at once.
+
+        To be called with each picture once its result is out, since it may cost another pass.
+
+        Returns:
+            Why the patch set was taken back; None: it was not.
+        """
+        if self._watch is None or not self._watch.due():
+            return None
+        before = self._earlier[-1].run if self._earlier else self._run_source
+        with torch.inference_mode():
+            raw, _ = before(self._input(image))
+            decoded = self._source.head.decode(raw)[0]
+        answer = to_picture(decoded, image.shape[:2], self.spec.input_size)
+        self._watch.add(agreement(answer, perception.prediction), perception.entropy)
+        if not self._watch.finished:
+            return None
+        collapse = self._watch.collapse()
+        self._watch = None
+        if collapse is not None:
+            self.rollback()
+        return collapse
+
+    def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
+        whole = ModelPass(self._source, adapted, self._drift_tap).eval()
+        graph = graph_path(self._bundle, self.spec, method, self._drift_tap)
+        return runnable(self._backend, whole, self.spec, graph)
+
+    def _input(self, image: Image) -> Tensor:
+        return image_tensor(resize_image(image, self.spec.input_size))[None]
+
+    def build(self, data: bytes, digest: str) -> Candidate:
+        """Checks a patch set, builds the patched model beside the running one and runs it once.
+
+        Args:
+            data: the patch set's bytes.
+            digest: their sha256, as the sender computed it.
+
+        Raises:
+            PatchSetError: with one sentence that says why the patch set is refused.
+        """
+        if sha256(data) != digest:
+            raise PatchSetError(
+                f"the patch set's sha256 is {sha256(data)[:12]}..., "
+                f"its sender said {digest[:12]}..."
+            )
+        model = apply(self._source, self._fingerprint, data).requires_grad_(False)
+        metadata = read_metadata(data)
+        try:
+            run = self._runnable(model, metadata.method)
+        except BackendError as error:
+            raise PatchSetError(str(error)) from error
+        generator = torch.Generator().manual_seed(0)
+        probe = torch.randn((1, 3, *self.spec.input_size), generator=generator)
+        with torch.inference_mode():
+            raw, _ = run(probe)
+        outputs = tensors_in(raw)
+        if not all(torch.isfinite(output).all() for output in outputs):
+            raise PatchSetError("the patched model gives outputs that are not finite")
+        return Candidate(run, metadata, digest)
+
+    def activate(self, candidate: Candidate) -> None:
+        """Swaps the patched model in; to be called between two frames.
+
+        Where the same model runs already, it only goes by the new version from now on. It is
+        watched where the model before it is the one that it was compared with at the gate: a node
+        that started meanwhile, or went back, runs another, of which the gate says nothing.
+
+        Raises:
+            PatchSetError: the active patch set is as new or newer.
+        """
+        if candidate.version <= self.patch_version:
+            raise PatchSetError(
+                f"patch set version {candidate.version} is not newer than the active version "
+                f"{self.patch_version}"
+            )
+        if self._active is not None and self._active.is_the_model_of(candidate):
+            self._active = candidate
+            return
+        before = self._active.metadata.sha256 if self._active else ""
+        if self._active is not None:
+            self._earlier.append(self._active)
+        self._active = candidate
+        expected = candidate.metadata.expected
+        self._watch = SwapWatch(expected) if expected and expected.ran == before else None
+
+    def rollback(self) -> int | None:
+        """Back to the model that ran before; the version that was removed, None if none was.
+
+        That is the patched model before this one, of which the last two are kept, or the source
+        model; either way bit for bit.
+        """
+        removed = self._active.version if self._active else None
+        self._active = self._earlier.pop() if self._earlier else None
+        self._watch = None
+        return removed
+
+    def return_to_source(self) -> None:
+        """Back to the source model, bit for bit; nothing is kept."""
+        self._active = self._watch = None
+        self._earlier.clear()

@@ -1,0 +1,158 @@
+"""`patchline trial faults`: the graph must stand whatever is done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final
+
+from rich.table import Table
+
+from patchline_ros.trials.case import LIMIT_SECONDS, Case
+from patchline_ros.trials.file_faults import file_cases
+from patchline_ros.trials.message_faults import message_cases
+from patchline_ros.trials.probe import RATE_HZ
+from patchline_ros.trials.process_faults import process_cases
+from patchline_ros.trials.respawn import RESPAWN_SECONDS
+from patchline_ros.trials.training_faults import training_cases
+from patchline_ros.trials.trial_graph import NotSeenError, World
+from patchline_ros.trials.trial_setup import Setting, wide_console
+
+_GIVE_UP_SECONDS: Final = 60.0
+
+
+@dataclass
+class Outcome:
+    """What became of a case.
+
+    Attributes:
+        name, kind, what: of the case.
+        recovered: seconds from the end of the fault until every task answered with the right
+            weights, every node reported and a labelled frame was stored; None: never.
+        ended: processes that ended, with their codes.
+        troubles: what did not hold; empty: all did.
+    """
+
+    name: str
+    kind: str
+    what: str
+    recovered: float | None = None
+    ended: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+
+def all_cases() -> list[Case]:
+    """Every case, in the order in which they are tried: trainings while labelled frames are few."""
+    return [*training_cases(), *process_cases(), *message_cases(), *file_cases()]
+
+
+def chosen_cases(patterns: Sequence[str]) -> list[Case]:
+    """Cases whose name fits one of the patterns, such as `adapter*`; none: all.
+
+    Raises:
+        ValueError: a pattern that fits no case.
+    """
+    cases = all_cases()
+    for pattern in patterns:
+        if not any(fnmatchcase(case.name, pattern) for case in cases):
+            raise ValueError(f"no case is named {pattern!r}; --list names them all")
+    if not patterns:
+        return cases
+    return [case for case in cases if any(fnmatchcase(case.name, name) for name in patterns)]
+
+
+def list_cases(cases: Sequence[Case]) -> None:
+    """Prints their names."""
+    table = Table(title=f"{len(cases)} cases")
+    for name in ("kind", "case", "what happens"):
+        table.add_column(name)
+    for case in cases:
+        table.add_row(case.kind, case.name, case.what)
+    wide_console().print(table)
+
+
+def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
+    """Tries the cases one after the other in one graph, and writes the result; how many failed.
+
+    Raises:
+        TimeoutError: the graph does not come up at all.
+        ValueError: a bundle in which patch sets change no answer.
+    """
+    console = wide_console()
+    console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
+    world = World(setting)
+    outcomes: list[Outcome] = []
+    with world.running():
+        for number, case in enumerate(cases, 1):
+            outcome = _try(world, case)
+            outcomes.append(outcome)
+            console.print(_line(number, len(cases), outcome))
+        lost = world.check_whole_store()
+    failed = sum(bool(outcome.troubles) for outcome in outcomes) + bool(lost)
+    acknowledged = world.acknowledged
+    settings = {
+        "limit_seconds": LIMIT_SECONDS,
+        "respawn_seconds": RESPAWN_SECONDS,
+        "rate_hz": RATE_HZ,
+        "bundle": setting.bundle.name,
+    }
+    result = {
+        "cases": [asdict(outcome) for outcome in outcomes],
+        "answers": world.judged,
+        "labelled_frames": {"acknowledged": acknowledged, "lost": lost},
+        "failed": failed,
+    }
+    path = setting.write_result(settings, result)
+    console.print(_table(outcomes))
+    console.print(
+        f"{world.judged} answers compared byte for byte; {acknowledged} labelled frames "
+        f"acknowledged, {len(lost)} lost; {len(cases) - failed} of {len(cases)} cases hold; {path}"
+    )
+    return failed
+
+
+def _try(world: World, case: Case) -> Outcome:
+    outcome = Outcome(case.name, case.kind, case.what)
+    world.begin()
+    try:
+        world.teach_all([world.teach()])
+        world.teach()
+        with case.fault(world):
+            outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
+            if outcome.recovered is None:
+                world.trouble(f"not recovered: {world.missing()}")
+            elif outcome.recovered > case.limit_seconds:
+                world.trouble(f"recovered only after {outcome.recovered:.1f} s")
+    except (NotSeenError, TimeoutError) as error:
+        world.trouble(str(error))
+        # The next case begins with a graph that works, if it can.
+        world.over()
+        outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
+    for ended in world.graph.take_ended():
+        outcome.ended.append(f"{ended.name} {ended.code}")
+        if ended.name not in case.ends:
+            world.trouble(f"{ended.name} ended with {ended.code}")
+    world.check_store()
+    world.check_logs()
+    outcome.troubles = list(world.troubles)
+    return outcome
+
+
+def _line(number: int, count: int, outcome: Outcome) -> str:
+    took = "never" if outcome.recovered is None else f"{outcome.recovered:4.1f} s"
+    verdict = f"[red]{'; '.join(outcome.troubles)}[/red]" if outcome.troubles else "ok"
+    return f"{number:3d}/{count} {outcome.name:36} {took}  {verdict}"
+
+
+def _table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title="Faults and what became of them")
+    for name in ("kind", "case", "what happened"):
+        table.add_column(name)
+    table.add_column("works again after", justify="right")
+    table.add_column("outcome")
+    for outcome in outcomes:
+        took = "never" if outcome.recovered is None else f"{outcome.recovered:.1f} s"
+        verdict = "[red]" + "; ".join(outcome.troubles) + "[/red]" if outcome.troubles else "holds"
+        table.add_row(outcome.kind, outcome.name, outcome.what, took, verdict)
+    return table

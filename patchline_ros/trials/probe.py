@@ -1,0 +1,214 @@
+"""The node in the trial's own process: camera and teacher of the graph, and its listener."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, Final
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from patchline_ros.graph.description import NODE_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
+from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame, PatchStatus
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.conversions import (
+    labelled_frame_to_msg,
+    ns_to_stamp,
+    rgb_to_image,
+    stamp_to_ns,
+)
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.trials.expected_answers import RESULTS, without_header
+from patchline_ros.trials.own_node import OwnNode
+from patchline_ros.trials.trial_pictures import Road
+
+RATE_HZ: Final = 4.0
+_TOPICS = {ROAD_IMAGE_TOPIC: Task.LANES, SIGN_IMAGE_TOPIC: Task.SIGNS}
+"""The topics of the camera, and a task whose pictures they carry."""
+
+
+class Manner(Enum):
+    """How the camera sends its pictures."""
+
+    STEADY = "one after the other"
+    DROPPED = "three of four are missing"
+    REORDERED = "each four in reverse"
+    TWICE = "each one twice"
+    SILENT = "none"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A result. `place` is that of its picture, None: not a fixed one; -1: no picture was so."""
+
+    task: Task
+    stamp_ns: int
+    place: int | None
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a node said of itself last."""
+
+    stamp_ns: int
+    message: str
+    values: dict[str, str]
+
+
+NOT_SENT: Final = -1
+
+
+class Probe(OwnNode):
+    """Publishes, and keeps what it hears; its methods may be called beside."""
+
+    def __init__(self, domain: int, road: Road) -> None:
+        """Joins the domain; nothing is published before `start`."""
+        super().__init__(domain)
+        self._road = road
+        self._lock = threading.Lock()
+        self._sent: dict[int, int | None] = {}
+        self._answers: deque[Answer] = deque()
+        self._number = 0
+        self._waiting: list[tuple[int, int]] = []
+        self.manner = Manner.STEADY
+        self.diagnoses: dict[str, Diagnosis] = {}
+        self.patch_statuses: list[PatchStatus] = []
+        self.adaptation: list[AdaptationStatus] = []
+        self.drift: DriftStatus | None = None
+        self._cameras = {
+            topic: self.node.create_publisher(Image, topic, qos.images()) for topic in _TOPICS
+        }
+        self._pictures = {
+            topic: [rgb_to_image(image, Header()) for image in road.pictures[task]]
+            for topic, task in _TOPICS.items()
+        }
+        self._labels = self.node.create_publisher(
+            LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES
+        )
+        self._services: dict[str, Any] = {
+            name: self.node.create_client(Trigger, f"adapter/{name}")
+            for name in ("adapt_now", "republish")
+        }
+        self._listen()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.node.create_timer(1 / RATE_HZ, self._publish, clock=steady)
+
+    def _listen(self) -> None:
+        def hear(
+            kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+        ) -> None:
+            self.node.create_subscription(kind, topic, callback, profile)
+
+        for task, (kind, topic) in RESULTS.items():
+            name = NODE_OF_TASK[task]
+            hear(kind, f"{name}/{topic}", partial(self._on_result, task), qos.RESULTS)
+            hear(PatchStatus, f"{name}/patch_status", self.patch_statuses.append, qos.LATCHED)
+        hear(AdaptationStatus, "adaptation_status", self.adaptation.append, qos.LATCHED)
+        hear(DriftStatus, "drift_status", self._on_drift, qos.RESULTS)
+        hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
+
+    def _on_result(self, task: Task, msg: Any) -> None:
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        data = without_header(msg)
+        with self._lock:
+            place = self._sent.get(stamp_ns, NOT_SENT)
+            self._answers.append(Answer(task, stamp_ns, place, data))
+
+    def _on_drift(self, msg: DriftStatus) -> None:
+        self.drift = msg
+
+    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
+        stamp_ns = stamp_to_ns(msg.header.stamp)
+        for status in msg.status:
+            values = {pair.key: pair.value for pair in status.values}
+            self.diagnoses[status.name.strip("/")] = Diagnosis(stamp_ns, status.message, values)
+
+    def take_answers(self) -> list[Answer]:
+        """Results since the last call."""
+        with self._lock:
+            answers = list(self._answers)
+            self._answers.clear()
+        return answers
+
+    def _publish(self) -> None:
+        """A tick of the camera."""
+        self._number += 1
+        shot = (time.time_ns(), self._number % len(next(iter(self._pictures.values()))))
+        if self.manner is Manner.SILENT or (self.manner is Manner.DROPPED and self._number % 4):
+            return
+        if self.manner is Manner.REORDERED:
+            self._waiting.append(shot)
+            if len(self._waiting) < 4:
+                return
+            shots, self._waiting = self._waiting[::-1], []
+        else:
+            shots = [shot, shot] if self.manner is Manner.TWICE else [shot]
+        for stamp_ns, place in shots:
+            with self._lock:
+                self._sent[stamp_ns] = place
+            for topic, publisher in self._cameras.items():
+                msg = self._pictures[topic][place]
+                msg.header = Header(stamp=ns_to_stamp(stamp_ns), frame_id="camera_link")
+                publisher.publish(msg)
+
+    def show(self, change: Callable[[Image], None]) -> None:
+        """Sends a picture on both topics that `change` has spoiled, or made another one."""
+        for topic, publisher in self._cameras.items():
+            msg = rgb_to_image(self._road.pictures[_TOPICS[topic]][0], Header())
+            msg.header.stamp = ns_to_stamp(time.time_ns())
+            change(msg)
+            with self._lock:
+                self._sent[stamp_to_ns(msg.header.stamp)] = None
+            publisher.publish(msg)
+
+    def teach(
+        self,
+        frame_id: str,
+        task: Task,
+        sample: Sample,
+        stamp_ns: int,
+        change: Callable[[LabelledFrame], None] | None = None,
+    ) -> None:
+        """Sends a labelled frame, which `change` may spoil."""
+        msg = labelled_frame_to_msg(frame_id, task, sample, Header(stamp=ns_to_stamp(stamp_ns)))
+        if change is not None:
+            change(msg)
+        self._labels.publish(msg)
+
+    def latched(self, kind: type, topic: str) -> Publisher[Any]:
+        """A publisher of state, for what nobody should publish."""
+        return self.node.create_publisher(kind, topic, qos.LATCHED)
+
+    def publisher(self, kind: type, topic: str) -> Publisher[Any]:
+        """A publisher of results, for the same."""
+        return self.node.create_publisher(kind, topic, qos.RESULTS)
+
+    def drop(self, publisher: Publisher[Any]) -> None:
+        """Takes a publisher back, and with it what is latched."""
+        self.node.destroy_publisher(publisher)
+
+    def call(self, service: str, seconds: float = 10.0) -> Trigger.Response:
+        """Calls a service of the adapter. Raises TimeoutError where it does not answer."""
+        client = self._services[service]
+        deadline = time.monotonic() + seconds
+        if not client.wait_for_service(seconds):
+            raise TimeoutError(f"the adapter's service {service} is not there")
+        future = client.call_async(Trigger.Request())
+        while not future.done():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the adapter's service {service} does not answer")
+            time.sleep(0.02)
+        response: Trigger.Response = future.result()
+        return response

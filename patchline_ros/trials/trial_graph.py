@@ -1,0 +1,403 @@
+"""The graph under trial with all that watches it: what must hold, whatever is done to it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from patchline_ros.adaptation.store import StoredFrame, StoredFrames
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import write_file
+from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.processes import Processes
+from patchline_ros.msg import PatchSet
+from patchline_ros.nodes.conversions import bytes_field
+from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.signing import Signer, make_keys, statement
+from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.trials.expected_answers import Answers
+from patchline_ros.trials.probe import NOT_SENT, Diagnosis, Probe
+from patchline_ros.trials.respawn import Supervisor
+from patchline_ros.trials.trial_pictures import make_road
+from patchline_ros.trials.trial_setup import Parameters, Setting
+
+ADAPTER: Final = "adapter"
+MONITOR: Final = "drift_monitor"
+START_SECONDS: Final = 120.0
+NEVER: Final = 100_000
+"""Labelled frames that a training waits for: it starts only where a case asks for it."""
+_POLL_SECONDS: Final = 0.05
+_TEACH_AGAIN_SECONDS: Final = 0.5
+_CAPACITY: Final = 2000
+TROUBLE: Final = ("Traceback (most recent call last)", "terminate called", "Fatal Python error")
+"""What no log may hold."""
+
+
+class NotSeenError(RuntimeError):
+    """The graph did not do in time what it should; the message says what."""
+
+
+def made_patch_set(bundle: Bundle, task: Task, version: int, seed: int = 0) -> bytes:
+    """A whole and valid patch set that changes the answers; its patches are drawn by chance."""
+    torch.manual_seed(seed + version)
+    model = PatchedModel(bundle.model(task), PatchSettings(k=2))
+    with torch.no_grad():
+        for parameter in model.patches.parameters():
+            parameter.normal_(std=0.3)
+    metadata = PatchSetMetadata(
+        task=task,
+        version=version,
+        base_fingerprint=bundle.fingerprint(task),
+        method=PatchSettings(k=2),
+        norm="source",
+        seed=seed,
+    )
+    return to_bytes(model, metadata)
+
+
+class World:
+    """The graph with one accepted patch set for each task, in which cases are tried."""
+
+    def __init__(self, setting: Setting) -> None:
+        """Prepares all that the graph needs: a bundle of its own, a store, keys, references."""
+        torch.set_num_threads(1)
+        self.bundle_folder = setting.out / "bundle"
+        shutil.copytree(setting.bundle, self.bundle_folder)
+        self.setting = replace(setting, bundle=self.bundle_folder)
+        self.bundle = Bundle.load(self.bundle_folder)
+        self.tasks = sorted(self.bundle.manifest.models)
+        self.episodes = setting.store / "episodes"
+        self.episodes.mkdir(parents=True)
+        for task in self.tasks:
+            write_file(self.patch_file(task, 1), made_patch_set(self.bundle, task, 1))
+        self.frames = setting.store / "frames"
+        self.road = make_road()
+        self.answers = Answers(self.bundle, self.road.pictures, self.episodes)
+        self.answers.learn()
+        self._check_that_patches_show()
+        private, self._public = make_keys(setting.out / "trial")
+        self._private = private
+        self.signer = Signer(private)
+        self.logs = setting.out / "logs"
+        self._taught: dict[tuple[Task, str], tuple[int, Sample]] = {}
+        self._acknowledged: set[tuple[Task, str]] = set()
+        self._damaged: set[tuple[Task, str]] = set()
+        self._compared: set[tuple[Task, str]] = set()
+        self._lesson = 0
+        self._said: dict[Path, int] = {}
+        self._last: dict[Task, tuple[int, set[int]]] = {}
+        self.expected: dict[Task, int] = {}
+        """Where a case makes another version than the newest run."""
+        self.troubles: list[str] = []
+        self.judged = 0
+        """Answers that were compared with those of the models that may run."""
+        self.over_ns = 0
+        self.probe: Probe
+        self.graph: Supervisor
+
+    def _check_that_patches_show(self) -> None:
+        for task in self.tasks:
+            source, patched = self.answers.of(task, 0), self.answers.of(task, 1)
+            if any(one == other for one, other in zip(source, patched, strict=True)):
+                raise ValueError(
+                    f"the {task} model gives the same answer with a patch set as without; this "
+                    "bundle can't show which one runs"
+                )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Starts the graph, and ends it. Raises TimeoutError where it does not come up."""
+        perception: Parameters = {"require_signature": True, "trusted_key": str(self._public)}
+        changes: dict[str, Parameters] = {
+            **{name: perception for name in NODE_OF_TASK.values()},
+            ADAPTER: {
+                "signing_key": str(self._private),
+                "min_frames": NEVER,
+                "capacity": _CAPACITY,
+            },
+        }
+        self.probe = Probe(self.setting.domain, self.road)
+        self.probe.start()
+        try:
+            processes = Processes(self.logs, self.setting.environment)
+            self.graph = Supervisor(processes, self.setting.nodes(changes))
+            with self.graph:
+                self.begin()
+                if self.recovery(START_SECONDS) is None:
+                    raise TimeoutError(
+                        f"the graph did not come up within {START_SECONDS:.0f} s: "
+                        f"{self.missing()}; logs are in {self.logs}"
+                    )
+                yield
+        finally:
+            self.probe.close()
+
+    # What happens in a case.
+
+    def begin(self) -> None:
+        """A new case: what was written to the logs and found wrong before is not its."""
+        self.troubles = []
+        self.expected = {}
+        self._said = {path: path.stat().st_size for path in self.logs.glob("*.log")}
+        self.over_ns = time.time_ns()
+
+    def over(self) -> None:
+        """The fault is over: the recovery is measured from here, by what is sent from now on."""
+        self.over_ns = time.time_ns()
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+        """Waits for it, looking at all that comes. Raises NotSeenError with `what`."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise NotSeenError(f"{what}: not within {seconds:.0f} s")
+            self.look()
+            time.sleep(_POLL_SECONDS)
+
+    def wait(self, seconds: float) -> None:
+        """Lets time pass, looking at all that comes."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.look()
+            time.sleep(_POLL_SECONDS)
+
+    def look(self) -> None:
+        """Judges the answers that came. Raises RuntimeError when the probe itself has failed."""
+        self.probe.check()
+        for answer in self.probe.take_answers():
+            if answer.place == NOT_SENT:
+                self.trouble(
+                    f"{answer.task}: a result with the stamp {answer.stamp_ns}, that of no picture"
+                )
+            elif answer.place is not None:
+                versions = self.answers.versions(answer.task, answer.place, answer.data)
+                self.judged += 1
+                if not versions:
+                    self.trouble(f"{answer.task}: an answer that no accepted model gives")
+                self._last[answer.task] = (answer.stamp_ns, versions)
+
+    def trouble(self, what: str) -> None:
+        """Notes what must not be, once."""
+        if what not in self.troubles:
+            self.troubles.append(what)
+
+    def recovery(self, seconds: float) -> float | None:
+        """Waits until everything works for what was sent since the fault was over.
+
+        Every task answers with the version that is to run, every node reports, and a labelled frame
+        is stored. Seconds since the fault was over; None: not within `seconds`.
+        """
+        key = self.teach()
+        taught = time.monotonic()
+        deadline = taught + seconds
+        while not (self._answering() and self._reporting() and self.stored(*key)):
+            if time.monotonic() > deadline:
+                return None
+            if time.monotonic() - taught > _TEACH_AGAIN_SECONDS and not self.stored(*key):
+                self.teach_again(*key)
+                taught = time.monotonic()
+            self.look()
+            time.sleep(_POLL_SECONDS)
+        return (time.time_ns() - self.over_ns) / 1e9
+
+    def missing(self) -> str:
+        """What of a recovery is not there."""
+        self.answers.learn()
+        versions = {str(task): self.to_run(task) for task in self.tasks}
+        late = [str(task) for task in self.tasks if not self.answers_well(task)]
+        silent = [name for name in self.graph.names if not self._reports(name)]
+        return (
+            f"no right answers of {late or 'none'} (to run are {versions}), no report of "
+            f"{silent or 'none'}"
+        )
+
+    def to_run(self, task: Task) -> int:
+        """The version that every answer must come from in the end."""
+        return self.expected.get(task, self.answers.newest(task))
+
+    def answers_well(self, task: Task) -> bool:
+        """Whether its last answer is to a picture of now, and from the version that is to run."""
+        stamp_ns, versions = self._last.get(task, (0, set[int]()))
+        return stamp_ns > self.over_ns and self.to_run(task) in versions
+
+    def _answering(self) -> bool:
+        self.answers.learn()
+        return all(self.answers_well(task) for task in self.tasks)
+
+    def _reports(self, name: str) -> bool:
+        return self.diagnosis(name).stamp_ns > self.over_ns
+
+    def _reporting(self) -> bool:
+        return all(self._reports(name) for name in self.graph.names)
+
+    def forget(self, name: str) -> None:
+        """Nothing that a node said before counts: it was started again."""
+        self.look()
+        self.probe.diagnoses.pop(name, None)
+        for task, node in NODE_OF_TASK.items():
+            if node == name:
+                self._last.pop(task, None)
+
+    def diagnosis(self, name: str) -> Diagnosis:
+        """What a node said of itself last."""
+        return self.probe.diagnoses.get(name, Diagnosis(0, "", {}))
+
+    def counted(self, name: str, key: str) -> int:
+        """A number of a node's diagnostics, 0 where it is not known."""
+        return int(self.diagnosis(name).values.get(key, 0))
+
+    # Labelled frames.
+
+    def teach(self) -> tuple[Task, str]:
+        """Sends a labelled frame, of the tasks in turn; what it can be found by."""
+        key = self.new_lesson(self.tasks[self._lesson % len(self.tasks)])
+        self.teach_again(*key)
+        return key
+
+    def new_lesson(self, task: Task) -> tuple[Task, str]:
+        """A labelled frame of now that is not sent yet."""
+        self._lesson += 1
+        samples = self.road.labelled[task]
+        key = (task, f"trial{self._lesson:05d}")
+        self._taught[key] = (time.time_ns(), samples[self._lesson % len(samples)])
+        return key
+
+    def teach_again(self, task: Task, frame_id: str) -> None:
+        """Sends a labelled frame, the same as before."""
+        stamp_ns, sample = self._taught[task, frame_id]
+        self.probe.teach(frame_id, task, sample, stamp_ns)
+
+    def teach_all(self, keys: list[tuple[Task, str]]) -> None:
+        """Sends labelled frames until they are stored. Raises NotSeenError."""
+
+        def stored() -> bool:
+            missing = [key for key in keys if not self.stored(*key)]
+            for key in missing[:8]:
+                self.teach_again(*key)
+            self.wait(0.2)
+            return not missing
+
+        self.until(stored, f"{len(keys)} labelled frames are stored", 30)
+
+    def stored(self, task: Task, frame_id: str) -> bool:
+        """Whether a labelled frame lies in the store; from then on it must stay."""
+        there = any(found.frame_id == frame_id for found in self.select(task))
+        if there:
+            self._acknowledged.add((task, frame_id))
+        return there
+
+    def select(self, task: Task) -> list[StoredFrame]:
+        """What the store has of a task; nothing before there is a store."""
+        if not (self.frames / str(task)).is_dir():
+            return []
+        return StoredFrames(self.frames).select(task, 0)
+
+    def given_up(self, key: tuple[Task, str]) -> None:
+        """A case damages this frame itself."""
+        self._damaged.add(key)
+
+    def whole_again(self, key: tuple[Task, str]) -> None:
+        """It has put the frame back."""
+        self._damaged.discard(key)
+
+    @property
+    def acknowledged(self) -> int:
+        """Labelled frames that were in the store once."""
+        return len(self._acknowledged)
+
+    def check_store(self) -> None:
+        """Notes acknowledged frames that are gone, and new ones that are not as they were sent."""
+        for task, frame_id in self._lost(self._compared):
+            self.trouble(f"labelled frame {frame_id} for {task} is lost or not what was sent")
+
+    def check_whole_store(self) -> list[str]:
+        """Acknowledged frames that are gone, or not as they were sent."""
+        return [f"{task} {frame_id}" for task, frame_id in self._lost(set())]
+
+    def _lost(self, compared: set[tuple[Task, str]]) -> list[tuple[Task, str]]:
+        """Those of the acknowledged frames; contents that were `compared` are not read again."""
+        lost = []
+        for task in self.tasks:
+            found: dict[str, list[StoredFrame]] = {}
+            for frame in self.select(task):
+                found.setdefault(frame.frame_id, []).append(frame)
+                if (task, frame.frame_id) in self._taught:
+                    self._acknowledged.add((task, frame.frame_id))
+            for key in sorted(self._acknowledged - self._damaged):
+                if key[0] is not task:
+                    continue
+                frames = found.get(key[1], [])
+                if len(frames) != 1 or not (key in compared or self._as_sent(key, frames[0])):
+                    lost.append(key)
+                compared.add(key)
+        return lost
+
+    def _as_sent(self, key: tuple[Task, str], frame: StoredFrame) -> bool:
+        sent = self._taught[key][1]
+        (kept,) = StoredFrames(self.frames).read([frame])
+        return bool(np.array_equal(kept.image, sent.image)) and _equal(kept.label, sent.label)
+
+    # Patch sets.
+
+    def patch_file(self, task: Task, version: int) -> Path:
+        """Where the adapter keeps it."""
+        return self.episodes / f"{task}.v{version}.safetensors"
+
+    def newest_file(self, task: Task) -> int:
+        """The highest version that lies in the store."""
+        names = [path.name for path in self.episodes.glob(f"{task}.v*.safetensors")]
+        return max(int(name.split(".")[1][1:]) for name in names)
+
+    def signed(
+        self, task: Task, version: int, fingerprint: str, digest: str, data: bytes
+    ) -> PatchSet:
+        """A patch set's message with the signature of the adapter's key."""
+        text = statement(task, version, fingerprint, digest)
+        return PatchSet(
+            task=str(task),
+            version=version,
+            base_fingerprint=fingerprint,
+            sha256=digest,
+            data=bytes_field(data),
+            signature=bytes_field(self.signer.sign(text)),
+        )
+
+    # Logs.
+
+    def said(self, name: str, text: str) -> bool:
+        """Whether a node's log has this text since the case began."""
+        return text in self._new_text(self.logs / f"{name}.log")
+
+    def _new_text(self, log: Path) -> str:
+        if not log.is_file():
+            return ""
+        with log.open("rb") as file:
+            file.seek(self._said.get(log, 0))
+            return file.read().decode(errors="replace")
+
+    def check_logs(self) -> None:
+        """No traceback may be in the logs since the case began."""
+        for log in sorted(self.logs.glob("*.log")):
+            text = self._new_text(log)
+            for sign in TROUBLE:
+                if sign in text:
+                    lines = [line for line in text[text.index(sign) :].splitlines() if line]
+                    last = next((line for line in lines[1:] if not line.startswith(" ")), sign)
+                    self.trouble(f"{log.stem}: {sign.split('(')[0].strip()}: {last[:200]}")
+
+
+def _equal(kept: object, sent: object) -> bool:
+    if isinstance(kept, Boxes) and isinstance(sent, Boxes):
+        # They travel as centre and size.
+        same = np.array_equal(kept.labels, sent.labels)
+        return same and np.allclose(kept.boxes, sent.boxes, atol=0.01)
+    return bool(np.array_equal(np.asarray(kept), np.asarray(sent)))
