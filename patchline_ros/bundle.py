@@ -1,7 +1,7 @@
 """The bundle: the folder that an offline run makes and a car loads.
 
     manifest.json            what is in it, with the sha256 of each file
-    signs|objects|lanes.safetensors      source models
+    TASK.safetensors         the source model of each task
     reference.safetensors    source features and the null of the drift test
     trained_on.json          names of the pictures that the models were trained on
     held_out.json            names of those that they were measured on
@@ -32,7 +32,7 @@ from safetensors.torch import save as save_tensors
 
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import remove_leftovers, sha256, write_file
-from patchline_ros.tasks import Image, Task
+from patchline_ros.tasks import EARLIER_TASK_NAMES, Image, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
 MANIFEST = "manifest.json"
@@ -41,7 +41,7 @@ TRAINED_ON = "trained_on.json"
 HELD_OUT = "held_out.json"
 EXAMPLES = "examples.safetensors"
 CARD = "card.html"
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 Affinity = dict[str, list[float]]
 """Similarity of two models' feature maps per group, under "task task", names sorted."""
@@ -99,7 +99,7 @@ class DriftLabel(_Strict):
 class Manifest(_Strict):
     """What a bundle holds."""
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     name: str
     source: str
     """Kind of the source data: sim, camvid (with GTSRB's signs), or the sets joined by +."""
@@ -149,7 +149,29 @@ def _from_format_1(plain: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-_MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _from_format_1}
+def _from_format_2(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Format 2 called the tasks by what they are about on a road."""
+    affinity = plain.get("affinity")
+    if isinstance(affinity, dict):
+        affinity = {measure: _renamed_pairs(pairs) for measure, pairs in affinity.items()}
+    return {**plain, "format": 3, "affinity": affinity}
+
+
+def _renamed_pairs(pairs: Any) -> Any:
+    """Affinities by pair of tasks, the names of a pair sorted as before."""
+    if not isinstance(pairs, dict):
+        return pairs
+    names = EARLIER_TASK_NAMES
+    return {
+        " ".join(sorted(names.get(word, word) for word in pair.split())): values
+        for pair, values in pairs.items()
+    }
+
+
+_MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    1: _from_format_1,
+    2: _from_format_2,
+}
 """From each earlier format to the next."""
 
 
@@ -177,6 +199,12 @@ def _validated(text: bytes, path: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole file"
         raise BundleError(f"bundle manifest {path}: {where}: {first['msg']}") from error
+
+
+def _weights(manifest: Manifest, task: Task) -> str:
+    """The file of a task's source model; bundles of formats 1 and 2 have an earlier name for it."""
+    names = [f"{name}.safetensors" for name in (task, *task.earlier_names)]
+    return next((name for name in names if name in manifest.files), names[0])
 
 
 class Bundle:
@@ -211,7 +239,7 @@ class Bundle:
                 raise BundleError(
                     f"bundle {path} is damaged: {name} does not have the sha256 of the manifest"
                 )
-        missing = {f"{task}.safetensors" for task in manifest.models} | {REFERENCE, TRAINED_ON}
+        missing = {_weights(manifest, task) for task in manifest.models} | {REFERENCE, TRAINED_ON}
         missing -= manifest.files.keys()
         if missing:
             raise BundleError(f"bundle {path}: the manifest does not list {sorted(missing)[0]}")
@@ -226,7 +254,7 @@ class Bundle:
         entry = self._entry(task)
         model = TaskModel(entry.spec)
         try:
-            tensors = load_tensors((self.path / f"{task}.safetensors").read_bytes())
+            tensors = load_tensors((self.path / _weights(self.manifest, task)).read_bytes())
             model.load_state_dict(tensors)
         except (SafetensorError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[-1].strip()
@@ -326,7 +354,8 @@ def save_bundle(
     """
     path.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    others = (f"{task}.safetensors" for task in Task if task not in models)
+    weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
+    others = weights - {f"{task}.safetensors" for task in models}
     for earlier in (MANIFEST, CARD, *others):
         (path / earlier).unlink(missing_ok=True)
     contents = {

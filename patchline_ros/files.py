@@ -7,6 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from patchline_ros.tasks import Task
+
 
 def sha256(data: bytes) -> str:
     """Hexadecimal digest."""
@@ -52,3 +54,19 @@ def remove_leftovers(folder: Path) -> None:
     """
     for path in folder.glob(".*.part"):
         path.unlink(missing_ok=True)
+
+
+def adopt_earlier_names(folder: Path) -> None:
+    """Gives files and folders that are called by a task's earlier name the present one.
+
+    Only for who writes there. Where both are there, the earlier one stays as it is.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    for task in Task:
+        for name in task.earlier_names:
+            for path in (folder / name, *folder.glob(f"{name}.*")):
+                target = path.with_name(f"{task}{path.name.removeprefix(name)}")
+                if path.exists() and not target.exists():
+                    path.rename(target)

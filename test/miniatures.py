@@ -238,7 +238,7 @@ def make_bag(data: Path, frames: Sequence[tuple[str, str]] = (), damaged: bool =
             writer.write(to, len(chosen), b"\x00\x01\x00\x00torn")
 
 
-TASKS = ("signs", "objects", "lanes")
+TASKS = ("classification", "detection", "segmentation")
 
 
 def labelled_message(types: Any, name: str, task: str, stamp: int) -> Any:

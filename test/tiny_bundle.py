@@ -32,9 +32,9 @@ from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
 SIDE = 32
 CLASSES = {
-    Task.SIGNS: ("stop", "yield", "limit"),
-    Task.OBJECTS: ("car", "person"),
-    Task.LANES: ("sky", "road", "car"),
+    Task.CLASSIFICATION: ("stop", "yield", "limit"),
+    Task.DETECTION: ("car", "person"),
+    Task.SEGMENTATION: ("sky", "road", "car"),
 }
 TAP = 2
 
@@ -58,7 +58,7 @@ def make_bundle(
     }
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
-        features = pooled(models[Task.LANES].backbone(batch)[TAP]).numpy()
+        features = pooled(models[Task.SEGMENTATION].backbone(batch)[TAP]).numpy()
     reference = DriftReference.from_source(features, window=8, alpha=0.01, permutations=99, seed=0)
     manifest = Manifest(
         name="tiny",
@@ -74,7 +74,7 @@ def make_bundle(
             for task, model in models.items()
         },
         drift=DriftEntry(
-            task=Task.LANES,
+            task=Task.SEGMENTATION,
             tap=TAP,
             window=reference.window,
             bandwidth=reference.bandwidth,
@@ -82,8 +82,10 @@ def make_bundle(
         ),
         affinity={
             "perceptual_hash": _affinity(tasks, lambda one, two: 0.5),
-            # By this one signs are like everything, and come first.
-            "cka": _affinity(tasks, lambda one, two: 0.9 if "signs" in (one, two) else 0.1),
+            # By this one classification is like everything, and comes first.
+            "cka": _affinity(
+                tasks, lambda one, two: 0.9 if "classification" in (one, two) else 0.1
+            ),
         },
         affinity_measure="perceptual_hash",
         patch_table=[PatchStep(mmd2=0.0, patches=1)],

@@ -14,13 +14,17 @@ from patchline_ros.tasks import Label, Sample, Task
 from patchline_ros.vision.model import TaskModel, fingerprint
 
 SIDE = 32
-CLASSES = {Task.SIGNS: ("stop", "go", "turn"), Task.LANES: ("sky", "road")}
+CLASSES = {Task.CLASSIFICATION: ("stop", "go", "turn"), Task.SEGMENTATION: ("sky", "road")}
 EXPERIMENT = {
     "name": "tiny",
     "scene": "none",
     "width": 0.25,
-    "tasks": ["signs", "lanes"],
-    "source": {"start": "random", "road_epochs": 1, "sign_epochs": 1, "batch_size": 4},
+    "tasks": ["classification", "segmentation"],
+    "source": {
+        "start": "random",
+        "epochs": {"classification": 1, "segmentation": 1, "detection": 1},
+        "batch_size": 4,
+    },
     "training": {"epochs": 2, "batch_size": 4},
     "seeds": [0, 1],
     "rows": {
@@ -37,7 +41,7 @@ EXPERIMENT = {
             "method": {"method": "patchline", "k": 7},
             "warm_start": "average",
             "entropy_filter": "half",
-            "order": ["lanes", "signs"],
+            "order": ["segmentation", "classification"],
         },
         "reversed": {"method": {"method": "patchline", "k": 7}, "order": "reversed"},
         "paper": {"method": {"method": "patchline", "k": 7}, "entropy_filter": "paper"},
@@ -47,7 +51,7 @@ EXPERIMENT = {
 
 
 def _label(task: Task, number: int, rng: np.random.Generator) -> Label:
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return number % len(CLASSES[task])
     return rng.integers(0, len(CLASSES[task]), (SIDE, SIDE), dtype=np.uint8)
 
@@ -62,7 +66,7 @@ def samples(task: Task, count: int, seed: int) -> list[Sample]:
 
 
 def tiny_scene() -> Scene:
-    """Ten frames to adapt on, of which each fifth judges; four to test on."""
+    """Ten frames to adapt on, of which each fifth validation; four to test on."""
     tasks = {
         task: TaskScene(
             classes=CLASSES[task],
@@ -105,7 +109,7 @@ def sources(scene: Scene, entropy: float = 0.0, of: Experiment | None = None) ->
 
 def affinity(found: dict[Task, Source]) -> dict[str, list[float]]:
     """How alike the models are."""
-    pictures = [sample.image for sample in samples(Task.LANES, 4, 5)]
+    pictures = [sample.image for sample in samples(Task.SEGMENTATION, 4, 5)]
     return affinity_table({task: source.model for task, source in found.items()}, pictures)
 
 
@@ -115,16 +119,16 @@ def task_result(**changes: object) -> TaskResult:
         "fingerprint": "f",
         "source_held_out": 0.9,
         "test": Scores(source=0.4, norm=0.5, final=0.6),
-        "judge_source": 0.4,
-        "judge": [0.5, 0.6],
+        "validation_source": 0.4,
+        "validation": [0.5, 0.6],
         "losses": [1.0],
         "best_epoch": 1,
         "collected": 8,
         "kept": 8,
-        "judged": 2,
+        "validated": 2,
         "tested": 4,
         "images": 16,
-        "gflops": {"norm": 1.0, "frozen": 2.0, "training": 10.0, "judging": 4.0},
+        "gflops": {"norm": 1.0, "frozen": 2.0, "training": 10.0, "validation": 4.0},
         "step": None,
         "peak_bytes": 1,
         "seconds": 1.0,

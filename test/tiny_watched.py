@@ -37,7 +37,9 @@ def road(seed: int) -> Sample:
 @lru_cache(maxsize=1)
 def tiny_watched() -> Watched:
     """Made once a process."""
-    spec = ModelSpec(task=Task.LANES, classes=("dark", "light"), input_size=(64, 64), width=0.25)
+    spec = ModelSpec(
+        task=Task.SEGMENTATION, classes=("dark", "light"), input_size=(64, 64), width=0.25
+    )
     samples = [road(seed) for seed in range(16)]
     *_, (_, model) = train_source(
         spec,

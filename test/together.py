@@ -20,7 +20,7 @@ from patchline_ros.vision.fabric import training_fabric
 from patchline_ros.vision.model import ModelSpec, fingerprint
 from patchline_ros.vision.training import train_source
 
-SPEC = ModelSpec(task=Task.LANES, classes=("dark", "light"), input_size=(64, 64), width=0.25)
+SPEC = ModelSpec(task=Task.SEGMENTATION, classes=("dark", "light"), input_size=(64, 64), width=0.25)
 SETTINGS: dict[str, Any] = {
     "weights": None,
     "backbone": None,

@@ -82,12 +82,12 @@ def main(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     console = Console(highlight=False)
-    model = _small(Bundle.load(bundle).model(Task.LANES))
+    model = _small(Bundle.load(bundle).model(Task.SEGMENTATION))
     day = CamVid(data / "camvid" / "day")
     held_out = set(held_out_indices(len(day)))
     samples: list[list[Sample]] = [[], []]
     for i in range(len(day)):
-        samples[i in held_out].append(resized(day[i].samples[Task.LANES], SIZE))
+        samples[i in held_out].append(resized(day[i].samples[Task.SEGMENTATION], SIZE))
     train, test = samples
     reference = DriftReference.from_source(
         backbone_features(model, TAP, train), window=WINDOW, alpha=0.01, permutations=100, seed=seed

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from patchline_ros.adaptation.similarity import MEASURES, Descriptions
-from patchline_ros.tasks import Image, Task
+from patchline_ros.tasks import TRAINING_ORDER, Image, Task
 from patchline_ros.vision.inputs import image_tensor, resize_image
 from patchline_ros.vision.model import TaskModel
 
@@ -112,16 +112,19 @@ def similarity(table: Affinity, first: Task, second: Task, patches: int) -> floa
 
 
 def training_order(table: Affinity, tasks: Sequence[Task], patches: int) -> list[Task]:
-    """Tasks by falling total affinity to the others; ties by name (paper, section 4.4)."""
+    """Tasks by falling total affinity to the others (paper, section 4.4); ties by TRAINING_ORDER."""
 
     def total(task: Task) -> float:
         return sum(similarity(table, task, other, patches) for other in tasks if other is not task)
 
-    return sorted(tasks, key=lambda task: (-total(task), str(task)))
+    return sorted(tasks, key=lambda task: (-total(task), TRAINING_ORDER.index(task)))
 
 
 def most_similar(table: Affinity, task: Task, trained: Sequence[Task], patches: int) -> Task | None:
     """The model already trained that is most like `task`; None when there is none."""
     if not trained:
         return None
-    return max(trained, key=lambda other: (similarity(table, task, other, patches), str(other)))
+    return max(
+        trained,
+        key=lambda other: (similarity(table, task, other, patches), TRAINING_ORDER.index(other)),
+    )

@@ -16,15 +16,12 @@ from safetensors.numpy import load_file, save
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import write_file
+from patchline_ros.files import adopt_earlier_names, write_file
 from patchline_ros.tasks import Task
 
 NEAR: Final = 0.5
 """A drift is like an earlier one when its MMD^2 to that one's frames is at most this part of its
 MMD^2 to the source."""
-VERIFYING: Final = {Task.SIGNS: 8, Task.OBJECTS: 2, Task.LANES: 2}
-"""Labelled frames that verify a kept patch set, at least: few, since one that they wrongly turn
-down costs a training and no more."""
 _SIGNATURE = "signature.safetensors"
 _TURN = "turn"
 _ADDING, _GOING = ".adding", ".going"
@@ -82,6 +79,8 @@ class PatchBank:
         self._capacity, self._capacity_bytes = capacity, capacity_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._cleared(_ADDING)
+        for name in self.entries():
+            adopt_earlier_names(folder / name)
         self._make_room()
 
     def entries(self) -> list[str]:

@@ -36,17 +36,13 @@ LATEST_NS = 2**63 - 1
 
 HOLD_OUT_EVERY: Final = 5
 LEAST_FRAMES: Final = 2 * HOLD_OUT_EVERY
-"""Labelled frames of a task that a training takes: two judge, which a standard error needs."""
+"""Labelled frames of a task that a training takes. Two of them are held out, since a standard error
+needs two."""
 
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
 few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md). From where on
 it pays was not measured: no task of the benchmark has that many frames."""
-
-RATES: Final[dict[Task, float]] = {Task.SIGNS: 1.0, Task.OBJECTS: 1.0, Task.LANES: 3.0}
-"""Multiply the learning rate. Searched on the frames of `camvid-dusk` to adapt on, lanes want 3 to
-10 times the base rate in all rows but the paper's own settings and full fine-tuning on crops, which
-want 1 or less; for the other tasks the scenes disagree (`bench tune`, docs/benchmarks.md)."""
 
 
 class EpisodeJob(BaseModel):
@@ -70,7 +66,7 @@ class EpisodeJob(BaseModel):
     """Where in the bank they lie."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
-    """Each n-th labelled frame is not trained on: it chooses the epoch and judges at the gate."""
+    """Each n-th labelled frame is not trained on: it chooses the epoch and decides at the gate."""
     margin: float = Field(default=MARGIN, ge=0)
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
@@ -190,7 +186,7 @@ class _Material:
         """All pictures that came with a label."""
         return [sample.image for sample in self.labelled]
 
-    def judges(self, record: TrainingRecord) -> list[Sample]:
+    def validation(self, record: TrainingRecord) -> list[Sample]:
         """Frames that nothing was fitted to: where only norm statistics were taken, every one."""
         return self.gate if record.best_epoch else self.labelled
 
@@ -307,7 +303,7 @@ def _adapt_task(
     report: EpisodeReport,
     emit: Callable[[Event], None],
 ) -> Accepted | Rejected:
-    """Trains and judges one task; adds it to `trained` and to the report."""
+    """Trains and gates one task; adds it to `trained` and to the report."""
     started = time.monotonic()
     patches = report.patches
     name = str(task)
@@ -323,7 +319,7 @@ def _adapt_task(
             material.train,
             material.gate,
             material.scene,
-            job.training.model_copy(update={"rate": job.training.rate * RATES[task]}),
+            job.training.model_copy(update={"rate": job.training.rate * task.traits.rate_factor}),
             job.seed,
             warm_start=trained[teacher] if teacher else None,
             progress=lambda fraction: emit(Progress(task, fraction)),
@@ -332,13 +328,13 @@ def _adapt_task(
         report.accepted[name] = False
         return Rejected(task, str(error))
     trained[task] = model
-    judges = material.judges(record)
-    verdict = Running.of(job, bundle, material.source, task).compared(model, judges)
+    validation = material.validation(record)
+    verdict = Running.of(job, bundle, material.source, task).compared(model, validation)
     report.gate[name] = {
         "before": verdict.running,
         "after": verdict.candidate,
         "error": verdict.error,
-        "frames": len(judges),
+        "frames": len(validation),
         "norm_only": record.metrics[0],
         "best_epoch": record.best_epoch,
     }
@@ -352,7 +348,7 @@ def _adapt_task(
     if not report.accepted[name]:
         return Rejected(
             task,
-            f"on {len(judges)} labelled frames the adapted model scores "
+            f"on {len(validation)} labelled frames the adapted model scores "
             f"{verdict.candidate:.3f}, the running one {verdict.running:.3f} (± "
             f"{verdict.error:.3f} between them)",
         )

@@ -17,7 +17,7 @@ from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.files import remove_leftovers, write_file
+from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
 
@@ -57,6 +57,7 @@ class EpisodeRunner:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         work.mkdir(parents=True, exist_ok=True)
         remove_leftovers(work)
+        adopt_earlier_names(work)
 
     @property
     def running(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
+from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.drift.window import FrameWindow
@@ -160,7 +160,9 @@ class Planner:
             return Wait()
         found = stamps(drift.since_ns)
         if self._known is not None:
-            needed = [(found[task], VERIFYING[task]) for task in self._known.patch_sets]
+            needed = [
+                (found[task], task.traits.verification_frames) for task in self._known.patch_sets
+            ]
             if all(len(own) >= least_of for own, least_of in needed):
                 until_ns = max(own[least_of - 1] for own, least_of in needed)
                 return self._episode(found, until_ns, self._known)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 
-from patchline_ros.adaptation.bank import VERIFYING
 from patchline_ros.adaptation.episode import (
     Accepted,
     EpisodeJob,
@@ -72,11 +71,11 @@ def _verify(
     report.accepted[name] = running.sha256 == tensors_sha256(data)
     if report.accepted[name]:
         return Rejected(task, "the patch set of the earlier drift runs already, and holds")
-    if len(samples) < VERIFYING[task]:
+    if len(samples) < task.traits.verification_frames:
         return Rejected(
             task,
             f"{len(samples)} labelled frames are left to verify the patch set of the earlier drift "
-            f"on; it needs {VERIFYING[task]}",
+            f"on; it needs {task.traits.verification_frames}",
         )
     try:
         candidate = apply(source, bundle.fingerprint(task), data)

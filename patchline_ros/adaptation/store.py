@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.files import remove_leftovers, write_file
+from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.tasks import Boxes, Image, Label, Sample, Task
 
 _NAME = re.compile(r"(\d{20})_([\w.-]+)(?:\+(\d+\.\d{6}))?\.npz")
@@ -189,6 +189,7 @@ class FrameStore(StoredFrames):
         self._entropies: dict[Task, dict[int, float]] = {task: {} for task in Task}
         self._kept: dict[Task, list[StoredFrame]] = {}
         try:
+            adopt_earlier_names(directory)
             for task in Task:
                 folder = directory / str(task)
                 folder.mkdir(parents=True, exist_ok=True)

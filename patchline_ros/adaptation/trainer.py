@@ -42,7 +42,7 @@ from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
 
 CachePolicy = Literal["float32", "float16", "int8", "none"]
-Stage = Literal["norm", "frozen", "training", "judging"]
+Stage = Literal["norm", "frozen", "training", "validation"]
 
 
 class TrainingError(ValueError):
@@ -61,13 +61,14 @@ class TrainingSettings(BaseModel):
     norm_prior: int = Field(default=16, ge=0)
     """As how many frames the source's statistics count then; 0: not at all."""
     mirror: bool = True
-    """Also train on the mirrored frames (never on mirrored signs)."""
+    """Also train on the mirrored frames (never where a picture has one label)."""
     augmented_views: int = Field(default=0, ge=0)
-    """Also train on so many views of each frame that are zoomed (signs: moved), mirrored at random
-    and differently exposed; drawn once, so that their frozen part can be kept."""
+    """Also train on so many views of each frame that are zoomed, mirrored at random and differently
+    exposed. A picture that has one label is moved instead of zoomed and mirrored. The views are
+    drawn once, so that their frozen part can be kept."""
     crops: int = Field(default=0, ge=0)
-    """An epoch sees so many random crops, half as high and half as wide, of each view (never of
-    signs); 0: the whole view."""
+    """An epoch sees so many random crops, half as high and half as wide, of each view (never where
+    it has one label); 0: the whole view."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many epochs without a better score on the held-out frames; None: never."""
     rate: float = Field(default=1.0, gt=0)
@@ -80,16 +81,7 @@ class TrainingSettings(BaseModel):
 
     def crops_of(self, task: Task) -> int:
         """Crops of a view that an epoch sees; 0: the whole view."""
-        return 0 if task is Task.SIGNS else self.crops
-
-
-LEARNING_RATES: dict[Task, dict[Part, float]] = {
-    Task.SIGNS: {"adapter": 5e-4, "head": 2e-4, "backbone": 2e-4},
-    Task.OBJECTS: {"adapter": 2e-3, "head": 1e-3, "backbone": 5e-4},
-    Task.LANES: {"adapter": 2e-3, "head": 1e-3, "backbone": 5e-4},
-}
-"""Peak rates of AdamW. Signs have one label a picture where the others have thousands, and overfit
-at higher rates."""
+        return 0 if task.traits.one_label else self.crops
 
 
 @dataclass
@@ -162,7 +154,7 @@ def _views(
     task: Task, samples: Sequence[Sample], settings: TrainingSettings, seed: int
 ) -> list[Sample]:
     views = list(samples)
-    if settings.mirror and task is not Task.SIGNS:
+    if settings.mirror and not task.traits.one_label:
         views += [flipped(sample) for sample in samples]
     rng = np.random.default_rng(seed)
     for _ in range(settings.augmented_views):
@@ -184,14 +176,14 @@ def _check(
     task = model.spec.task
     if not samples:
         raise TrainingError(f"no labelled frames are left to train {task} on")
-    if task is Task.SIGNS:
+    if task.traits.one_label:
         labels = [sample.label for sample in samples]
         classes = {int(label) for label in labels if isinstance(label, int | np.integer)}
         if len(classes) == 1:
             only = model.spec.classes[classes.pop()]
             raise TrainingError(
-                f"all {len(samples)} signs are {only!r}: a classifier that is trained on one class "
-                "forgets the others; label at least two"
+                f"all {len(samples)} pictures are of the class {only!r}: a classifier that is "
+                "trained on one class forgets the others; label at least two classes"
             )
     modules = [module for trained in model.trained_modules() for module in trained.modules()]
     if views == 1 and any(isinstance(module, _BatchNorm) for module in modules):
@@ -210,15 +202,20 @@ class _Run:
         self,
         model: AdaptedModel,
         train: _Views,
-        judges: _Views | None,
+        validation: _Views | None,
         labels: Sequence[Label],
         settings: TrainingSettings,
         seed: int,
         record: TrainingRecord,
     ) -> None:
-        self.model, self.train, self.judges = model, train, judges
+        self.model, self.train, self.validation = model, train, validation
         self.labels, self.settings, self.record = labels, settings, record
-        rates = LEARNING_RATES[model.spec.task]
+        traits = model.spec.task.traits
+        rates: dict[Part, float] = {
+            "adapter": traits.adapter_rate,
+            "head": traits.head_rate,
+            "backbone": traits.backbone_rate,
+        }
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": parameters, "lr": rates[part] * settings.rate}
@@ -233,7 +230,7 @@ class _Run:
         self.generator = torch.Generator().manual_seed(seed)
         # Counting slows every operation down: each kind of pass is counted once.
         self.gflops_per_view: float | None = None
-        self.judging_gflops_per_view: float | None = None
+        self.validation_gflops_per_view: float | None = None
         self.best = self._state()
 
     def _state(self) -> dict[str, Tensor]:
@@ -241,37 +238,37 @@ class _Run:
         state = self.model.adapted_state("reestimated")
         return {name: value.detach().clone() for name, value in state.items()}
 
-    def judge(self) -> None:
+    def validate(self) -> None:
         """Scores the held-out frames and keeps the state when it is the best so far."""
-        if self.judges is None:
+        if self.validation is None:
             self.record.best_epoch = len(self.record.losses)
             return
         self.model.eval()
-        found = self._decoded(self.judges)
+        found = self._decoded(self.validation)
         metric = score(self.model.spec.task, len(self.model.spec.classes), found, self.labels)
         if not self.record.metrics or metric > max(self.record.metrics):
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
         self.record.metrics.append(metric)
 
-    def _decoded(self, judges: _Views) -> list[Label]:
+    def _decoded(self, validation: _Views) -> list[Label]:
         found: list[Label] = []
         everyone = range(len(self.labels))
         with torch.no_grad():
             for start in range(0, len(everyone), self.settings.batch_size):
                 chosen = everyone[start : start + self.settings.batch_size]
-                part, _ = judges.batch(chosen)
+                part, _ = validation.batch(chosen)
                 found.extend(self._decode(part, len(chosen)))
         return found
 
     def _decode(self, frozen: list[Tensor], count: int) -> list[Label]:
         """What the model says of so many views; their frozen part is counted where it is made."""
-        if self.judging_gflops_per_view is None:
+        if self.validation_gflops_per_view is None:
             with FlopCounter() as flops:
                 found = self.model.head.decode(self.model.trained_part(frozen))
-            self.judging_gflops_per_view = flops.total / 1e9 / count
+            self.validation_gflops_per_view = flops.total / 1e9 / count
         else:
             found = self.model.head.decode(self.model.trained_part(frozen))
-        self.record.spend("judging", self.judging_gflops_per_view * count)
+        self.record.spend("validation", self.validation_gflops_per_view * count)
         return found
 
     def epoch(self) -> None:
@@ -322,7 +319,7 @@ class _Run:
         """All epochs are done, or nothing has got better for too long."""
         done = len(self.record.losses)
         patience = self.settings.patience
-        stale = patience is not None and self.judges is not None
+        stale = patience is not None and self.validation is not None
         return done >= self.settings.epochs or (
             stale and done - self.record.best_epoch >= (patience or 0)
         )
@@ -405,7 +402,7 @@ def train_adapted(
         progress: called with the share that is done, 0..1.
 
     Raises:
-        TrainingError: no samples, signs of one class only, one frame and batch norm, or a loss
+        TrainingError: no samples, pictures of one class only, one frame and batch norm, or a loss
             that is not finite.
         ValueError: a checkpoint of another training, patches that do not fit.
     """
@@ -414,18 +411,18 @@ def train_adapted(
     small = [resized(sample, model.spec.input_size) for sample in samples]
     views = _views(model.spec.task, small, settings, seed)
     _check(model, samples, len(views), settings)
-    judges = [resized(sample, model.spec.input_size) for sample in held_out]
+    validation = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
         with FlopCounter() as flops:
             pictures = image_batches(model.spec, scene, device=device_of(model))
             reestimate_norm(model.backbone, pictures, settings.norm_prior)
         record.spend("norm", flops.total / 1e9)
     train = _Views(model, views, settings, record)
-    judge_views = _Views(model, judges, settings, record) if judges else None
-    labels = [sample.label for sample in judges]
+    validation_views = _Views(model, validation, settings, record) if validation else None
+    labels = [sample.label for sample in validation]
     torch.manual_seed(seed)
-    run = _Run(model, train, judge_views, labels, settings, seed, record)
-    run.judge()
+    run = _Run(model, train, validation_views, labels, settings, seed, record)
+    run.validate()
     if warm_start is not None:
         if not isinstance(model, PatchedModel):
             raise ValueError("only patches can be warm-started from another model")
@@ -436,7 +433,7 @@ def train_adapted(
         run.resume(kept)
     while not run.finished:
         run.epoch()
-        run.judge()
+        run.validate()
         if checkpoint is not None:
             write_checkpoint(checkpoint, key, run.checkpoint())
         progress(len(record.losses) / settings.epochs)

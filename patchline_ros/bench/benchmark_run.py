@@ -33,7 +33,7 @@ from patchline_ros.cost.step_cost import method_cost
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
-from patchline_ros.tasks import Image, Sample, Task
+from patchline_ros.tasks import TRAINING_ORDER, Image, Sample, Task
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.inputs import image_batches, make_batch
 from patchline_ros.vision.model import TaskModel
@@ -52,7 +52,7 @@ class Material:
     collected: list[Sample]
     train: list[Sample]
     """Of the collected ones those that the entropy filter left."""
-    judge: list[Sample]
+    validation: list[Sample]
     scene: list[Image]
     """All pictures that came with a label, for the norm statistics."""
     selection_gflops: float
@@ -84,14 +84,14 @@ def material_of(
 ) -> Material:
     """Splits the frames of the drift and leaves out what the entropy filter does not want.
 
-    Without `hold_out` no frame judges, and all may be trained on.
+    Without `hold_out` none is a validation frame, and all may be trained on.
 
     Raises:
         NothingLeftError: the paper's rule leaves no frame.
     """
-    judges = range(HOLD_OUT_EVERY - 1, len(there.adapt), HOLD_OUT_EVERY) if hold_out else ()
-    judge = [there.adapt[i] for i in judges]
-    collected = [sample for i, sample in enumerate(there.adapt) if i not in judges]
+    held_out = range(HOLD_OUT_EVERY - 1, len(there.adapt), HOLD_OUT_EVERY) if hold_out else ()
+    validation = [there.adapt[i] for i in held_out]
+    collected = [sample for i, sample in enumerate(there.adapt) if i not in held_out]
     train, gflops = collected, 0.0
     if kind != "none":
         with FlopCounter() as flops:
@@ -103,7 +103,7 @@ def material_of(
             raise NothingLeftError(str(error)) from error
         train = [collected[i] for i in kept]
     scene = [sample.image for sample in there.adapt]
-    return Material(collected, train, judge, scene, gflops)
+    return Material(collected, train, validation, scene, gflops)
 
 
 def order_of(
@@ -113,7 +113,7 @@ def order_of(
     if isinstance(row.order, tuple):
         return list(row.order)
     if row.order == "random":
-        return random.Random(seed).sample(sorted(tasks, key=str), len(tasks))
+        return random.Random(seed).sample(sorted(tasks, key=TRAINING_ORDER.index), len(tasks))
     order = training_order(table, tasks, groups)
     return order[::-1] if row.order == "reversed" else order
 
@@ -154,7 +154,7 @@ def _nothing_trained(
         model, gflops = _with_norm_of(source.model, material.scene, settings.norm_prior)
         record.spend("norm", gflops)
     seconds = time.monotonic() - started
-    record.metrics.append(evaluate(model, material.judge))
+    record.metrics.append(evaluate(model, material.validation))
     return Trained(model, material, record, seconds)
 
 
@@ -217,7 +217,7 @@ class Run:
             record = train_adapted(
                 model,
                 material.train,
-                material.judge,
+                material.validation,
                 material.scene,
                 settings.model_copy(update={"rate": rate}),
                 self._declaration.seed,
@@ -233,8 +233,8 @@ class Run:
         source = self._sources[task]
         seconds = time.monotonic() - started
         material = material_of(self._scene.tasks[task], source, "none", self._hold_out)
-        judge = [evaluate(source.model, material.judge)] if material.judge else []
-        record = TrainingRecord(metrics=judge)
+        validation = [evaluate(source.model, material.validation)] if material.validation else []
+        record = TrainingRecord(metrics=validation)
         return Trained(source.model, material, record, seconds, untrained=str(reason))
 
     def task_result(
@@ -251,7 +251,7 @@ class Run:
         if material.selection_gflops:
             gflops["selection"] = material.selection_gflops
         if trained.model is not source.model:
-            gflops["gate"] = gflops_of_scoring([source.model, trained.model], material.judge)
+            gflops["gate"] = gflops_of_scoring([source.model, trained.model], material.validation)
         return TaskResult(
             fingerprint=source.record.fingerprint,
             source_held_out=source.record.held_out_metric,
@@ -260,13 +260,13 @@ class Run:
                 norm=evaluate(with_norm, there.test),
                 final=evaluate(trained.model, there.test),
             ),
-            judge_source=evaluate(source.model, material.judge),
-            judge=record.metrics,
+            validation_source=evaluate(source.model, material.validation),
+            validation=record.metrics,
             losses=record.losses,
             best_epoch=record.best_epoch,
             collected=len(material.collected),
             kept=0 if trained.untrained else len(material.train),
-            judged=len(material.judge),
+            validated=len(material.validation),
             tested=len(there.test),
             images=round(len(record.losses) * self._images(source.model, material.train)),
             gflops=gflops,
@@ -281,7 +281,7 @@ class Run:
     def _images(self, source: TaskModel, train: Sequence[Sample]) -> float:
         """Whole images that an epoch amounts to: frames with their other views, or crops."""
         settings, spec = self._row.training, source.spec
-        mirrored = settings.mirror and spec.task is not Task.SIGNS
+        mirrored = settings.mirror and not spec.task.traits.one_label
         views = len(train) * (1 + mirrored + settings.augmented_views)
         crops = settings.crops_of(spec.task)
         share = crop_share(spec.input_size, source.backbone.reductions[-1])

@@ -67,14 +67,14 @@ def _camvid_dusk(data: Path | None, seed: int, tuning: bool) -> Scene:
     held_out = held_out_indices(len(day))
     adapt, test = alternating_blocks(len(dusk))
     road = scenes_of_frames(
-        {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES},
+        {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES},
         INPUT_SIZES,
         source_train=(day[i] for i in range(len(day)) if i not in held_out),
         source_held_out=(day[i] for i in held_out),
         adapt=(dusk[i] for i in adapt),
         test=(dusk[i] for i in test),
     )
-    return Scene("camvid-dusk", {Task.SIGNS: _signs(signs, seed, tuning), **road})
+    return Scene("camvid-dusk", {Task.CLASSIFICATION: _signs(signs, seed, tuning), **road})
 
 
 def _signs(signs: Gtsrb, seed: int, tuning: bool) -> TaskScene:
@@ -82,7 +82,7 @@ def _signs(signs: Gtsrb, seed: int, tuning: bool) -> TaskScene:
     adapt, test = sign_parts(signs, train, held_out, seed, tuning)
     return task_scene(
         SIGN_CLASSES,
-        INPUT_SIZES[Task.SIGNS],
+        INPUT_SIZES[Task.CLASSIFICATION],
         source_train=((signs.names[i], signs[i]) for i in train.tolist()),
         source_held_out=((signs.names[i], signs[i]) for i in held_out.tolist()),
         adapt=_at_night(signs, adapt),

@@ -61,7 +61,7 @@ def dawn_fog(data: Path | None, seed: int) -> Scene:
     return Scene(
         "dawn-fog",
         {
-            Task.OBJECTS: task_scene(
+            Task.DETECTION: task_scene(
                 CLASSES,
                 ROAD_SIZE,
                 source_train=(source[i] for i in range(len(source)) if i in train),

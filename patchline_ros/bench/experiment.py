@@ -38,10 +38,14 @@ class SourceRecipe(_Declared):
     """How the source models are trained, where they do not come from a bundle."""
 
     start: Literal["imagenet", "random"] = "imagenet"
-    road_epochs: int = Field(default=8, ge=1)
-    """For objects and lanes."""
-    sign_epochs: int = Field(default=10, ge=1)
-    """For signs, whose pictures are small."""
+    epochs: dict[Task, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=lambda: {
+            Task.CLASSIFICATION: 10,
+            Task.DETECTION: 8,
+            Task.SEGMENTATION: 8,
+        }
+    )
+    """Passes over the source pictures by task; where none is named, the task's own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     seed: int | None = None

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from patchline_ros.bench.collected import Collected
 from patchline_ros.tasks import Task
-from patchline_ros.vision.metrics import METRIC_NAMES
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -45,7 +44,7 @@ def _panels(results: Collected) -> tuple[Figure, list[tuple[Task, Axes]]]:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
     for task, axis in zip(tasks, axes, strict=True):
-        axis.set_title(f"{task}: {METRIC_NAMES[task]}, %")
+        axis.set_title(f"{task}: {task.traits.metric}, %")
     return figure, list(zip(tasks, axes, strict=True))
 
 
@@ -80,12 +79,12 @@ def accuracy_against_compute(results: Collected) -> Figure:
     return figure
 
 
-def judge_curves(results: Collected) -> Figure:
-    """The metric on judge frames after each epoch, mean over seeds."""
+def validation_curves(results: Collected) -> Figure:
+    """The metric on validation frames after each epoch, mean over seeds."""
     figure, panels = _panels(results)
     for task, axis in panels:
         for number, row in enumerate(results.rows):
-            curves = [run.tasks[task].judge for run in results.runs(row).values()]
+            curves = [run.tasks[task].validation for run in results.runs(row).values()]
             length = min(len(curve) for curve in curves)
             mean = 100 * np.mean([curve[:length] for curve in curves], axis=0)
             axis.plot(
@@ -106,7 +105,7 @@ def draw_all(results: Collected) -> dict[str, Figure]:
     with matplotlib.rc_context(STYLE):
         return {
             "accuracy-compute": accuracy_against_compute(results),
-            "epochs": judge_curves(results),
+            "epochs": validation_curves(results),
         }
 
 

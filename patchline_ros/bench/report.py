@@ -13,7 +13,7 @@ from patchline_ros.files import write_file
 
 FIGURES = {
     "accuracy-compute": "Accuracy on test frames over compute.",
-    "epochs": "Metric on judge frames over epochs.",
+    "epochs": "Metric on validation frames over epochs.",
 }
 _INTRODUCTION = f"""# Results
 
@@ -22,12 +22,12 @@ Written by `patchline bench report` from the result files in {{folder}}; not by 
 The metric is measured on test frames, which no epoch is chosen on; in percent, mean over seeds ±
 standard deviation. Behind each difference stands its 95% interval by the paired t-test over seeds;
 one seed has none. *Actual* GFLOPs are all that was computed: selection of samples, re-estimated
-norm statistics, frozen part, training steps, scores of judge frames, and the gate, which scores the
-source and the final model on those frames. *To converge* counts up to the first epoch whose judge
-metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's* is the paper's
-accounting, for each image that was trained on. Saved bytes
-and peak memory are those of the largest task, everything else is summed over tasks. Peak memory is
-only a rough figure: on a CPU it depends on what the process did before."""
+norm statistics, frozen part, training steps, scores of validation frames, and the gate, which
+scores the source and the final model on those frames. *To converge* counts up to the first epoch
+whose validation metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's*
+is the paper's accounting, for each image that was trained on. Saved bytes and peak memory are
+those of the largest task, everything else is summed over tasks. Peak memory is only a rough figure:
+on a CPU it depends on what the process did before."""
 
 
 def _names(folder: Path) -> list[str]:

@@ -13,9 +13,9 @@ from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
 from patchline_ros.tasks import Task
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 CONVERGED_WITHIN = 0.01
-"""A training has converged when the judge metric is this near to its best: one point."""
+"""A training has converged when the validation metric is this near to its best: one point."""
 
 
 class ResultError(ValueError):
@@ -129,24 +129,24 @@ class TaskResult(_Strict):
     source_held_out: float
     """Metric of the source model on held-out source data."""
     test: Scores
-    judge_source: float
-    """Metric of the source model on the judge frames."""
-    judge: list[float]
-    """On the judge frames: before any training, then after each epoch."""
+    validation_source: float
+    """Metric of the source model on the validation frames."""
+    validation: list[float]
+    """On the validation frames: before any training, then after each epoch."""
     losses: list[float]
     best_epoch: int
     """Whose state was kept; 0: the one before any training."""
     collected: int
-    """Labelled frames that may be trained on; the judge frames are not among them."""
+    """Labelled frames that may be trained on; the validation frames are not among them."""
     kept: int
     """Of these, what the entropy filter left."""
-    judged: int
+    validated: int
     tested: int
     images: int
     """Processed in training steps, mirrored views included."""
     gflops: dict[str, float]
-    """All that was computed online, by stage: selection, norm, frozen, training, judging, gate
-    (source and final model on the judge frames, which decide on the car)."""
+    """All that was computed online, by stage: selection, norm, frozen, training, validation, gate
+    (source and final model on the validation frames, which decide on the car)."""
     step: StepCost | None
     """None where nothing is trained."""
     peak_bytes: int
@@ -172,9 +172,11 @@ class TaskResult(_Strict):
 
     @property
     def converged(self) -> int:
-        """The first epoch within one point (0.01) of the best judge metric."""
-        best = max(self.judge)
-        return next(i for i, value in enumerate(self.judge) if value >= best - CONVERGED_WITHIN)
+        """The first epoch within one point (0.01) of the best validation metric."""
+        best = max(self.validation)
+        return next(
+            i for i, value in enumerate(self.validation) if value >= best - CONVERGED_WITHIN
+        )
 
     def gflops_to_converge(self, cached: bool) -> float:
         """What was computed up to that epoch; a cache is filled whole, whenever training ends."""
@@ -189,7 +191,7 @@ class TaskResult(_Strict):
 class RunResult(_Strict):
     """One row of an experiment, run once."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     declaration: Declaration
     order: list[Task]
     """In which the tasks were trained."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from patchline_ros.adaptation.bank import VERIFYING, KnownDrift, PatchBank
+from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.adaptation.gate import MARGIN, compare, evaluate
 from patchline_ros.bench.measure import gflops_of_scoring
 from patchline_ros.bench.result import Returned
@@ -17,13 +17,13 @@ from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source
 from patchline_ros.drift.kernels import Features
 from patchline_ros.host import library_versions
-from patchline_ros.offline.bundle_making import TRAINING_ORDER, drift_reference
+from patchline_ros.offline.bundle_making import drift_reference
 from patchline_ros.offline.drifted import backbone_features
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
-from patchline_ros.tasks import Sample, Task
+from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
 from patchline_ros.vision.model import TaskModel
 
 RECIPE: Final = Recipe()
@@ -86,7 +86,7 @@ class SecondVisit:
         self, task: Task, first: AdaptedModel, known: KnownDrift | None, seconds: float
     ) -> Returned:
         source, there = self._sources[task], self._scene.tasks[task]
-        count = VERIFYING[task]
+        count = task.traits.verification_frames
         # The first frames of the visit verify; both visits are scored on the others.
         verifying, others = there.test[:count], there.test[count:]
         active: AdaptedModel | TaskModel = source.model

@@ -23,7 +23,11 @@ from patchline_ros.tasks import Frame, Task
 ADAPT_WORLD, TEST_WORLD = 3000, 4000
 """Worlds with these seeds and the ones after them are for the drift alone."""
 
-_CLASSES = {Task.SIGNS: SIGN_CLASSES, Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+_CLASSES = {
+    Task.CLASSIFICATION: SIGN_CLASSES,
+    Task.DETECTION: OBJECT_CLASSES,
+    Task.SEGMENTATION: LANE_CLASSES,
+}
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def smoke(data: Path | None, seed: int) -> Scene:
     pixels, signs of 32x32.
     """
     road, sign = (64, 96), (32, 32)
-    sizes = {Task.SIGNS: sign, Task.OBJECTS: road, Task.LANES: road}
+    sizes = {Task.CLASSIFICATION: sign, Task.DETECTION: road, Task.SEGMENTATION: road}
     train = _Drives(SIM_TRAINING_SEEDS[:3], frames=4, stride=14, size=road)
     held_out = _Drives(SIM_HELD_OUT_SEEDS[:2], frames=4, stride=14, size=road)
     adapt = _Drives([ADAPT_WORLD + seed], frames=8, stride=14, size=road)

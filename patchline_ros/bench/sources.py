@@ -30,8 +30,8 @@ from patchline_ros.bench.inputs import Inputs, origin_of, start_weights
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.offline.bundle_making import AFFINITY_IMAGES, TRAINING_ORDER
-from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.offline.bundle_making import AFFINITY_IMAGES
+from patchline_ros.tasks import TRAINING_ORDER, Boxes, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
 
@@ -109,10 +109,6 @@ class SourceStore:
         there = self._scene.tasks[task]
         return self._experiment.spec(task, there.classes, there.input_size)
 
-    def _epochs(self, task: Task) -> int:
-        recipe = self._experiment.source
-        return recipe.sign_epochs if task is Task.SIGNS else recipe.road_epochs
-
     def _teacher(self, task: Task) -> Task | None:
         """The task whose backbone this one's training starts from."""
         first = training_order(self._experiment.tasks)[0]
@@ -127,7 +123,12 @@ class SourceStore:
             teacher = self._teacher(task)
             self._keys[task] = _hash(
                 self._spec(task).model_dump(mode="json"),
-                [self._epochs(task), recipe.batch_size, recipe.learning_rate, self._seed],
+                [
+                    self._experiment.source.epochs.get(task, task.traits.source_epochs),
+                    recipe.batch_size,
+                    recipe.learning_rate,
+                    self._seed,
+                ],
                 self._origin,
                 self.key(teacher) if teacher else "",
                 _samples_digest(there.source_train),
@@ -185,7 +186,7 @@ class SourceStore:
             self._scene.tasks[task].source_train,
             weights=start_weights(self._experiment, self._inputs),
             backbone=self.load(teacher).model.backbone.state_dict() if teacher else None,
-            epochs=self._epochs(task),
+            epochs=self._experiment.source.epochs.get(task, task.traits.source_epochs),
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             seed=self._seed,

@@ -9,7 +9,6 @@ from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.result import Returned, TaskResult
 from patchline_ros.bench.statistics import Difference, Summary, difference
 from patchline_ros.tasks import Task
-from patchline_ros.vision.metrics import METRIC_NAMES
 
 MIB = 2**20
 _NONE = "-"
@@ -54,7 +53,7 @@ def accuracy(results: Collected) -> str:
     for task in tasks:
         reference = results.reference(task)
         against = _NONE if reference is None else f"less {results.title(reference)}"
-        head += [f"{task}, {METRIC_NAMES[task]}", against]
+        head += [f"{task}, {task.traits.metric}", against]
     rows = []
     for row in results.rows:
         cells = [results.title(row)]
@@ -224,7 +223,7 @@ def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
     ]
 
 
-STAGES = ("selection", "norm", "frozen", "training", "judging", "gate")
+STAGES = ("selection", "norm", "frozen", "training", "validation", "gate")
 
 
 def stages(results: Collected) -> str:

@@ -34,7 +34,7 @@ from patchline_ros.bench.sources import SourceStore
 from patchline_ros.jobs.scheduler import Job, Report
 from patchline_ros.tasks import Task
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 
 class _Strict(BaseModel):
@@ -44,9 +44,9 @@ class _Strict(BaseModel):
 class Trial(_Strict):
     """One row trained at one factor with one seed."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     declaration: Declaration
-    judge: dict[Task, float]
+    validation: dict[Task, float]
     """Metric of each task, mean over the two inner folds; no frame that a run tests on
     was looked at."""
 
@@ -54,11 +54,11 @@ class Trial(_Strict):
 class ChosenRates(_Strict):
     """What a search came to."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     experiment: str
     rates: dict[str, dict[Task, float]] = Field(default_factory=dict)
     """[row][task]: the factor on the learning rates."""
-    judge: dict[str, dict[Task, dict[str, float]]] = Field(default_factory=dict)
+    validation: dict[str, dict[Task, dict[str, float]]] = Field(default_factory=dict)
     """[row][task][factor]: metric on the inner folds, mean over the tuning seeds."""
 
 
@@ -96,8 +96,8 @@ class TrialJob:
             for task in run.order:
                 found[task].append(evaluate(run.adapt(task).model, fold.tasks[task].test))
             report(done / len(folds))
-        judge = {task: float(np.mean(metrics)) for task, metrics in found.items()}
-        write_result(self.path, Trial(declaration=self.declaration, judge=judge))
+        validation = {task: float(np.mean(metrics)) for task, metrics in found.items()}
+        write_result(self.path, Trial(declaration=self.declaration, validation=validation))
 
 
 def tuned_rows(experiment: Experiment, rows: Sequence[str]) -> list[str]:
@@ -161,9 +161,9 @@ def due_trials(
     return due
 
 
-def best_rate(judge: Mapping[float, float]) -> float:
+def best_rate(validation: Mapping[float, float]) -> float:
     """The factor with the best metric; of equal ones that which is nearest to 1."""
-    return min(judge, key=lambda rate: (-judge[rate], abs(math.log(rate)), rate))
+    return min(validation, key=lambda rate: (-validation[rate], abs(math.log(rate)), rate))
 
 
 def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) -> ChosenRates:
@@ -172,7 +172,7 @@ def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) ->
     Other rows that are in the file already stay as they are.
     """
     chosen = read_rates(inputs.out, experiment.name)
-    rates, table = dict(chosen.rates), dict(chosen.judge)
+    rates, table = dict(chosen.rates), dict(chosen.validation)
     for row in rows:
         trials = {
             key: _read_trial(job.path) for key, job in _trials(experiment, inputs, row).items()
@@ -180,18 +180,20 @@ def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) ->
         means = {
             task: {
                 rate: float(
-                    np.mean([trials[rate, seed].judge[task] for seed in experiment.tuning.seeds])
+                    np.mean(
+                        [trials[rate, seed].validation[task] for seed in experiment.tuning.seeds]
+                    )
                 )
                 for rate in experiment.tuning.rates
             }
             for task in experiment.tasks
         }
-        rates[row] = {task: best_rate(judge) for task, judge in means.items()}
+        rates[row] = {task: best_rate(validation) for task, validation in means.items()}
         table[row] = {
-            task: {f"{rate:.4g}": value for rate, value in judge.items()}
-            for task, judge in means.items()
+            task: {f"{rate:.4g}": value for rate, value in validation.items()}
+            for task, validation in means.items()
         }
-    whole = ChosenRates(experiment=experiment.name, rates=rates, judge=table)
+    whole = ChosenRates(experiment=experiment.name, rates=rates, validation=table)
     write_result(rates_path(inputs.out, experiment.name), whole)
     return whole
 

@@ -41,7 +41,7 @@ LANE_CLASSES = (
 OBJECT_CLASSES = LANE_CLASSES[11:]
 """Those that are labelled as single objects."""
 
-TASK_CLASSES = {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+TASK_CLASSES = {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES}
 
 _SUFFIX = "_rgb_anon.png"
 _OBJECT_OF_CATEGORY = dict(zip((24, 25, 26, 27, 28, 31, 32, 33), range(8), strict=True))
@@ -99,7 +99,7 @@ class Acdc(Listed[Frame]):
             raise ValueError(f"there is no label map {label_map}; unpack ACDC's archive gt again")
         lanes = read_class_map(label_map, image, len(LANE_CLASSES))
         samples = {
-            Task.OBJECTS: Sample(image, boxes_in(image, self._boxes.get(name, []))),
-            Task.LANES: Sample(image, lanes),
+            Task.DETECTION: Sample(image, boxes_in(image, self._boxes.get(name, []))),
+            Task.SEGMENTATION: Sample(image, lanes),
         }
         return Frame(name, image, samples)

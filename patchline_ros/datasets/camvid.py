@@ -38,7 +38,7 @@ LANE_CLASSES = ("sky", "building", "road", "pavement", "tree", "car")
 OBJECT_CLASSES = ("car", "pedestrian", "bicyclist")
 """Classes of the objects task."""
 
-TASK_CLASSES = {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+TASK_CLASSES = {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES}
 
 _LANE_SOURCES = {"fence": "building"} | {name: name for name in LANE_CLASSES}
 _LANE_OF_CAMVID = np.full(256, IGNORE, dtype=np.uint8)
@@ -101,7 +101,7 @@ class CamVid(Listed[Frame]):
             name=name,
             image=image,
             samples={
-                Task.LANES: Sample(image, lanes_of(ids)),
-                Task.OBJECTS: Sample(image, objects_of(ids, self._min_area)),
+                Task.SEGMENTATION: Sample(image, lanes_of(ids)),
+                Task.DETECTION: Sample(image, objects_of(ids, self._min_area)),
             },
         )

@@ -38,7 +38,7 @@ class Entry:
 
 
 _ALL = tuple(Task)
-_ROAD = (Task.OBJECTS, Task.LANES)
+_ROAD = (Task.DETECTION, Task.SEGMENTATION)
 
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
@@ -92,7 +92,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="gtsrb",
             title="GTSRB: German traffic signs",
-            tasks=(Task.SIGNS,),
+            tasks=(Task.CLASSIFICATION,),
             licence="none stated; for research",
             where="benchmark.ini.rub.de, GTSRB_Final_Training_Images",
             what="GTSRB's training pictures in class folders 00 to 42, named TRACK_FRAME",
@@ -101,7 +101,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="dawn",
             title="DAWN: roads in fog, rain, snow and sand",
-            tasks=(Task.OBJECTS,),
+            tasks=(Task.DETECTION,),
             licence="as its page states it; for research",
             where="data.mendeley.com/datasets/766ygrbt8y, Kenk and Hassaballah 2020",
             what="the fog part of DAWN as folders images and annotations",
@@ -111,7 +111,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="yolo",
             title="boxes in YOLO's text format",
-            tasks=(Task.OBJECTS,),
+            tasks=(Task.DETECTION,),
             licence=OWN,
             where="",
             what="folders images and labels, or such a pair for each split",
@@ -122,7 +122,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="voc",
             title="boxes in PASCAL VOC's XML",
-            tasks=(Task.OBJECTS,),
+            tasks=(Task.DETECTION,),
             licence=OWN,
             where="",
             what="folders images and annotations, or such a pair for each split",
@@ -132,7 +132,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="coco",
             title="boxes in COCO's JSON",
-            tasks=(Task.OBJECTS,),
+            tasks=(Task.DETECTION,),
             licence=OWN,
             where="",
             what="a folder of pictures and a JSON file of COCO's detection format",
@@ -141,7 +141,7 @@ CATALOGUE: dict[str, Entry] = {
         Entry(
             name="masks",
             title="a mask of class ids for each picture",
-            tasks=(Task.LANES,),
+            tasks=(Task.SEGMENTATION,),
             licence=OWN,
             where="",
             what="folders images and masks, or such a pair for each split",

@@ -159,7 +159,7 @@ def _core50_videos(
             missing.append(str(error))
     if lacking:
         missing.append(f"{len(lacking)} of {len(videos)} videos, such as {', '.join(lacking[:5])}")
-    if Task.LANES not in pictures.classes:
+    if Task.SEGMENTATION not in pictures.classes:
         missing.append(f"the folder {folder / 'masks'}, so there is no lanes task")
     return Pictures.of_frames(pictures.classes, pictures.frames(shots)), missing
 
@@ -207,7 +207,7 @@ def _gtsrb(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
         there = set(signs.labels.tolist())
         lacking = [f"{i:02d}" for i in range(len(gtsrb.SIGN_CLASSES)) if i not in there]
         missing = [f"pictures of the classes {', '.join(lacking)}"] if lacking else []
-        return Pictures.of_samples(Task.SIGNS, gtsrb.SIGN_CLASSES, signs), missing
+        return Pictures.of_samples(Task.CLASSIFICATION, gtsrb.SIGN_CLASSES, signs), missing
 
     return [_Part("all", opened)]
 
@@ -217,15 +217,15 @@ def _dawn(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
 
 
 def _yolo(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.OBJECTS, lambda split: YoloFolder(split, classes or ()))
+    return _own(folder, Task.DETECTION, lambda split: YoloFolder(split, classes or ()))
 
 
 def _voc(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.OBJECTS, lambda split: VocFolder(split, classes or ()))
+    return _own(folder, Task.DETECTION, lambda split: VocFolder(split, classes or ()))
 
 
 def _masks(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.LANES, lambda split: MaskFolder(split, classes or ()))
+    return _own(folder, Task.SEGMENTATION, lambda split: MaskFolder(split, classes or ()))
 
 
 def _own(
@@ -249,7 +249,7 @@ def _coco(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
             pictures = CocoFolder(images, annotations, classes)
             lacking = [name for name in pictures.names if not (images / name).is_file()]
             missing = [f"{len(lacking)} pictures, such as {lacking[0]}"] if lacking else []
-            return Pictures.of_samples(Task.OBJECTS, pictures.classes, pictures), missing
+            return Pictures.of_samples(Task.DETECTION, pictures.classes, pictures), missing
 
         return _Part(name, opened)
 

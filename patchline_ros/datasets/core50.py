@@ -79,9 +79,9 @@ class Core50:
     @property
     def classes(self) -> dict[Task, tuple[str, ...]]:
         """Classes of the tasks that there are labels for; in class maps 0 is the background."""
-        classes = {Task.SIGNS: self.categories, Task.OBJECTS: self.categories}
+        classes = {Task.CLASSIFICATION: self.categories, Task.DETECTION: self.categories}
         if self._masks.is_dir():
-            classes[Task.LANES] = ("background", *self.categories)
+            classes[Task.SEGMENTATION] = ("background", *self.categories)
         return classes
 
     def has_video(self, session: int, thing: int) -> bool:
@@ -119,15 +119,15 @@ class Core50:
         image = read_rgb(self._pictures / place / f"{name}.png")
         label = self.categories.index(CATEGORIES[shot.category])
         samples = {
-            Task.SIGNS: Sample(image, label),
-            Task.OBJECTS: Sample(image, Boxes.truth([self._box(shot, image)], [label])),
+            Task.CLASSIFICATION: Sample(image, label),
+            Task.DETECTION: Sample(image, Boxes.truth([self._box(shot, image)], [label])),
         }
         if self._masks.is_dir():
             path = self._masks / place / f"{name}.png"
             if not path.is_file():
                 raise ValueError(f"there is no mask {path}; add it or take the folder masks out")
             mask = read_class_map(path, image) > 0
-            samples[Task.LANES] = Sample(image, (mask * (label + 1)).astype(np.uint8))
+            samples[Task.SEGMENTATION] = Sample(image, (mask * (label + 1)).astype(np.uint8))
         return Frame(name, image, samples)
 
     def _box(self, shot: Shot, image: Image) -> list[float]:

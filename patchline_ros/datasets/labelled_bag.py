@@ -132,10 +132,10 @@ class LabelledBag:
         image = raw_rgb(message.image)
         height, width = image.shape[:2]
         label: Label
-        if task is Task.SIGNS:
+        if task is Task.CLASSIFICATION:
             label = msg_to_class(message.sign)
             ids = np.array([label])
-        elif task is Task.OBJECTS:
+        elif task is Task.DETECTION:
             found = msg_to_boxes(message.objects)
             check_inside(found, width, height)
             ids = found.labels

@@ -100,7 +100,7 @@ class LabelledFrames:
                 yield frame
                 continue
             sample = Sample(frame.image, read_class_map(path, frame.image))
-            yield Frame(frame.name, frame.image, {Task.LANES: sample})
+            yield Frame(frame.name, frame.image, {Task.SEGMENTATION: sample})
 
 
 def _open(path: Path, topic: str | None) -> CamVid | PictureFolder | VideoFrames | BagFrames:

@@ -49,7 +49,11 @@ CLASSES = (
 
 LANE_CLASSES = ("background", *CLASSES)
 
-TASK_CLASSES = {Task.SIGNS: CLASSES, Task.OBJECTS: CLASSES, Task.LANES: LANE_CLASSES}
+TASK_CLASSES = {
+    Task.CLASSIFICATION: CLASSES,
+    Task.DETECTION: CLASSES,
+    Task.SEGMENTATION: LANE_CLASSES,
+}
 
 
 class Sbd(Listed[Frame]):
@@ -103,9 +107,9 @@ class Sbd(Listed[Frame]):
         lanes = _read_mat(self._sbd_maps[name]) if label_map is None else read_indexed(label_map)
         check_class_map(lanes, image, len(LANE_CLASSES), label_map or self._sbd_maps[name])
         samples = {
-            Task.SIGNS: Sample(image, _class_of(boxes)),
-            Task.OBJECTS: Sample(image, boxes),
-            Task.LANES: Sample(image, lanes),
+            Task.CLASSIFICATION: Sample(image, _class_of(boxes)),
+            Task.DETECTION: Sample(image, boxes),
+            Task.SEGMENTATION: Sample(image, lanes),
         }
         return Frame(name, image, samples)
 

@@ -103,7 +103,7 @@ def _report(
     )
     timeline = draw_timeline(logs, scorer, measured, episode["curves"])
     strip = make_strip(scorer, clear, changed, classes, options.out)
-    write_report(report, timeline, strip, classes[Task.LANES], command, options.out)
+    write_report(report, timeline, strip, classes[Task.SEGMENTATION], command, options.out)
     print_summary(report, options.out, console)
     return report
 

@@ -253,7 +253,7 @@ class FilmedShots(Shots):
         super().__init__(
             len(road.source.names),
             len(road.drift.names) * road.repeats,
-            frozenset(Task) if road.signs else frozenset({Task.OBJECTS, Task.LANES}),
+            frozenset(Task) if road.signs else frozenset({Task.DETECTION, Task.SEGMENTATION}),
         )
         self._road = road
         self._seed = seed
@@ -275,7 +275,7 @@ class FilmedShots(Shots):
                 frame = self._corrupted(recorded)
                 labelled = set(frame.samples) if self.labels_road_at(position) else set()
                 if split is Split.ADAPT:
-                    labelled.add(Task.SIGNS)
+                    labelled.add(Task.CLASSIFICATION)
                 index = self.source_frames + position
                 condition = self._road.condition
                 if split in splits:
@@ -320,9 +320,9 @@ class FilmedShots(Shots):
         if self._signs is not None and self._road.signs is not None:
             chosen = self._chosen(split)
             picture = chosen[number % len(chosen)]
-            samples[Task.SIGNS] = self._sign(picture, split)
+            samples[Task.CLASSIFICATION] = self._sign(picture, split)
             # The adapter makes file names of them.
-            names[Task.SIGNS] = self._signs.names[picture].replace("/", "-")
+            names[Task.CLASSIFICATION] = self._signs.names[picture].replace("/", "-")
         return Shot(
             index=index,
             frame=Frame(frame.name, frame.image, samples),

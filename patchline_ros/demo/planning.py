@@ -51,9 +51,9 @@ def _plan_sim(options: DemoOptions, bundle: Bundle) -> Drive:
     _require_classes(
         bundle,
         {
-            Task.SIGNS: sim_labels.SIGN_CLASSES,
-            Task.OBJECTS: sim_labels.OBJECT_CLASSES,
-            Task.LANES: sim_labels.LANE_CLASSES,
+            Task.CLASSIFICATION: sim_labels.SIGN_CLASSES,
+            Task.DETECTION: sim_labels.OBJECT_CLASSES,
+            Task.SEGMENTATION: sim_labels.LANE_CLASSES,
         },
         "the simulated road",
     )
@@ -100,9 +100,9 @@ def _classes_of(
     """The classes that the labels bring along; a folder of class maps is in the bundle's own."""
     classes: dict[Task, tuple[str, ...]] = {}
     if isinstance(open_frames(options.then or frames), CamVid):
-        classes = {Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+        classes = {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES}
     if signs is not None:
-        classes[Task.SIGNS] = SIGN_CLASSES
+        classes[Task.CLASSIFICATION] = SIGN_CLASSES
     return classes
 
 
@@ -113,8 +113,8 @@ def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Rec
     belong to the recording after the change, which is where they are needed.
     """
     trained = bundle.trained_on
-    seen = set(trained.get(Task.LANES, [])) | set(trained.get(Task.OBJECTS, []))
-    classes = len(bundle.spec(Task.LANES).classes)
+    seen = set(trained.get(Task.SEGMENTATION, [])) | set(trained.get(Task.DETECTION, []))
+    classes = len(bundle.spec(Task.SEGMENTATION).classes)
     if options.then is not None:
         names = _labelled_names(
             options.then, options.labels, seen, classes, LEAST_FRAMES, MOST_DRIFT_FRAMES
@@ -171,7 +171,7 @@ def _labelled_names(
     for frame in open_frames(path, labels):
         if frame.name in seen or not frame.samples:
             continue
-        lanes = frame.samples.get(Task.LANES)
+        lanes = frame.samples.get(Task.SEGMENTATION)
         if lanes is not None:
             _check_classes(frame.name, np.asarray(lanes.label), classes)
         names.append(frame.name)
@@ -212,7 +212,7 @@ def _plan_signs(folder: Path, bundle: Bundle, seed: int) -> Signs:
     classifier knows in its clear form. So no sign of the test is ever labelled for the adapter.
     """
     gtsrb = Gtsrb(folder)
-    trained = set(bundle.trained_on.get(Task.SIGNS, []))
+    trained = set(bundle.trained_on.get(Task.CLASSIFICATION, []))
     unseen = np.array([name not in trained for name in gtsrb.names])
     rng = np.random.default_rng(seed)
     test_tracks: list[int] = []

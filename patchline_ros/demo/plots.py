@@ -18,7 +18,11 @@ from patchline_ros.pages.plots import AFTER, BEFORE, INK, SOURCE, STYLE
 from patchline_ros.tasks import Task
 
 MMD = "#cc79a7"
-TASK_COLOURS = {Task.SIGNS: "#0072b2", Task.OBJECTS: "#d55e00", Task.LANES: "#009e73"}
+TASK_COLOURS = {
+    Task.CLASSIFICATION: "#0072b2",
+    Task.DETECTION: "#d55e00",
+    Task.SEGMENTATION: "#009e73",
+}
 """Okabe and Ito's colours, which people with any kind of colour vision can tell apart."""
 
 

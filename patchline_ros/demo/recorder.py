@@ -67,9 +67,9 @@ class RecorderNode(RunnableNode):
         self._log.close()
 
     def _listen_to_task(self, task: Task, node: str) -> None:
-        if task is Task.SIGNS:
+        if task is Task.CLASSIFICATION:
             self._listen(Classification, f"{node}/classification", qos.RESULTS, self._on_sign)
-        elif task is Task.OBJECTS:
+        elif task is Task.DETECTION:
             self._listen(Detection2DArray, f"{node}/detections", qos.RESULTS, self._on_objects)
         else:
             self._listen(Image, f"{node}/mask", qos.RESULTS, self._on_lanes)
@@ -105,7 +105,7 @@ class RecorderNode(RunnableNode):
 
     def _on_sign(self, msg: Classification) -> None:
         payload = {"label": msg_to_class(msg), "score": msg.results[0].score}
-        self._write(Kind.RESULT, Task.SIGNS, msg.header, payload)
+        self._write(Kind.RESULT, Task.CLASSIFICATION, msg.header, payload)
 
     def _on_objects(self, msg: Detection2DArray) -> None:
         found = msg_to_boxes(msg)
@@ -114,7 +114,7 @@ class RecorderNode(RunnableNode):
             "labels": found.labels.tolist(),
             "scores": found.scores.tolist(),
         }
-        self._write(Kind.RESULT, Task.OBJECTS, msg.header, payload)
+        self._write(Kind.RESULT, Task.DETECTION, msg.header, payload)
 
     def _on_lanes(self, msg: Image) -> None:
         name = f"{MASKS}/{stamp_to_ns(msg.header.stamp)}.png"
@@ -122,7 +122,7 @@ class RecorderNode(RunnableNode):
         if not done:
             raise ValueError(f"the lane mask of {msg.width} x {msg.height} cannot be stored as PNG")
         write_file(self._out / name, data.tobytes())
-        self._write(Kind.RESULT, Task.LANES, msg.header, {"mask": name})
+        self._write(Kind.RESULT, Task.SEGMENTATION, msg.header, {"mask": name})
 
     def _on_features(self, task: Task, msg: FrameFeatures) -> None:
         payload = {"entropy": msg.entropy, "patch_version": msg.patch_version}

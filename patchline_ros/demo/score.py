@@ -22,7 +22,7 @@ from patchline_ros.demo.result import (
 )
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.tasks import Boxes, Label, Task
-from patchline_ros.vision.metrics import METRIC_NAMES, score
+from patchline_ros.vision.metrics import score
 
 SECOND = 1_000_000_000
 AFTER_SWAP_NS = SECOND
@@ -116,9 +116,9 @@ def sort_logs(camera: Sequence[CameraLine], records: Sequence[Record], folder: P
 def read_label(answer: Answer, folder: Path) -> Label:
     """What the node answered; ValueError names a mask file that cannot be read."""
     payload = answer.payload
-    if answer.task is Task.SIGNS:
+    if answer.task is Task.CLASSIFICATION:
         return int(payload["label"])
-    if answer.task is Task.OBJECTS:
+    if answer.task is Task.DETECTION:
         return Boxes(
             boxes=np.asarray(payload["boxes"], dtype=np.float32).reshape(-1, 4),
             labels=np.asarray(payload["labels"], dtype=np.int64),
@@ -157,7 +157,7 @@ class Scorer:
         before, after = self._test_answers(task, swap is not None)
         paired = [name for name in before if name in after]
         return TaskReport(
-            metric=METRIC_NAMES[task],
+            metric=task.traits.metric,
             source=self._percent(task, list(source.values())),
             before=self._percent(task, [before[name] for name in paired]),
             after=self._percent(task, [after[name] for name in paired]),

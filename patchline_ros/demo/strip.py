@@ -41,7 +41,7 @@ def make_strip(
 ) -> list[Row]:
     """A row for each task that has a picture in these shots."""
     rows = []
-    for task in (Task.LANES, Task.OBJECTS, Task.SIGNS):
+    for task in (Task.SEGMENTATION, Task.DETECTION, Task.CLASSIFICATION):
         if task not in changed.frame.samples:
             continue
         shots = (clear, changed, changed)

@@ -17,11 +17,18 @@ from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
 NODE_OF_TASK = {
-    Task.SIGNS: "sign_classifier",
-    Task.OBJECTS: "object_detector",
-    Task.LANES: "lane_segmenter",
+    Task.CLASSIFICATION: "sign_classifier",
+    Task.DETECTION: "object_detector",
+    Task.SEGMENTATION: "lane_segmenter",
 }
 """The perception node that runs each task; its topics are below this name."""
+
+ROAD_NAME_OF_TASK = {
+    Task.CLASSIFICATION: "signs",
+    Task.DETECTION: "objects",
+    Task.SEGMENTATION: "lanes",
+}
+"""What each task is about on the road: topics and people call it so."""
 
 ROAD_IMAGE_TOPIC = "image_raw"
 """What the object detector and the lane segmenter subscribe to, before remapping."""
@@ -30,9 +37,9 @@ SIGN_IMAGE_TOPIC = "sign/image_raw"
 """What the sign classifier subscribes to, before remapping."""
 
 IMAGE_TOPIC_OF_TASK = {
-    Task.SIGNS: SIGN_IMAGE_TOPIC,
-    Task.OBJECTS: ROAD_IMAGE_TOPIC,
-    Task.LANES: ROAD_IMAGE_TOPIC,
+    Task.CLASSIFICATION: SIGN_IMAGE_TOPIC,
+    Task.DETECTION: ROAD_IMAGE_TOPIC,
+    Task.SEGMENTATION: ROAD_IMAGE_TOPIC,
 }
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -41,6 +48,11 @@ PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES
 _OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
 _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
+
+
+def patch_set_topic(task: Task) -> str:
+    """The topic of a task's patch sets, relative to the car's namespace."""
+    return f"patch_sets/{ROAD_NAME_OF_TASK[task]}"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.files import sha256
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError
 from patchline_ros.msg import (
     AdaptationStatus,
@@ -129,7 +129,7 @@ class AdapterNode(ManagedNode):
             AdaptationStatus, "adaptation_status", qos.LATCHED
         )
         self._patch_sets = {
-            task: self.create_publisher(PatchSet, f"patch_sets/{task}", qos.LATCHED)
+            task: self.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
             for task in self._bundle.manifest.models
         }
         self._outputs = [self._status_publisher, *self._patch_sets.values()]

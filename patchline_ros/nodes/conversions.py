@@ -250,9 +250,9 @@ def msg_to_labelled_frame(msg: LabelledFrame) -> tuple[str, Task, int, Sample]:
     picture = image_to_rgb(msg.image)
     height, width = picture.shape[:2]
     label: Label
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         label = msg_to_class(msg.sign)
-    elif task is Task.OBJECTS:
+    elif task is Task.DETECTION:
         label = msg_to_boxes(msg.objects)
         check_inside(label, width, height)
     else:

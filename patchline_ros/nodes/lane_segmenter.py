@@ -18,7 +18,7 @@ class LaneSegmenter(PerceptionNode):
     """Road pictures to a mono8 mask of class ids on `~/mask`, of the picture's size."""
 
     def __init__(self) -> None:
-        super().__init__(Task.LANES, Image, "~/mask")
+        super().__init__(Task.SEGMENTATION, Image, "~/mask")
 
     def message(self, perception: Perception, header: Header) -> Image:
         """The class map."""

@@ -18,7 +18,7 @@ class ObjectDetector(PerceptionNode):
     """Road pictures to vision_msgs/Detection2DArray on `~/detections`."""
 
     def __init__(self) -> None:
-        super().__init__(Task.OBJECTS, Detection2DArray, "~/detections")
+        super().__init__(Task.DETECTION, Detection2DArray, "~/detections")
 
     def message(self, perception: Perception, header: Header) -> Detection2DArray:
         """Boxes in pixels of the picture."""

@@ -82,8 +82,8 @@ class PacedCamera(RunnableNode, Generic[Item]):
     ) -> None:
         """Sends the pictures, and the labels of the tasks in `labelled` under their names."""
         pictures = {ROAD_IMAGE_TOPIC: frame.image}
-        if Task.SIGNS in frame.samples:
-            pictures[SIGN_IMAGE_TOPIC] = frame.samples[Task.SIGNS].image
+        if Task.CLASSIFICATION in frame.samples:
+            pictures[SIGN_IMAGE_TOPIC] = frame.samples[Task.CLASSIFICATION].image
         for topic, picture in pictures.items():
             self._publishers_by_topic[topic].publish(rgb_to_image(picture, header))
         for task in sorted(labelled):

@@ -23,7 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK
+from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos
@@ -173,7 +173,7 @@ class PerceptionNode(ManagedNode):
         self._silence = Silence(
             self, "picture", pictures, "check the camera and the remapping of the topic"
         )
-        self.hear(PatchSet, f"patch_sets/{self.task}", self._builder.put, qos.LATCHED)
+        self.hear(PatchSet, patch_set_topic(self.task), self._builder.put, qos.LATCHED)
         self._offered = [
             self.create_service(Trigger, "~/rollback", self.guarded(self._on_rollback)),
             self.create_service(SetBool, "~/enable", self.guarded(self._on_enable)),

@@ -43,7 +43,9 @@ class SignClassifier(PerceptionNode):
     """
 
     def __init__(self) -> None:
-        super().__init__(Task.SIGNS, Classification, "~/classification", parameters.SIGN_CLASSIFIER)
+        super().__init__(
+            Task.CLASSIFICATION, Classification, "~/classification", parameters.SIGN_CLASSIFIER
+        )
 
     def configure(self, values: Mapping[str, Any]) -> None:
         """Loads and warms the source model. Raises BundleError or ParameterError."""

@@ -34,7 +34,7 @@ from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
-from patchline_ros.tasks import Sample, Task
+from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
 from patchline_ros.vision.fabric import leave_processes, processes_here, training_fabric
 from patchline_ros.vision.model import TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
@@ -42,7 +42,6 @@ from patchline_ros.vision.training import train_source
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-TRAINING_ORDER = (Task.LANES, Task.OBJECTS, Task.SIGNS)
 """Lanes first: a label for each pixel teaches a random backbone most, and the others start from it
 where there are no weights to start from. From random weights the detector learnt nothing at all.
 The first that a bundle has is also the one whose features are watched for drift."""
@@ -96,7 +95,7 @@ def _train(
         data.train,
         weights=weights,
         backbone=backbone,
-        epochs=recipe.sign_epochs if task is Task.SIGNS else recipe.road_epochs,
+        epochs=recipe.epochs_of(task),
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,

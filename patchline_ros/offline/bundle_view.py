@@ -10,7 +10,6 @@ from rich.table import Table
 
 from patchline_ros.bundle import Bundle, Manifest
 from patchline_ros.offline.orders import OrderRow, order_rows
-from patchline_ros.vision.metrics import METRIC_NAMES
 
 _MISSING: Final = "(missing)"
 
@@ -106,7 +105,7 @@ def _models(bundle: Bundle) -> Table:
             f"{entry.spec.head} on {entry.spec.backbone} x {entry.spec.width:g}",
             f"{width}x{height}",
             str(len(entry.spec.classes)),
-            f"{METRIC_NAMES[task]} {100 * entry.source_metric:.1f}",
+            f"{task.traits.metric} {100 * entry.source_metric:.1f}",
             f"{entry.source_entropy:.3f} nats",
         )
     return table

@@ -22,7 +22,6 @@ from patchline_ros.runtime.model_runner import Perceiver
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.drawing import PALETTE, draw_answer
 from patchline_ros.vision.inputs import to_picture
-from patchline_ros.vision.metrics import METRIC_NAMES
 
 TEMPLATE: Final = "card.html.jinja"
 _LEAST_WIDTH: Final = 256
@@ -91,7 +90,7 @@ def render_card(bundle: Bundle) -> str:
         right=sum(label.predicted == label.patches for label in labels),
         counts=sorted({count for label in labels for count in label.metrics}),
         labels=[(label, _means(label)) for label in labels],
-        watched_metric=METRIC_NAMES[manifest.drift.task],
+        watched_metric=manifest.drift.task.traits.metric,
         config=json.dumps(manifest.config, indent=1),
     )
 
@@ -109,7 +108,7 @@ def _model(bundle: Bundle, task: Task) -> _Model:
         parameters=f"{parameters / 1e6:.2f} M",
         trained_on=str(len(bundle.trained_on.get(task, []))),
         held_out=UNKNOWN if names is None else str(len(names)),
-        metric=METRIC_NAMES[task],
+        metric=task.traits.metric,
         value=_percent(entry.source_metric),
         entropy=f"{entry.source_entropy:.3f}",
         classes=", ".join(_plain(name) for name in spec.classes),
@@ -141,11 +140,11 @@ def _enlarged(image: Image) -> Image:
 
 def _legend(bundle: Bundle) -> list[tuple[str, str]]:
     """Names and colours of the classes that are painted over the pictures."""
-    if Task.LANES not in bundle.examples:
+    if Task.SEGMENTATION not in bundle.examples:
         return []
     return [
         (_plain(name), f"rgb{PALETTE[i % len(PALETTE)]}")
-        for i, name in enumerate(bundle.spec(Task.LANES).classes)
+        for i, name in enumerate(bundle.spec(Task.SEGMENTATION).classes)
     ]
 
 

@@ -21,7 +21,6 @@ from patchline_ros.offline.sources import SourceData, load_source
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.vision.fabric import is_first_process
-from patchline_ros.vision.metrics import METRIC_NAMES
 from patchline_ros.vision.torchvision_backbones import (
     WEIGHTS_FILES,
     BackboneName,
@@ -216,7 +215,7 @@ def _summary(bundle: Bundle) -> Table:
     for task, entry in bundle.manifest.models.items():
         table.add_row(
             str(task),
-            METRIC_NAMES[task],
+            task.traits.metric,
             f"{100 * entry.source_metric:.1f}",
             f"{entry.source_entropy:.3f}",
         )

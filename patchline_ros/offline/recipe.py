@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,10 +22,8 @@ class Recipe(BaseModel):
     heads: dict[Task, HeadName] = Field(default_factory=dict)
     """Of each task; where none is named, the light one of the car."""
     width: float = Field(default=1.0, gt=0, le=2)
-    road_epochs: int = Field(default=10, ge=1)
-    """For objects and lanes."""
-    sign_epochs: int = Field(default=20, ge=1)
-    """For signs, whose pictures are small."""
+    epochs: dict[Task, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Passes over the source pictures by task; where none is named, the task's own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
@@ -40,6 +38,10 @@ class Recipe(BaseModel):
     number rounds differently."""
     seed: int = Field(default=0, ge=0)
     """Of everything that is drawn by chance."""
+
+    def epochs_of(self, task: Task) -> int:
+        """Passes over the source pictures of a task."""
+        return self.epochs.get(task, task.traits.source_epochs)
 
     def spec(self, task: Task, classes: tuple[str, ...], size: tuple[int, int]) -> ModelSpec:
         """The model of a task, for pictures of this (height, width).

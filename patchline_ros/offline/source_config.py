@@ -116,9 +116,9 @@ class SimSource(Source):
     def draw(self, task: Task, data: Path | None) -> Draw:
         """Frames are painted when they are read; `data` is not needed."""
         classes = {
-            Task.SIGNS: SIM_SIGN_CLASSES,
-            Task.OBJECTS: SIM_OBJECT_CLASSES,
-            Task.LANES: SIM_LANE_CLASSES,
+            Task.CLASSIFICATION: SIM_SIGN_CLASSES,
+            Task.DETECTION: SIM_OBJECT_CLASSES,
+            Task.SEGMENTATION: SIM_LANE_CLASSES,
         }
         return Draw(
             classes,
@@ -159,7 +159,7 @@ class GtsrbSource(Source):
         """Signs."""
         signs = Gtsrb(self.place(data, self.folder))
         train, held_out = signs.split_by_track(GTSRB_TRAINING_SHARE, GTSRB_SPLIT_SEED)
-        pictures = Pictures.of_samples(Task.SIGNS, SIGN_CLASSES, signs)
+        pictures = Pictures.of_samples(Task.CLASSIFICATION, SIGN_CLASSES, signs)
         return Draw(
             pictures.classes, pictures.jobs(train.tolist()), pictures.jobs(held_out.tolist())
         )
@@ -222,7 +222,7 @@ class DawnSource(Source):
     def draw(self, task: Task, data: Path | None) -> Draw:
         """Objects."""
         frames = VocFolder(self.place(data, self.folder), DAWN_CLASSES)
-        return _stretches(Pictures.of_samples(Task.OBJECTS, DAWN_CLASSES, frames))
+        return _stretches(Pictures.of_samples(Task.DETECTION, DAWN_CLASSES, frames))
 
 
 class _OwnFolder(Source):
@@ -254,7 +254,7 @@ class YoloSource(_OwnFolder):
     def pictures(self, folder: Path) -> Pictures:
         """Those of one folder."""
         samples = YoloFolder(folder, self.classes)
-        return Pictures.of_samples(Task.OBJECTS, self.classes, samples)
+        return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class VocSource(_OwnFolder):
@@ -265,7 +265,7 @@ class VocSource(_OwnFolder):
     def pictures(self, folder: Path) -> Pictures:
         """Those of one folder."""
         samples = VocFolder(folder, self.classes)
-        return Pictures.of_samples(Task.OBJECTS, self.classes, samples)
+        return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class MasksSource(_OwnFolder):
@@ -276,7 +276,7 @@ class MasksSource(_OwnFolder):
     def pictures(self, folder: Path) -> Pictures:
         """Those of one folder."""
         samples = MaskFolder(folder, self.classes)
-        return Pictures.of_samples(Task.LANES, self.classes, samples)
+        return Pictures.of_samples(Task.SEGMENTATION, self.classes, samples)
 
 
 class CocoPart(BaseModel):
@@ -304,7 +304,7 @@ class CocoSource(CocoPart, Source):
             samples = CocoFolder(
                 self.place(data, part.images), self.place(data, part.annotations), self.classes
             )
-            return Pictures.of_samples(Task.OBJECTS, self.classes, samples)
+            return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
         if self.validation is None:
             return _stretches(pictures(self))

@@ -14,7 +14,11 @@ from patchline_ros.vision.inputs import resized_together
 
 ROAD_SIZE = (192, 256)
 SIGN_SIZE = (64, 64)
-INPUT_SIZES = {Task.SIGNS: SIGN_SIZE, Task.OBJECTS: ROAD_SIZE, Task.LANES: ROAD_SIZE}
+INPUT_SIZES = {
+    Task.CLASSIFICATION: SIGN_SIZE,
+    Task.DETECTION: ROAD_SIZE,
+    Task.SEGMENTATION: ROAD_SIZE,
+}
 
 _CAMVID_SETS = {"camvid", "gtsrb"}
 

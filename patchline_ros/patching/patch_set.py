@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -25,7 +26,7 @@ from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 _HEADER_KEY = "patchline"
 _MAX_HEADER_BYTES = 1 << 20
 
@@ -58,7 +59,7 @@ class PatchSetMetadata(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     task: Task
     version: int = Field(ge=1)
     base_fingerprint: str
@@ -116,6 +117,13 @@ def _tensor_bytes(data: bytes) -> bytes:
     return data[8 + _header_length(data) :]
 
 
+def _migrated(plain: Any) -> Any:
+    """Metadata in the present format: format 2 had other names of tasks, which `Task` knows."""
+    if isinstance(plain, dict) and plain.get("format") == 2:
+        return {**plain, "format": FORMAT}
+    return plain
+
+
 def read_metadata(data: bytes) -> PatchSetMetadata:
     """Metadata of a patch set, from the safetensors header alone.
 
@@ -128,13 +136,13 @@ def read_metadata(data: bytes) -> PatchSetMetadata:
     try:
         header: dict[str, Any] = json.loads(data[8 : 8 + length])
         text = header["__metadata__"][_HEADER_KEY]
-        return PatchSetMetadata.model_validate_json(text)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, KeyError, TypeError) as error:
-        raise PatchSetError("the file's header holds no patch set metadata") from error
+        return PatchSetMetadata.model_validate(_migrated(from_json(text)))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise PatchSetError(f"patch set metadata, {where}: {first['msg']}") from error
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise PatchSetError("the file's header holds no patch set metadata") from error
 
 
 def checked_metadata(data: bytes) -> PatchSetMetadata:

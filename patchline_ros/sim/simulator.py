@@ -68,9 +68,9 @@ class RoadSimulator:
         image = develop(scene, light, condition, severity, rng)
         sign = self._sign_sample(view, things, light, index, condition, severity)
         samples = {
-            Task.SIGNS: sign,
-            Task.OBJECTS: Sample(image, labels.visible_boxes(scene.canvas)),
-            Task.LANES: Sample(image, labels.class_map(scene.canvas)),
+            Task.CLASSIFICATION: sign,
+            Task.DETECTION: Sample(image, labels.visible_boxes(scene.canvas)),
+            Task.SEGMENTATION: Sample(image, labels.class_map(scene.canvas)),
         }
         return Frame(self.name(index, condition), image, samples)
 

@@ -21,9 +21,9 @@ from patchline_ros.tasks import Boxes, ClassMap, Task
 from patchline_ros.tasks import Image as Picture
 
 RESULTS: Final[dict[Task, tuple[type, str]]] = {
-    Task.SIGNS: (Classification, "classification"),
-    Task.OBJECTS: (Detection2DArray, "detections"),
-    Task.LANES: (Image, "mask"),
+    Task.CLASSIFICATION: (Classification, "classification"),
+    Task.DETECTION: (Detection2DArray, "detections"),
+    Task.SEGMENTATION: (Image, "mask"),
 }
 """Type of each task's results, and their topic below the node's name."""
 
@@ -57,11 +57,11 @@ def _detection(detection: Detection2D) -> bytes:
 def answer_bytes(task: Task, perception: Perception) -> bytes:
     """What `without_header` makes of the message that a perception node would send."""
     prediction = perception.prediction
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return without_header(
             classification_to_msg(cast(int, prediction), perception.confidence, Header())
         )
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         return without_header(boxes_to_msg(cast(Boxes, prediction), Header()))
     return without_header(mask_to_image(cast(ClassMap, prediction), Header()))
 

@@ -111,7 +111,7 @@ def measure_latency(
     bundle = Bundle.load(setting.bundle)
     # As in the nodes: another number of threads gives other rounding.
     torch.set_num_threads(1)
-    pictures = make_road(size=SIZE).pictures[Task.LANES]
+    pictures = make_road(size=SIZE).pictures[Task.SEGMENTATION]
     patch_sets = {
         task: {v: random_patch_set(bundle, task, v) for v in range(1, swaps + 1)} for task in Task
     }
@@ -265,7 +265,7 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
 def _swaps(trial: _Trial) -> dict[Task, Measured]:
     """Each node gets a new patch set so many times, evenly over the drive."""
     publishers = trial.listener.patch_sets()
-    swaps = max(trial.patch_sets[Task.LANES])
+    swaps = max(trial.patch_sets[Task.SEGMENTATION])
     begun: list[float] = []
     held: dict[Task, float] = dict.fromkeys(Task, 0.0)
 

@@ -14,7 +14,7 @@ from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.files import sha256
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import AdaptationStatus, FrameFeatures, LabelledFrame, PatchSet, PatchStatus
 from patchline_ros.nodes import qos
@@ -106,7 +106,7 @@ class Listener(OwnNode):
     def patch_sets(self) -> dict[Task, Publisher[PatchSet]]:
         """To send patch sets beside the adapter."""
         return {
-            task: self.node.create_publisher(PatchSet, f"patch_sets/{task}", qos.LATCHED)
+            task: self.node.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
             for task in Task
         }
 

@@ -19,7 +19,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D, ObjectHypothesisWithPose
 
 from patchline_ros.files import sha256
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.msg import DriftStatus, FrameFeatures, LabelledFrame, PatchSet, PatchStatus
 from patchline_ros.nodes.conversions import bytes_field, mask_to_image, ns_to_stamp, stamp_to_ns
 from patchline_ros.tasks import Task
@@ -209,7 +209,7 @@ def _cut_image(msg: LabelledFrame) -> None:
 
 
 def _label_cases() -> list[Case]:
-    signs, objects, lanes = Task.SIGNS, Task.OBJECTS, Task.LANES
+    signs, objects, lanes = Task.CLASSIFICATION, Task.DETECTION, Task.SEGMENTATION
     spoiled: list[tuple[str, str, Task, Callable[[LabelledFrame], None]]] = [
         ("no-id", "it has no id", signs, _set(id="")),
         ("id-path", "its id is a path", signs, _set(id="../../../escaped")),
@@ -320,7 +320,7 @@ def _reading_cases() -> list[Case]:
     cases.append(Case("drift-future", "message", what, partial(_odd_drift, future)))
     statuses: list[tuple[str, str, Mapping[str, Any]]] = [
         ("task", "the task is unknown", {"task": "trees"}),
-        ("other-task", "it is of another task", {"task": "lanes"}),
+        ("other-task", "it is of another task", {"task": "segmentation"}),
     ]
     cases += [
         Case(f"status-{name}", "message", f"patch status: {what}", partial(_bad_status, fields))
@@ -375,7 +375,9 @@ def _odd_drift(since: Any, world: World) -> Iterator[None]:
 def _bad_status(fields: Mapping[str, Any], world: World) -> Iterator[None]:
     msg = PatchStatus(version=7, state=PatchStatus.ACTIVE, **fields)
     before = world.counted(ADAPTER, "ignored")
-    publisher = world.probe.latched(PatchStatus, f"{NODE_OF_TASK[Task.SIGNS]}/patch_status")
+    publisher = world.probe.latched(
+        PatchStatus, f"{NODE_OF_TASK[Task.CLASSIFICATION]}/patch_status"
+    )
     try:
         _wait_for_listeners(world, publisher, 2)
         publisher.publish(msg)
@@ -606,7 +608,7 @@ def _chance(size: int) -> bytes:
 def _bad_patch_set(make: Callable[[World], _Made], world: World) -> Iterator[None]:
     msg, reason = make(world)
     task = _task(world)
-    publisher = world.probe.latched(PatchSet, f"patch_sets/{task}")
+    publisher = world.probe.latched(PatchSet, patch_set_topic(task))
     try:
         _wait_for_listeners(world, publisher, 1)
         begun_ns = time.time_ns()

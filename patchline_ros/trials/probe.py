@@ -34,7 +34,7 @@ from patchline_ros.trials.own_node import OwnNode
 from patchline_ros.trials.trial_pictures import Road
 
 RATE_HZ: Final = 4.0
-_TOPICS = {ROAD_IMAGE_TOPIC: Task.LANES, SIGN_IMAGE_TOPIC: Task.SIGNS}
+_TOPICS = {ROAD_IMAGE_TOPIC: Task.SEGMENTATION, SIGN_IMAGE_TOPIC: Task.CLASSIFICATION}
 """The topics of the camera, and a task whose pictures they carry."""
 
 

@@ -39,7 +39,7 @@ def show(seconds: float, rate_hz: float) -> int:
     publishers = {topic: node.create_publisher(Image, topic, qos.images()) for topic in _LISTENERS}
     # The sign camera is as large: what is measured is 640x480 on every topic.
     pictures = {
-        topic: [rgb_to_image(image, Header()) for image in road.pictures[Task.LANES]]
+        topic: [rgb_to_image(image, Header()) for image in road.pictures[Task.SEGMENTATION]]
         for topic in _LISTENERS
     }
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -52,7 +52,7 @@ def show(seconds: float, rate_hz: float) -> int:
     begun = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, begun + number / rate_hz - time.monotonic()))
-        place = number % len(road.pictures[Task.LANES])
+        place = number % len(road.pictures[Task.SEGMENTATION])
         now = time.time_ns()
         stamp = ns_to_stamp(now - now % PLACES + place)
         for topic, publisher in publishers.items():

@@ -116,7 +116,7 @@ def draw_view(task: Task, size: tuple[int, int], rng: np.random.Generator) -> Vi
 
     Signs are moved and never mirrored; road pictures are cut to at least 60% of each side.
     """
-    seen = _draw_move(rng) if task is Task.SIGNS else _draw_window(size, rng)
+    seen = _draw_move(rng) if task.traits.one_label else _draw_window(size, rng)
     return View(seen, _Exposure(rng.uniform(0.75, 1.25), rng.uniform(-20, 20)))
 
 

@@ -54,7 +54,11 @@ def check_label(task: Task, classes: Sequence[str], sample: Sample) -> None:
         ids = np.unique(label[label != IGNORE]).astype(np.int64)
     else:
         ids = np.array([label])
-    kinds = {Task.SIGNS: int | np.integer, Task.OBJECTS: Boxes, Task.LANES: np.ndarray}
+    kinds = {
+        Task.CLASSIFICATION: int | np.integer,
+        Task.DETECTION: Boxes,
+        Task.SEGMENTATION: np.ndarray,
+    }
     if not isinstance(label, kinds[task]):
         raise LabelError(f"a label of the type {type(label).__name__} is not one for {task}")
     wrong = ids[(ids < 0) | (ids >= len(classes))]
@@ -133,7 +137,7 @@ def make_batch(spec: ModelSpec, samples: Sequence[Sample], device: torch.device 
     fitting = [resized(sample, spec.input_size) for sample in samples]
     images = _stacked([image_tensor(sample.image) for sample in fitting]).to(device)
     targets = [_on(device, _target(sample.label)) for sample in fitting]
-    return Batch(images, targets if spec.task is Task.OBJECTS else torch.stack(targets))
+    return Batch(images, targets if spec.task is Task.DETECTION else torch.stack(targets))
 
 
 def image_batches(

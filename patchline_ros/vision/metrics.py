@@ -13,12 +13,6 @@ import torch
 
 from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Label, Task
 
-METRIC_NAMES = {
-    Task.SIGNS: "accuracy",
-    Task.OBJECTS: "mAP at IoU 0.5",
-    Task.LANES: "mean IoU",
-}
-
 
 def accuracy(predicted: Sequence[int], truth: Sequence[int]) -> float:
     """Share of pictures whose class is right."""
@@ -64,9 +58,9 @@ def mean_iou(predicted: Sequence[ClassMap], truth: Sequence[ClassMap], classes: 
 
 def score(task: Task, classes: int, predicted: Sequence[Label], truth: Sequence[Label]) -> float:
     """The task's own metric."""
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return accuracy(cast("Sequence[int]", predicted), cast("Sequence[int]", truth))
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         return mean_average_precision(
             cast("Sequence[Boxes]", predicted), cast("Sequence[Boxes]", truth)
         )

@@ -43,9 +43,9 @@ _SEGMENTERS: dict[HeadName, Any] = {
     "deeplabv3plus": DeepLabV3PlusHead,
 }
 _HEADS: dict[Task, tuple[HeadName, ...]] = {
-    Task.SIGNS: ("classifier",),
-    Task.OBJECTS: tuple(_DETECTORS),
-    Task.LANES: tuple(_SEGMENTERS),
+    Task.CLASSIFICATION: ("classifier",),
+    Task.DETECTION: tuple(_DETECTORS),
+    Task.SEGMENTATION: tuple(_SEGMENTERS),
 }
 """The heads of each task; the first is the one that a car uses."""
 SMALLEST_SIDE = 32
@@ -60,20 +60,20 @@ class ModelParts(NamedTuple):
 
 
 MODELS: dict[str, ModelParts] = {
-    "vgg16": ModelParts(Task.SIGNS, "vgg16", "classifier"),
-    "ssd_vgg16": ModelParts(Task.OBJECTS, "vgg16", "ssd"),
-    "unet_vgg16": ModelParts(Task.LANES, "vgg16", "unet"),
-    "resnet50": ModelParts(Task.SIGNS, "resnet50", "classifier"),
-    "retinanet_resnet50": ModelParts(Task.OBJECTS, "resnet50", "retinanet"),
-    "unet_resnet50": ModelParts(Task.LANES, "resnet50", "unet"),
-    "mobilenet_v2": ModelParts(Task.SIGNS, "mobilenet_v2", "classifier"),
-    "yolov4_mobilenet_v2": ModelParts(Task.OBJECTS, "mobilenet_v2", "yolov4"),
-    "deeplabv3plus_mobilenet_v2": ModelParts(Task.LANES, "mobilenet_v2", "deeplabv3plus"),
-    "swin_t": ModelParts(Task.SIGNS, "swin_t", "classifier"),
-    "retinanet_swin_t": ModelParts(Task.OBJECTS, "swin_t", "retinanet"),
-    "deeplabv3plus_swin_t": ModelParts(Task.LANES, "swin_t", "deeplabv3plus"),
-    "fcos_mobilenet_v2": ModelParts(Task.OBJECTS, "mobilenet_v2", "fcos"),
-    "fpn_mobilenet_v2": ModelParts(Task.LANES, "mobilenet_v2", "fpn"),
+    "vgg16": ModelParts(Task.CLASSIFICATION, "vgg16", "classifier"),
+    "ssd_vgg16": ModelParts(Task.DETECTION, "vgg16", "ssd"),
+    "unet_vgg16": ModelParts(Task.SEGMENTATION, "vgg16", "unet"),
+    "resnet50": ModelParts(Task.CLASSIFICATION, "resnet50", "classifier"),
+    "retinanet_resnet50": ModelParts(Task.DETECTION, "resnet50", "retinanet"),
+    "unet_resnet50": ModelParts(Task.SEGMENTATION, "resnet50", "unet"),
+    "mobilenet_v2": ModelParts(Task.CLASSIFICATION, "mobilenet_v2", "classifier"),
+    "yolov4_mobilenet_v2": ModelParts(Task.DETECTION, "mobilenet_v2", "yolov4"),
+    "deeplabv3plus_mobilenet_v2": ModelParts(Task.SEGMENTATION, "mobilenet_v2", "deeplabv3plus"),
+    "swin_t": ModelParts(Task.CLASSIFICATION, "swin_t", "classifier"),
+    "retinanet_swin_t": ModelParts(Task.DETECTION, "swin_t", "retinanet"),
+    "deeplabv3plus_swin_t": ModelParts(Task.SEGMENTATION, "swin_t", "deeplabv3plus"),
+    "fcos_mobilenet_v2": ModelParts(Task.DETECTION, "mobilenet_v2", "fcos"),
+    "fpn_mobilenet_v2": ModelParts(Task.SEGMENTATION, "mobilenet_v2", "fpn"),
 }
 """The twelve models of the paper's Table 2, and the two light ones of the car."""
 
@@ -123,7 +123,7 @@ class ModelSpec(BaseModel):
                 f"{self.head} is not a head for {self.task}; those are "
                 f"{', '.join(_HEADS[self.task])}"
             )
-        if len(self.classes) == 1 and self.task is not Task.OBJECTS:
+        if len(self.classes) == 1 and self.task is not Task.DETECTION:
             raise ValueError(
                 f"one class, {self.classes[0]!r}, is too few for {self.task}: a softmax over one "
                 "class is always sure; give at least two"
@@ -133,7 +133,7 @@ class ModelSpec(BaseModel):
 
 def _head(spec: ModelSpec, cut: CutBackbone) -> Head:
     classes = len(spec.classes)
-    if spec.task is Task.SIGNS:
+    if spec.task is Task.CLASSIFICATION:
         return ClassificationHead(cut, classes)
     make = {**_DETECTORS, **_SEGMENTERS}[spec.head]
     head: Head = make(cut.backbone, classes, spec.input_size)

@@ -10,6 +10,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from patchline_ros.graph.description import ROAD_NAME_OF_TASK
 from patchline_ros.tasks import Image, Task
 
 SIZE: Final = (640, 168)
@@ -78,9 +79,10 @@ def draw_status(lines: Sequence[tuple[str, Tone]]) -> Image:
 
 
 def _model_line(task: Task, model: Patched | None) -> tuple[str, Tone]:
+    name = ROAD_NAME_OF_TASK[task]
     if model is None:
-        return f"{task}: node silent", Tone.BAD
+        return f"{name}: node silent", Tone.BAD
     runs = f"patch set {model.version}" if model.version else "source model"
     if model.refused:
-        return f"{task}: {runs}, a patch set was refused", Tone.BAD
-    return f"{task}: {runs}", Tone.ADAPTED if model.version else Tone.SOURCE
+        return f"{name}: {runs}, a patch set was refused", Tone.BAD
+    return f"{name}: {runs}", Tone.ADAPTED if model.version else Tone.SOURCE

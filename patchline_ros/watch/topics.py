@@ -20,9 +20,9 @@ DRIFT_STATUS: Final = f"{PACKAGE}/msg/DriftStatus"
 
 _NAME: Final = re.compile(r"/?([A-Za-z_]\w*/)*[A-Za-z_]\w*", re.ASCII)
 _RESULTS: Final = {
-    Task.SIGNS: ("classification", "vision_msgs/msg/Classification"),
-    Task.OBJECTS: ("detections", "vision_msgs/msg/Detection2DArray"),
-    Task.LANES: ("mask", IMAGE),
+    Task.CLASSIFICATION: ("classification", "vision_msgs/msg/Classification"),
+    Task.DETECTION: ("detections", "vision_msgs/msg/Detection2DArray"),
+    Task.SEGMENTATION: ("mask", IMAGE),
 }
 
 

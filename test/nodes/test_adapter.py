@@ -73,7 +73,7 @@ class Adapter:
     def send_signs(self, numbers: range) -> None:
         before = self.node.report()[1]["stored"]
         for number in numbers:
-            self.labels.publish(frame(Task.SIGNS, number, number % 3))
+            self.labels.publish(frame(Task.CLASSIFICATION, number, number % 3))
         self.bench.until(lambda: self.node.report()[1]["stored"] == before + len(numbers))
 
 
@@ -84,16 +84,16 @@ def adapter(bench, bundle, tmp_path) -> Adapter:
 
 
 BAD_LABELS = {
-    "class id 3 is not one of the model's 3 classes": frame(Task.SIGNS, 1, 3),
-    "class id -1 is not one": frame(Task.SIGNS, 1, -1),
+    "class id 3 is not one of the model's 3 classes": frame(Task.CLASSIFICATION, 1, 3),
+    "class id -1 is not one": frame(Task.CLASSIFICATION, 1, -1),
     "class id 2 is not one of the model's 2 classes (0 car to 1 person)": frame(
-        Task.OBJECTS, 1, Boxes.truth([[1, 1, 9, 9]], [2])
+        Task.DETECTION, 1, Boxes.truth([[1, 1, 9, 9]], [2])
     ),
-    "class id 7 is not one": frame(Task.LANES, 1, np.full((32, 32), 7, np.uint8)),
-    "class map is 30 x 32 pixels": frame(Task.LANES, 1, np.zeros((32, 30), np.uint8)),
-    "frame id 'a/b' can't be part": frame(Task.SIGNS, 1, 0, name="a/b"),
-    "no stamp": frame(Task.SIGNS, -100, 0),
-    "its stamp is before 1970": frame(Task.SIGNS, -200, 0),
+    "class id 7 is not one": frame(Task.SEGMENTATION, 1, np.full((32, 32), 7, np.uint8)),
+    "class map is 30 x 32 pixels": frame(Task.SEGMENTATION, 1, np.zeros((32, 30), np.uint8)),
+    "frame id 'a/b' can't be part": frame(Task.CLASSIFICATION, 1, 0, name="a/b"),
+    "no stamp": frame(Task.CLASSIFICATION, -100, 0),
+    "its stamp is before 1970": frame(Task.CLASSIFICATION, -200, 0),
     "task is ''": LabelledFrame(id="x"),
 }
 
@@ -101,17 +101,17 @@ BAD_LABELS = {
 def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     good = np.full((32, 32), IGNORE, np.uint8)
     good[:8] = 2
-    adapter.labels.publish(frame(Task.LANES, 1, good))
+    adapter.labels.publish(frame(Task.SEGMENTATION, 1, good))
     for says, msg in BAD_LABELS.items():
         adapter.labels.publish(msg)
         adapter.bench.until(lambda says=says: adapter.bench.said(says))
-    adapter.labels.publish(frame(Task.OBJECTS, 1, Boxes.truth([], [])))
+    adapter.labels.publish(frame(Task.DETECTION, 1, Boxes.truth([], [])))
     diagnostics = adapter.bench.collect(DiagnosticArray, "/diagnostics")
     adapter.bench.until(lambda: bool(diagnostics))
     assert diagnostics[-1].status[0].message == f"{len(BAD_LABELS)} labelled frames refused"
     store = StoredFrames(tmp_path / "store" / "frames")
     assert [store.count(task, 0) for task in Task] == [0, 1, 1]
-    np.testing.assert_array_equal(store.read(store.select(Task.LANES, 0))[0].label, good)
+    np.testing.assert_array_equal(store.read(store.select(Task.SEGMENTATION, 0))[0].label, good)
 
 
 def test_readings_and_statuses_that_make_no_sense_are_refused(adapter):
@@ -148,8 +148,8 @@ def test_a_damaged_report_of_an_episode_is_named_and_forgotten(bench, bundle, tm
 def test_a_damaged_patch_set_is_named_and_not_sent(bench, bundle, tmp_path):
     episodes = tmp_path / "store" / "episodes"
     episodes.mkdir(parents=True)
-    path = episodes / "signs.v1.safetensors"
-    path.write_bytes(make_patch_set(bundle, Task.SIGNS, 1)[:-100])
+    path = episodes / "classification.v1.safetensors"
+    path.write_bytes(make_patch_set(bundle, Task.CLASSIFICATION, 1)[:-100])
     adapter = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store")))
     assert adapter.bench.said(f"stored patch set {path} is not sent: the patch set is damaged")
     adapter.bench.spin(0.5)
@@ -166,13 +166,13 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     states = [status.state for status in adapter.statuses]
     assert states == sorted(states), "collecting, then training, then finished"
     training = [s for s in adapter.statuses if s.state == AdaptationStatus.TRAINING]
-    assert training[-1].order == ["signs"]
+    assert training[-1].order == ["classification"]
     assert (training[-1].collected, training[-1].kept) == (24, 20)
     episode = json.loads(adapter.statuses[-1].episode_json)
     assert episode["since_ns"] == DRIFT_BEGAN
-    assert episode["accepted"] == {"signs": True}, episode["gate"]
+    assert episode["accepted"] == {"classification": True}, episode["gate"]
     adapter.bench.until(lambda: len(adapter.patch_sets) == 1)
-    assert (adapter.patch_sets[0].task, adapter.patch_sets[0].version) == ("signs", 1)
+    assert (adapter.patch_sets[0].task, adapter.patch_sets[0].version) == ("classification", 1)
 
     adapter.drift.publish(drift())
     adapter.bench.spin(0.6)
@@ -182,7 +182,7 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     again = Adapter(bench(bundle=str(bundle.path), store=str(tmp_path / "store"), min_frames=20))
     again.bench.until(lambda: len(again.patch_sets) == 1 and bool(again.statuses))
     assert again.patch_sets[0].data == adapter.patch_sets[0].data
-    assert json.loads(again.statuses[0].episode_json)["accepted"] == {"signs": True}
+    assert json.loads(again.statuses[0].episode_json)["accepted"] == {"classification": True}
     again.drift.publish(drift())
     again.bench.spin(0.6)
     assert again.state == AdaptationStatus.IDLE
@@ -221,7 +221,7 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     adapter.send_signs(range(24))
     probe.until(lambda: adapter.state == AdaptationStatus.FINISHED, seconds=120)
     probe.until(lambda: versions() == [1])
-    status.publish(PatchStatus(task="signs", version=1, state=PatchStatus.ACTIVE))
+    status.publish(PatchStatus(task="classification", version=1, state=PatchStatus.ACTIVE))
 
     for _ in range(reference.window):
         adapter.drift.publish(drift(since_ns=0, drifting=False))
@@ -229,7 +229,7 @@ def test_when_the_drift_passes_the_source_returns_and_when_it_returns_the_bank_i
     probe.until(lambda: versions() == [1, 2])
     assert not adapter.patch_sets[-1].data
     assert probe.said("the drift has passed: the source model for signs returns")
-    status.publish(PatchStatus(task="signs", version=0, state=PatchStatus.SOURCE))
+    status.publish(PatchStatus(task="classification", version=0, state=PatchStatus.SOURCE))
 
     see_the_drift(DRIFT_BEGAN + 10 * SECOND)
     probe.until(lambda: versions() == [1, 2, 3])
@@ -252,8 +252,8 @@ def test_what_was_undone_stays_so_after_a_restart(bench, bundle, tmp_path):
     store = str(tmp_path / "store")
     (tmp_path / "store" / "episodes").mkdir(parents=True)
     for version in (1, 2):
-        path = tmp_path / "store" / "episodes" / f"signs.v{version}.safetensors"
-        path.write_bytes(make_patch_set(bundle, Task.SIGNS, version))
+        path = tmp_path / "store" / "episodes" / f"classification.v{version}.safetensors"
+        path.write_bytes(make_patch_set(bundle, Task.CLASSIFICATION, version))
     adapter = Adapter(bench(bundle=str(bundle.path), store=store))
     probe = adapter.bench
     status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
@@ -261,7 +261,9 @@ def test_what_was_undone_stays_so_after_a_restart(bench, bundle, tmp_path):
     def undone(removed: int, running: int) -> int:
         """Tells the adapter so; how many bytes the patch set has that it sends then."""
         before = len(adapter.patch_sets)
-        msg = PatchStatus(task="signs", state=PatchStatus.REMOVED, version=running, removed=removed)
+        msg = PatchStatus(
+            task="classification", state=PatchStatus.REMOVED, version=running, removed=removed
+        )
         status.publish(msg)
         probe.until(lambda: len(adapter.patch_sets) > before)
         return len(adapter.patch_sets[-1].data)
@@ -269,10 +271,12 @@ def test_what_was_undone_stays_so_after_a_restart(bench, bundle, tmp_path):
     probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2])
     assert undone(removed=2, running=1)
     again = adapter.patch_sets[-1].data.tobytes()
-    first = make_patch_set(bundle, Task.SIGNS, 1)
+    first = make_patch_set(bundle, Task.CLASSIFICATION, 1)
     assert read_metadata(again) == read_metadata(first).model_copy(update={"version": 3})
     # An old status says nothing of the newest version.
-    status.publish(PatchStatus(task="signs", state=PatchStatus.REMOVED, version=1, removed=2))
+    status.publish(
+        PatchStatus(task="classification", state=PatchStatus.REMOVED, version=1, removed=2)
+    )
     probe.spin(0.6)
     assert not undone(removed=3, running=0)
     adapter.bench.close()
@@ -319,9 +323,9 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
     assert adapter.statuses[-1].episode_json == ""
     for msg in adapter.patch_sets:
-        text = statement(Task.SIGNS, msg.version, msg.base_fingerprint, msg.sha256)
+        text = statement(Task.CLASSIFICATION, msg.version, msg.base_fingerprint, msg.sha256)
         Verifier(public).check(text, bytes(msg.signature))
-    assert StoredFrames(tmp_path / "store" / "frames").count(Task.SIGNS, 0) == 15
+    assert StoredFrames(tmp_path / "store" / "frames").count(Task.CLASSIFICATION, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
 
@@ -373,9 +377,9 @@ def test_a_training_that_failed_is_tried_again(adapter):
 
 
 def test_every_labelled_task_must_have_enough_frames(adapter):
-    adapter.labels.publish(frame(Task.LANES, 1, np.zeros((32, 32), np.uint8)))
+    adapter.labels.publish(frame(Task.SEGMENTATION, 1, np.zeros((32, 32), np.uint8)))
     for number in range(20):
-        adapter.labels.publish(frame(Task.SIGNS, number, number % 3))
+        adapter.labels.publish(frame(Task.CLASSIFICATION, number, number % 3))
     adapter.drift.publish(drift())
     adapter.bench.until(lambda: bool(adapter.statuses) and adapter.statuses[-1].collected == 21)
     assert adapter.state == AdaptationStatus.COLLECTING
@@ -394,7 +398,7 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
 
     small_disk.fill() if how == "full" else small_disk.remount("ro")
     says = "No space left on device" if how == "full" else "Read-only file system"
-    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 11, 0))
     probe.until(lambda: says in message())
     assert message().startswith("frame f11 could not be stored: ")
     assert message().endswith("what was stored before is still there")
@@ -404,10 +408,10 @@ def test_a_disk_that_refuses_is_reported_and_goes_on(bench, bundle, small_disk, 
     assert not answer.success and says in answer.message
     assert says in adapter.statuses[-1].reason
     small_disk.empty() if how == "full" else small_disk.remount("rw")
-    adapter.labels.publish(frame(Task.SIGNS, 11, 0))
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 11, 0))
     probe.until(lambda: message() == "running")
     frames = StoredFrames(store / "frames")
-    assert len(frames.read(frames.select(Task.SIGNS, 0))) == 12
+    assert len(frames.read(frames.select(Task.CLASSIFICATION, 0))) == 12
     assert probe.call(Trigger, "adapter/adapt_now").success
 
 
@@ -417,13 +421,13 @@ def test_what_the_model_was_unsure_of_stays_longer(bench, bundle, tmp_path):
     seen = probe.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
     for number in range(12):
         # Of each other picture the features come before the label, and after it else.
-        label = frame(Task.SIGNS, number, 0)
+        label = frame(Task.CLASSIFICATION, number, 0)
         features = FrameFeatures(header=label.header, entropy=0.9 if number < 4 else 0.01)
         first, second = (seen, features), (adapter.labels, label)
         for publisher, msg in (first, second) if number % 2 else (second, first):
             publisher.publish(msg)
             probe.spin(0.05)
-    kept = StoredFrames(tmp_path / "store" / "frames").select(Task.SIGNS, 0)
+    kept = StoredFrames(tmp_path / "store" / "frames").select(Task.CLASSIFICATION, 0)
     assert {"f0", "f1", "f2", "f3", "f11"} <= {stored.frame_id for stored in kept}
     assert len(kept) == 8
 
@@ -448,14 +452,16 @@ def test_a_disk_that_refuses_forgets_nothing_that_was_undone_or_has_passed(
     store = small_disk.path / "store"
     (store / "episodes").mkdir(parents=True)
     for version in (1, 2):
-        path = store / "episodes" / f"signs.v{version}.safetensors"
-        path.write_bytes(make_patch_set(bundle, Task.SIGNS, version))
+        path = store / "episodes" / f"classification.v{version}.safetensors"
+        path.write_bytes(make_patch_set(bundle, Task.CLASSIFICATION, version))
     adapter = Adapter(bench(bundle=str(bundle.path), store=str(store)))
     probe = adapter.bench
     status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
     small_disk.remount("ro")
-    status.publish(PatchStatus(task="signs", state=PatchStatus.REMOVED, version=1, removed=2))
-    probe.until(lambda: probe.said("that version 2 for signs was undone can't be stored"))
+    status.publish(
+        PatchStatus(task="classification", state=PatchStatus.REMOVED, version=1, removed=2)
+    )
+    probe.until(lambda: probe.said("that version 2 for classification was undone can't be stored"))
     probe.spin(0.6)
     small_disk.remount("rw")
     probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [2, 3])
@@ -479,14 +485,14 @@ def test_a_disk_that_refuses_forgets_nothing_that_was_undone_or_has_passed(
 def test_a_store_that_was_wiped_gives_no_version_that_a_node_runs(adapter):
     probe = adapter.bench
     status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
-    nonsense = PatchStatus(task="signs", version=2**64 - 1, state=PatchStatus.ACTIVE)
+    nonsense = PatchStatus(task="classification", version=2**64 - 1, state=PatchStatus.ACTIVE)
     status.publish(nonsense)
     probe.until(lambda: probe.said("no patch set for signs is version 18446744073709551615"))
-    status.publish(PatchStatus(task="signs", version=7, state=PatchStatus.ACTIVE))
-    probe.until(lambda: adapter.node._active_versions.get(Task.SIGNS) == 7)
+    status.publish(PatchStatus(task="classification", version=7, state=PatchStatus.ACTIVE))
+    probe.until(lambda: adapter.node._active_versions.get(Task.CLASSIFICATION) == 7)
     assert probe.call(Trigger, "adapter/reset").success
     probe.until(lambda: [(m.version, len(m.data)) for m in adapter.patch_sets] == [(8, 0)])
-    status.publish(PatchStatus(task="signs", version=17, state=PatchStatus.ACTIVE))
+    status.publish(PatchStatus(task="classification", version=17, state=PatchStatus.ACTIVE))
     adapter.send_signs(range(24))
     assert probe.call(Trigger, "adapter/adapt_now").success
     probe.until(lambda: probe.said("version 17 for signs runs, but"))
@@ -505,7 +511,7 @@ def test_what_is_the_matter_is_in_the_diagnostics_as_long_as_it_is(adapter, monk
         return node.report()[0]
 
     assert message() == ""
-    adapter.labels.publish(frame(Task.SIGNS, 1, 3))
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 1, 3))
     probe.until(lambda: node.report()[0] == "1 labelled frames refused")
     probe.until(lambda: message() == "")
     assert node.report()[1]["refused"] == 1

@@ -45,7 +45,7 @@ def test_what_is_recorded_comes_back_the_same(bench: type[Bench], tmp_path: Path
     at.until(lambda: camera.get_subscription_count() == labels.get_subscription_count() == 1)
     header = Header(stamp=ns_to_stamp(7), frame_id="camera")
     sample = Sample(PICTURE, Boxes.truth([[1, 1, 3, 3]], [0]))
-    labelled = labelled_frame_to_msg("f1", Task.OBJECTS, sample, header)
+    labelled = labelled_frame_to_msg("f1", Task.DETECTION, sample, header)
     camera.publish(rgb_to_image(PICTURE, header))
     labels.publish(labelled)
     at.until(lambda: all(recorder.written.get(t) for t in ("/image_raw", "/words", "/labels")))
@@ -56,11 +56,11 @@ def test_what_is_recorded_comes_back_the_same(bench: type[Bench], tmp_path: Path
     assert offered["/image_raw"].reliability is QosReliability.BEST_EFFORT
     assert offered["/words"].durability is QosDurability.TRANSIENT_LOCAL
 
-    pictures_of = LabelledBag(tmp_path / "bag").pictures(Task.OBJECTS, ("car",))
+    pictures_of = LabelledBag(tmp_path / "bag").pictures(Task.DETECTION, ("car",))
     (read,) = read_all(pictures_of.jobs([0]), workers=1).items
     assert pictures_of.names == ("f1",)
-    assert np.array_equal(read[Task.OBJECTS].image, PICTURE)
-    assert read[Task.OBJECTS].label.boxes.tolist() == [[1, 1, 3, 3]]
+    assert np.array_equal(read[Task.DETECTION].image, PICTURE)
+    assert read[Task.DETECTION].label.boxes.tolist() == [[1, 1, 3, 3]]
 
     again = at.collect(LabelledFrame, "/labels", qos.LABELLED_FRAMES)
     pictures = at.collect(Image, "/image_raw", qos.images("best_effort", 5))

@@ -185,9 +185,9 @@ def header() -> Header:
 
 
 LABELS = {
-    Task.SIGNS: 3,
-    Task.OBJECTS: Boxes.truth([[0.5, 1.25, 3.0, 4.0], [1, 1, 5, 6]], [2, 0]),
-    Task.LANES: RNG.integers(0, 6, (6, 5), dtype=np.uint8),
+    Task.CLASSIFICATION: 3,
+    Task.DETECTION: Boxes.truth([[0.5, 1.25, 3.0, 4.0], [1, 1, 5, 6]], [2, 0]),
+    Task.SEGMENTATION: RNG.integers(0, 6, (6, 5), dtype=np.uint8),
 }
 
 
@@ -206,7 +206,7 @@ def test_labelled_frame_and_back(task):
 
 def test_a_frame_without_objects_is_a_label():
     nothing = Sample(RGB, Boxes.truth([], []))
-    msg = conversions.labelled_frame_to_msg("a", Task.OBJECTS, nothing, header())
+    msg = conversions.labelled_frame_to_msg("a", Task.DETECTION, nothing, header())
     assert len(conversions.msg_to_labelled_frame(msg)[3].label) == 0
 
 
@@ -249,15 +249,15 @@ def spoil_mask_encoding(msg):
 @pytest.mark.parametrize(
     ("task", "spoil", "says"),
     [
-        (Task.SIGNS, spoil_id, "no id"),
-        (Task.SIGNS, spoil_task, "task is 'lane'; use one of signs, objects, lanes"),
-        (Task.SIGNS, spoil_sign, "0 results"),
-        (Task.OBJECTS, spoil_class, "class id is 'car'"),
-        (Task.OBJECTS, spoil_size, "detection 0 has a box of -1.0"),
-        (Task.OBJECTS, spoil_area, "box 1 is empty: 4.0 x 0.0"),
-        (Task.OBJECTS, spoil_place, "box 1 .* leaves its picture of 5 x 6"),
-        (Task.LANES, spoil_mask, "class map is 5 x 5 pixels, its picture is 5 x 6"),
-        (Task.LANES, spoil_mask_encoding, "must be mono8"),
+        (Task.CLASSIFICATION, spoil_id, "no id"),
+        (Task.CLASSIFICATION, spoil_task, "task is 'lane'; use one of signs, objects, lanes"),
+        (Task.CLASSIFICATION, spoil_sign, "0 results"),
+        (Task.DETECTION, spoil_class, "class id is 'car'"),
+        (Task.DETECTION, spoil_size, "detection 0 has a box of -1.0"),
+        (Task.DETECTION, spoil_area, "box 1 is empty: 4.0 x 0.0"),
+        (Task.DETECTION, spoil_place, "box 1 .* leaves its picture of 5 x 6"),
+        (Task.SEGMENTATION, spoil_mask, "class map is 5 x 5 pixels, its picture is 5 x 6"),
+        (Task.SEGMENTATION, spoil_mask_encoding, "must be mono8"),
     ],
 )
 def test_malformed_labelled_frame(task, spoil, says):
@@ -268,7 +268,7 @@ def test_malformed_labelled_frame(task, spoil, says):
 
 
 def test_results_carry_the_header_of_their_picture():
-    found = conversions.boxes_to_msg(LABELS[Task.OBJECTS], header())
+    found = conversions.boxes_to_msg(LABELS[Task.DETECTION], header())
     assert found.header == header() and found.detections[0].header == header()
     assert conversions.mask_to_image(GREY, header()).header == header()
     assert conversions.classification_to_msg(1, 0.5, header()).header == header()

@@ -29,7 +29,7 @@ def test_drift_is_seen_once_the_window_is_full(bench, bundle):
     def send(number: int, values: np.ndarray) -> None:
         header = Header(stamp=ns_to_stamp(number), frame_id="camera_link")
         data = array("f", values.astype(np.float32).tobytes())
-        features.publish(FrameFeatures(header=header, task="lanes", features=data))
+        features.publish(FrameFeatures(header=header, task="segmentation", features=data))
         at.spin(0.01)
 
     for number in range(1, 13):
@@ -71,7 +71,7 @@ def test_the_lifecycle_frees_what_it_loads_and_starts_with_an_empty_window(bench
         for number in range(count):
             data = array("f", raw[number].astype(np.float32).tobytes())
             header = Header(stamp=ns_to_stamp(number + 1))
-            features.publish(FrameFeatures(header=header, task="lanes", features=data))
+            features.publish(FrameFeatures(header=header, task="segmentation", features=data))
             at.spin(0.01)
         at.spin(0.3)
         return len(statuses) - before
@@ -109,12 +109,12 @@ def test_diagnostics_say_that_no_features_come_and_forget_one_that_was_bad(
     at.until(lambda: says in message())
     assert at.said("check that the lane_segmenter runs and gets pictures")
     features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
-    features.publish(FrameFeatures(task="lanes", features=array("f", [1.0])))
+    features.publish(FrameFeatures(task="segmentation", features=array("f", [1.0])))
     at.until(lambda: message().startswith("1 features refused, the last: 1 features came"))
     good = array("f", bundle.drift_reference.mean.astype(np.float32).tobytes())
 
     def is_running() -> bool:
-        features.publish(FrameFeatures(task="lanes", features=good))
+        features.publish(FrameFeatures(task="segmentation", features=good))
         return message() == "running"
 
     at.until(is_running)

@@ -128,7 +128,7 @@ def test_a_picture_is_only_subscribed_to_while_somebody_looks(watching: Watching
 def test_who_comes_late_hears_the_last_status(watching: Watching) -> None:
     topic = "/lane_segmenter/patch_status"
     publisher = watching.probe.probe.create_publisher(PatchStatus, topic, qos.LATCHED)
-    publisher.publish(PatchStatus(task="lanes", version=3, state=PatchStatus.ACTIVE))
+    publisher.publish(PatchStatus(task="segmentation", version=3, state=PatchStatus.ACTIVE))
     for client in (watching.client(), watching.client()):
         came = client.watch(topic)
         watching.until(lambda came=came: came)
@@ -163,11 +163,11 @@ def test_the_status_picture_is_drawn_for_who_looks(bench: type[Bench]) -> None:
     patches = at.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
     drift.publish(DriftStatus(mmd2=0.5, threshold=0.25, drifting=True))
     adaptation.publish(
-        AdaptationStatus(state=AdaptationStatus.TRAINING, task="signs", progress=0.5)
+        AdaptationStatus(state=AdaptationStatus.TRAINING, task="classification", progress=0.5)
     )
-    patches.publish(PatchStatus(task="signs", version=2, state=PatchStatus.REFUSED))
+    patches.publish(PatchStatus(task="classification", version=2, state=PatchStatus.REFUSED))
     pictures = at.collect(Image, "status/image")
-    models = {Task.SIGNS: Patched(2, refused=True)}
+    models = {Task.CLASSIFICATION: Patched(2, refused=True)}
     expected = draw_status(
         status_lines(CarStatus(0.5, 0.25, True, "training signs", 0.5, models))
     ).tobytes()

@@ -42,9 +42,9 @@ from patchline_ros.tasks import Task
 
 RELIABLE = qos.images("reliable", 20)
 NODES = {
-    Task.SIGNS: (SignClassifier, Classification, "classification", "sign/image_raw"),
-    Task.OBJECTS: (ObjectDetector, Detection2DArray, "detections", "image_raw"),
-    Task.LANES: (LaneSegmenter, Image, "mask", "image_raw"),
+    Task.CLASSIFICATION: (SignClassifier, Classification, "classification", "sign/image_raw"),
+    Task.DETECTION: (ObjectDetector, Detection2DArray, "detections", "image_raw"),
+    Task.SEGMENTATION: (LaneSegmenter, Image, "mask", "image_raw"),
 }
 
 
@@ -54,7 +54,7 @@ def picture_msg(number: int) -> Image:
     return rgb_to_image(picture(number, 24, 40), header)
 
 
-def patch_set_msg(data: bytes, task: Task = Task.LANES, **fields) -> PatchSet:
+def patch_set_msg(data: bytes, task: Task = Task.SEGMENTATION, **fields) -> PatchSet:
     """The message that the adapter would send, with `fields` replaced."""
     facts = {"task": str(task), "version": 1, "sha256": sha256(data), **fields}
     return PatchSet(data=bytes_field(data), **facts)
@@ -192,7 +192,7 @@ def test_a_bad_bundle_is_named_at_configure(damage, bench, tmp_path):
     path = tmp_path / "bundle"
     says = {
         "missing": f"bundle {path} does not exist",
-        "truncated": f"bundle {path} is damaged: lanes.safetensors",
+        "truncated": f"bundle {path} is damaged: segmentation.safetensors",
         "no_manifest": f"bundle {path} has no manifest.json",
         "other_json": "bundle manifest",
         "unnamed": "parameter bundle is empty",
@@ -200,7 +200,7 @@ def test_a_bad_bundle_is_named_at_configure(damage, bench, tmp_path):
     if damage != "missing":
         make_bundle(path)
     if damage == "truncated":
-        weights = path / "lanes.safetensors"
+        weights = path / "segmentation.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
     elif damage == "no_manifest":
         (path / "manifest.json").unlink()
@@ -213,7 +213,7 @@ def test_a_bad_bundle_is_named_at_configure(damage, bench, tmp_path):
 
 def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(lanes, bundle):
     before = lanes.masks_of(1, 2, 3)
-    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
     assert (status.state, status.version) == (PatchStatus.ACTIVE, 1), status.reason
     assert 0 < status.swap_seconds < 0.05 < status.build_seconds + 0.05
     patched = lanes.masks_of(1, 2, 3)
@@ -225,31 +225,31 @@ def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(la
     assert lanes.masks_of(1, 2, 3) == before
     assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
 
-    again = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    again = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
     assert again.state == PatchStatus.REMOVED and "1 was removed here" in again.reason
-    newer = make_patch_set(bundle, Task.LANES, 2)
+    newer = make_patch_set(bundle, Task.SEGMENTATION, 2)
     assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
 
 
 def test_an_empty_patch_set_brings_the_source_back(lanes, bundle):
     before = lanes.masks_of(1, 2)
-    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
     assert active.state == PatchStatus.ACTIVE
-    status = lanes.send(PatchSet(task="lanes", version=2))
+    status = lanes.send(PatchSet(task="segmentation", version=2))
     assert (status.state, status.version) == (PatchStatus.SOURCE, 0)
     assert status.reason == "the drift has passed"
     assert lanes.masks_of(1, 2) == before
-    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 2), version=2))
+    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 2), version=2))
     assert older.state == PatchStatus.REFUSED and "not newer than 2" in older.reason
-    newer = make_patch_set(bundle, Task.LANES, 3)
+    newer = make_patch_set(bundle, Task.SEGMENTATION, 3)
     assert lanes.send(patch_set_msg(newer, version=3)).state == PatchStatus.ACTIVE
 
 
 def test_a_node_that_starts_with_the_source_takes_no_older_patch_set(lanes, bundle):
     """It hears first that the source model is to run, as version 4: it is not to be undone."""
-    status = lanes.send(PatchSet(task="lanes", version=4))
+    status = lanes.send(PatchSet(task="segmentation", version=4))
     assert (status.state, status.version) == (PatchStatus.SOURCE, 0)
-    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 3), version=3))
+    older = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 3), version=3))
     assert older.state == PatchStatus.REFUSED and "not newer than 4" in older.reason
 
 
@@ -257,7 +257,7 @@ def test_a_rollback_goes_back_step_by_step(lanes, bundle):
     sources = lanes.masks_of(1, 2)
     seen = []
     for version in (1, 2, 3, 4):
-        data = make_patch_set(bundle, Task.LANES, version)
+        data = make_patch_set(bundle, Task.SEGMENTATION, version)
         assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
         seen.append(lanes.masks_of(1, 2))
     # Two models before the running one are kept, then comes the source model.
@@ -278,7 +278,7 @@ def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
         seen = Expected(
             agreement=agreement, agreement_error=0.05, entropy=0.5, entropy_error=0.5, ran=ran
         )
-        data = make_patch_set(bundle, Task.LANES, version, expected=seen)
+        data = make_patch_set(bundle, Task.SEGMENTATION, version, expected=seen)
         assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
         ran = read_metadata(data).sha256
         if version == 1:
@@ -314,15 +314,15 @@ def test_statuses_come_in_the_order_of_the_changes(bench, bundle):
     statuses = at.collect(PatchStatus, "lane_segmenter/patch_status", qos.RESULTS)
     at.start(RolledBackAtOnce)
     adapter = at.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
-    adapter.publish(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    adapter.publish(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
     at.until(lambda: {PatchStatus.ACTIVE, PatchStatus.REMOVED} <= {s.state for s in statuses})
     found = [(status.state, status.version) for status in statuses[-2:]]
     assert found == [(PatchStatus.ACTIVE, 1), (PatchStatus.REMOVED, 0)]
 
 
 def test_the_same_model_as_another_version_is_not_swapped(lanes, bundle):
-    first = make_patch_set(bundle, Task.LANES, 1)
-    second = make_patch_set(bundle, Task.LANES, 2)
+    first = make_patch_set(bundle, Task.SEGMENTATION, 1)
+    second = make_patch_set(bundle, Task.SEGMENTATION, 2)
     assert lanes.send(patch_set_msg(first)).state == PatchStatus.ACTIVE
     for data, version in ((second, 2), (renumbered(second, 3), 3)):
         status = lanes.send(patch_set_msg(data, version=version))
@@ -335,7 +335,7 @@ def test_the_same_model_as_another_version_is_not_swapped(lanes, bundle):
 def test_a_disabled_node_takes_no_picture_but_hears_patch_sets(lanes, bundle):
     assert lanes.bench.call(SetBool, "lane_segmenter/enable", data=False).message == "disabled"
     lanes.camera.publish(picture_msg(1))
-    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 1)))
+    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
     assert status.state == PatchStatus.ACTIVE
     assert not lanes.masks
     lanes.bench.call(SetBool, "lane_segmenter/enable", data=True)
@@ -365,27 +365,27 @@ def retensored(data: bytes, change: Callable[[dict[str, torch.Tensor]], object])
 
 def bad_patch_sets(bundle) -> dict[str, PatchSet]:
     """A patch set for each way to be wrong, by what the reason must say."""
-    good = make_patch_set(bundle, Task.LANES, 3)
+    good = make_patch_set(bundle, Task.SEGMENTATION, 3)
     name = next(key for key in sorted(load_tensors(good)) if key.startswith("patches."))
     missing = retensored(good, lambda tensors: tensors.pop(name))
     nan = retensored(good, lambda tensors: tensors[name].fill_(torch.nan))
-    other_base = make_patch_set(bundle, Task.LANES, 3, base_fingerprint="ab" * 32)
-    signs = make_patch_set(bundle, Task.SIGNS, 3)
+    other_base = make_patch_set(bundle, Task.SEGMENTATION, 3, base_fingerprint="ab" * 32)
+    signs = make_patch_set(bundle, Task.CLASSIFICATION, 3)
     return {
         "sha256": patch_set_msg(good, version=3, sha256="0" * 64),
         "another source model": patch_set_msg(other_base, version=3),
         f"lacks 1 tensors, the first {name}": patch_set_msg(missing, version=3),
         "not finite": patch_set_msg(nan, version=3),
-        "not newer than 2": patch_set_msg(make_patch_set(bundle, Task.LANES, 1)),
+        "not newer than 2": patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)),
         "for signs": patch_set_msg(signs, version=3),
-        "it is for 'signs'": patch_set_msg(signs, Task.SIGNS, version=3),
+        "it is for 'classification'": patch_set_msg(signs, Task.CLASSIFICATION, version=3),
         "version 9, its data version 3": patch_set_msg(good, version=9),
         "safetensors": patch_set_msg(b"no weights", version=3),
     }
 
 
 def test_a_bad_patch_set_changes_nothing_and_says_why(lanes, bundle):
-    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.LANES, 2), version=2))
+    active = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 2), version=2))
     assert active.state == PatchStatus.ACTIVE
     before = lanes.masks_of(1, 2)
     for says, msg in bad_patch_sets(bundle).items():
@@ -409,15 +409,15 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         largest_patch_set_mib=1,
     )
     lanes = Lanes(at)
-    data = make_patch_set(bundle, Task.LANES, 1)
+    data = make_patch_set(bundle, Task.SEGMENTATION, 1)
     plain = patch_set_msg(data)
-    text = statement(Task.LANES, 1, plain.base_fingerprint, plain.sha256)
+    text = statement(Task.SEGMENTATION, 1, plain.base_fingerprint, plain.sha256)
 
     def signed(key: Path, **changes: object) -> PatchSet:
         fields = {"signature": bytes_field(Signer(key).sign(text)), **changes}
         return patch_set_msg(data, **fields)
 
-    too_large = PatchSet(task="lanes", version=1, data=bytes_field(bytes((1 << 20) + 1)))
+    too_large = PatchSet(task="segmentation", version=1, data=bytes_field(bytes((1 << 20) + 1)))
     emptied = signed(private, sha256=plain.sha256)
     emptied.data = bytes_field(b"")
     for says, msg in {
@@ -431,9 +431,9 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         assert status.state == PatchStatus.REFUSED and says in status.reason
     assert lanes.send(signed(private)).state == PatchStatus.ACTIVE
     # That the source model is to return is signed, too.
-    source = PatchSet(task="lanes", version=2)
+    source = PatchSet(task="segmentation", version=2)
     assert lanes.send(source).state == PatchStatus.REFUSED
-    source.signature = bytes_field(Signer(private).sign(statement(Task.LANES, 2, "", "")))
+    source.signature = bytes_field(Signer(private).sign(statement(Task.SEGMENTATION, 2, "", "")))
     assert lanes.send(source).state == PatchStatus.SOURCE
 
 
@@ -451,13 +451,13 @@ def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path)
     pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
     bundle = make_bundle(tmp_path / "bundle")
-    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    msg = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
     values = {"bundle": str(bundle.path), "image_reliability": "reliable"}
     refused = bench(**values, backend="onnx")
     assert not refused.start(LaneSegmenter).started
     refused.until(lambda: refused.said("parameter backend: there is no ONNX graph"))
     refused.close()
-    export_graphs(bundle, [Task.LANES])
+    export_graphs(bundle, [Task.SEGMENTATION])
     masks = {}
     for backend in ("onnx", "pytorch"):
         lanes = Lanes(bench(**values, backend=backend))
@@ -470,7 +470,7 @@ def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path)
 
 
 def test_what_runs_already_is_not_refused_when_it_comes_again(lanes, bundle):
-    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    msg = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
     assert lanes.send(msg).state == PatchStatus.ACTIVE
     lanes.adapter.publish(msg)
     lanes.masks_of(1, 2)
@@ -478,7 +478,7 @@ def test_what_runs_already_is_not_refused_when_it_comes_again(lanes, bundle):
 
 
 def test_no_picture_is_lost_to_a_swap(lanes, bundle):
-    msg = patch_set_msg(make_patch_set(bundle, Task.LANES, 1))
+    msg = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
     for number in range(40):
         lanes.camera.publish(picture_msg(number))
         if number == 10:

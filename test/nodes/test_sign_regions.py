@@ -71,7 +71,7 @@ def test_each_detected_sign_is_classified(bench, bundle, options):
     found = signs.detect(5, *boxes)
     # The larger first; clipped to the picture to look at; too small to show anything is left out.
     np.testing.assert_allclose(found.boxes, [boxes[2][:4], boxes[0][:4]], atol=1e-3)
-    perceiver = Perceiver(bundle, Task.SIGNS)
+    perceiver = Perceiver(bundle, Task.CLASSIFICATION)
     regions = [image[30:60, 50:80], image[20:44, 10:30]]
     expected = [perceiver.perceive(np.ascontiguousarray(region)) for region in regions]
     assert found.labels.tolist() == [answer.prediction for answer in expected]

@@ -205,7 +205,9 @@ def test_a_car_in_a_namespace_whose_killed_node_comes_back_with_its_patch_set(
     probe = car.probe
     stored = tmp_path / "store" / "episodes"
     stored.mkdir(parents=True)
-    (stored / "signs.v1.safetensors").write_bytes(make_patch_set(bundle, Task.SIGNS, 1))
+    (stored / "classification.v1.safetensors").write_bytes(
+        make_patch_set(bundle, Task.CLASSIFICATION, 1)
+    )
     masks = probe.collect(Image, "/car1/lane_segmenter/mask")
     signs = probe.collect(Classification, "/signs")
     statuses = probe.collect(PatchStatus, "/car1/sign_classifier/patch_status", qos.LATCHED)

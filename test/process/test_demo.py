@@ -54,7 +54,7 @@ def test_demo_adapts_loses_no_frame_and_reports(shipped_bundle: Path, tmp_path: 
     assert report["drift"]["frames_to_detect"] <= 24
     assert report["drift"]["false_alarms"] == 0
     assert report["frames"]["lost_during_swap"] == 0
-    for task in ("signs", "objects", "lanes"):
+    for task in ("classification", "detection", "segmentation"):
         row = report["tasks"][task]
         assert row["test_frames"] >= 30
         assert report["adaptation"]["accepted"][task] and row["after"] > row["before"]

@@ -24,13 +24,14 @@ name: small
 sources: {{{sources}}}
 input_sizes: {{{sizes}}}
 weights: none
-recipe: {{width: 0.25, road_epochs: 1, sign_epochs: 1, batch_size: 8, drift_window: 4,
+recipe: {{width: 0.25, epochs: {{classification: 1, detection: 1, segmentation: 1}},
+  batch_size: 8, drift_window: 4,
   drift_permutations: 50, threads: 1}}
 predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1, 2]}}
 workers: 1
 """
 
-STAGES = ("", "lanes.safetensors", "signs.safetensors", "predictor/*/*-k1-*.json")
+STAGES = ("", "segmentation.safetensors", "classification.safetensors", "predictor/*/*-k1-*.json")
 """Below `.making`/KEY: the folder itself, and what comes in it one after the other."""
 
 
@@ -65,7 +66,7 @@ def _make_acdc(data: Path) -> None:
     ("data_set", "make", "tasks"),
     [
         ("sbd", _make_sbd, tuple(Task)),
-        ("acdc", _make_acdc, (Task.OBJECTS, Task.LANES)),
+        ("acdc", _make_acdc, (Task.DETECTION, Task.SEGMENTATION)),
     ],
 )
 def test_one_command_makes_a_bundle(
@@ -75,7 +76,7 @@ def test_one_command_makes_a_bundle(
     bundle = _made(_configured(tmp_path, data_set, tasks), tmp_path / "bundle")
     assert set(bundle.manifest.models) == set(tasks)
     assert {label.corruption for label in bundle.manifest.drift_labels} == {"fog", "night"}
-    assert not set(bundle.held_out[Task.LANES]) & set(bundle.trained_on[Task.LANES])
+    assert not set(bundle.held_out[Task.SEGMENTATION]) & set(bundle.trained_on[Task.SEGMENTATION])
 
 
 def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="not a bundle, or not whole"):
             Bundle.load(out)
     # What a kill leaves while the bundle itself is written.
-    (out / "lanes.safetensors").write_bytes(b"half")
-    (out / ".signs.safetensors.part").write_bytes(b"")
+    (out / "segmentation.safetensors").write_bytes(b"half")
+    (out / ".classification.safetensors.part").write_bytes(b"")
     assert _made(command, out).manifest == whole.manifest
     assert sorted(path.name for path in out.iterdir()) == sorted(
         path.name for path in (tmp_path / "whole").iterdir()

@@ -57,7 +57,9 @@ def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path)
     probe, picture = car.probe, np.zeros((32, 32, 3), np.uint8)
     stored = tmp_path / "store1" / "episodes"
     stored.mkdir(parents=True)
-    (stored / "signs.v1.safetensors").write_bytes(make_patch_set(bundle, Task.SIGNS, 1))
+    (stored / "classification.v1.safetensors").write_bytes(
+        make_patch_set(bundle, Task.CLASSIFICATION, 1)
+    )
     features, statuses, cameras, cars = [], [], [], []
     for number in (1, 2):
         namespace, logs = f"car{number}", tmp_path / f"logs{number}"
@@ -78,7 +80,7 @@ def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path)
             cameras.append(probe.publisher(Image, topic, profile, seconds=120))
         labels = probe.publisher(LabelledFrame, "car1/labelled_frames", qos.LABELLED_FRAMES, 120)
         header = Header(stamp=ns_to_stamp(SECOND))
-        labels.publish(labelled_frame_to_msg("f", Task.SIGNS, Sample(picture, 0), header))
+        labels.publish(labelled_frame_to_msg("f", Task.CLASSIFICATION, Sample(picture, 0), header))
         stamps = count(1)
 
         def patched() -> bool:
@@ -94,8 +96,8 @@ def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path)
         assert {msg.patch_version for msg in features[1]} == {0}
         assert {msg.state for msg in statuses[1]} == {PatchStatus.SOURCE}
         kept = [StoredFrames(tmp_path / f"store{n}" / "frames") for n in (1, 2)]
-        probe.until(lambda: kept[0].count(Task.SIGNS, 0) == 1)
-        assert kept[1].count(Task.SIGNS, 0) == 0
+        probe.until(lambda: kept[0].count(Task.CLASSIFICATION, 0) == 1)
+        assert kept[1].count(Task.CLASSIFICATION, 0) == 0
     finally:
         for other in cars:
             other.close()
@@ -131,9 +133,9 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
     for number in range(15):
         header = Header(stamp=ns_to_stamp((number + 1) * SECOND))
         sample = Sample(picture, number % 3)
-        labels.publish(labelled_frame_to_msg(f"f{number}", Task.SIGNS, sample, header))
+        labels.publish(labelled_frame_to_msg(f"f{number}", Task.CLASSIFICATION, sample, header))
     store = StoredFrames(tmp_path / "store" / "frames")
-    probe.until(lambda: store.count(Task.SIGNS, 0) == 15)
+    probe.until(lambda: store.count(Task.CLASSIFICATION, 0) == 15)
 
     def training() -> bool:
         """Says the drift again, as the monitor does with each picture."""
@@ -154,8 +156,8 @@ def test_an_adapter_killed_in_mid_training(car, tmp_path):
             break
         assert number < 200
     probe.until(lambda: not trainings(tmp_path))
-    assert store.count(Task.SIGNS, 0) == 15
-    assert len(store.read(store.select(Task.SIGNS, 0))) == 15
+    assert store.count(Task.CLASSIFICATION, 0) == 15
+    assert len(store.read(store.select(Task.CLASSIFICATION, 0))) == 15
 
     second = car.start("adapter", **options)
     statuses.clear()

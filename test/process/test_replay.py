@@ -93,7 +93,7 @@ def drive(car: Car) -> None:
         signs.publish(rgb_to_image(image, header))
         if dark:
             lanes = np.full((32, 32), number % 3, np.uint8)
-            for task, label in ((Task.SIGNS, number % 3), (Task.LANES, lanes)):
+            for task, label in ((Task.CLASSIFICATION, number % 3), (Task.SEGMENTATION, lanes)):
                 sample = Sample(image, label)
                 labels.publish(labelled_frame_to_msg(f"f{number}", task, sample, header))
         probe.spin(1 / RATE_HZ)
@@ -111,7 +111,7 @@ def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
     car.close()
     assert any(drifting for _, drifting, _ in live.drift.values())
     assert not live.drift[min(live.drift)][1]
-    assert sorted(live.episode["order"]) == ["lanes", "signs"]
+    assert sorted(live.episode["order"]) == ["classification", "segmentation"]
     car.probe.close()
 
     settings = replace(car.settings, store=str(tmp_path / "fresh"), use_sim_time=True)

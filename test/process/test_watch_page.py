@@ -34,11 +34,11 @@ from patchline_ros.tasks import Task
 
 COMMAND = [sys.executable, "-m", "patchline_ros.cli", "watch"]
 EPISODE = {
-    "order": ["signs"],
+    "order": ["classification"],
     "patches": 3,
-    "seconds": {"signs": 12.0},
-    "accepted": {"signs": True},
-    "gate": {"signs": {"before": 0.5, "after": 0.875, "error": 0.03, "frames": 16}},
+    "seconds": {"classification": 12.0},
+    "accepted": {"classification": True},
+    "gate": {"classification": {"before": 0.5, "after": 0.875, "error": 0.03, "frames": 16}},
 }
 
 
@@ -62,17 +62,19 @@ class FakeCar:
         """The latched statuses: signs are adapted, a patch set for lanes was refused."""
         for task, publisher in self.patches.items():
             publisher.publish(PatchStatus(task=task.value))
-        self.patches[Task.SIGNS].publish(
+        self.patches[Task.CLASSIFICATION].publish(
             PatchStatus(
-                task="signs",
+                task="classification",
                 version=4,
                 state=PatchStatus.ACTIVE,
                 build_seconds=0.5,
                 swap_seconds=2e-4,
             )
         )
-        self.patches[Task.LANES].publish(
-            PatchStatus(task="lanes", state=PatchStatus.REFUSED, reason="its sha256 is wrong")
+        self.patches[Task.SEGMENTATION].publish(
+            PatchStatus(
+                task="segmentation", state=PatchStatus.REFUSED, reason="its sha256 is wrong"
+            )
         )
         self.adaptation.publish(
             AdaptationStatus(state=AdaptationStatus.FINISHED, episode_json=json.dumps(EPISODE))

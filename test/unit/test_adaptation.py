@@ -38,9 +38,9 @@ def sample(task: Task, seed: int) -> Sample:
     rng = np.random.default_rng(seed)
     label = seed % 3
     image = rng.integers(0, 60, (48, 64, 3), dtype=np.uint8) + np.uint8(80 * label)
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return Sample(image, label)
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         return Sample(image, Boxes.truth([[4, 4, 40, 40]], [label % 2]))
     return Sample(image, np.full((48, 64), label, np.uint8))
 
@@ -76,18 +76,18 @@ def test_selection_names_what_it_can_not_choose_from(
 
 
 def test_entropy_needs_samples(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no lanes sample"):
-        entropies(tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES), [])
+    with pytest.raises(ValueError, match="no segmentation sample"):
+        entropies(tiny_bundle.make_bundle(tmp_path / "b").model(Task.SEGMENTATION), [])
 
 
 def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
     torch.manual_seed(0)
-    model = PatchedModel(bundle.model(Task.LANES), PatchSettings(k=7))
+    model = PatchedModel(bundle.model(Task.SEGMENTATION), PatchSettings(k=7))
     shares: list[float] = []
-    samples = [sample(Task.LANES, i) for i in range(12)]
+    samples = [sample(Task.SEGMENTATION, i) for i in range(12)]
     scene = [s.image for s in samples]
-    held_out = [sample(Task.LANES, 20 + i) for i in range(6)]
+    held_out = [sample(Task.SEGMENTATION, 20 + i) for i in range(6)]
     record = train_adapted(
         model, samples, held_out, scene, TrainingSettings(epochs=4), 0, progress=shares.append
     )
@@ -97,7 +97,7 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     assert record.losses[-1] < record.losses[0]
     assert shares == [0.25, 0.5, 0.75, 1.0]
     # Twice the epochs cost twice the steps and the same cache.
-    again = PatchedModel(bundle.model(Task.LANES), PatchSettings(k=7))
+    again = PatchedModel(bundle.model(Task.SEGMENTATION), PatchSettings(k=7))
     longer = train_adapted(again, samples, held_out, scene, TrainingSettings(epochs=8), 0)
     assert record.gflops < longer.gflops < 2 * record.gflops
     with pytest.raises(TrainingError, match="no labelled frames"):
@@ -106,16 +106,16 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
 
 def test_signs_of_one_class_are_refused(tmp_path: Path) -> None:
     model = PatchedModel(
-        tiny_bundle.make_bundle(tmp_path / "b").model(Task.SIGNS), PatchSettings(k=1)
+        tiny_bundle.make_bundle(tmp_path / "b").model(Task.CLASSIFICATION), PatchSettings(k=1)
     )
-    signs = [Sample(sample(Task.SIGNS, i).image, 1) for i in range(4)]
-    with pytest.raises(TrainingError, match="all 4 signs are"):
+    signs = [Sample(sample(Task.CLASSIFICATION, i).image, 1) for i in range(4)]
+    with pytest.raises(TrainingError, match="all 4 pictures are of"):
         train_adapted(model, signs, [], [], TrainingSettings(), 0)
 
 
 def test_a_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
-    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.SIGNS)
-    samples = [sample(Task.SIGNS, i) for i in range(9)]
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.CLASSIFICATION)
+    samples = [sample(Task.CLASSIFICATION, i) for i in range(9)]
     scene = [s.image for s in samples]
     file = tmp_path / "training.safetensors"
 
@@ -153,8 +153,8 @@ def test_a_training_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
-    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
-    samples = [sample(Task.LANES, i) for i in range(8)]
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.SEGMENTATION)
+    samples = [sample(Task.SEGMENTATION, i) for i in range(8)]
     scene = [s.image for s in samples]
     states, costs = {}, {}
     for cache in ("float32", "none", "float16", "int8"):
@@ -174,8 +174,8 @@ def test_what_is_kept_changes_nothing_but_the_cost(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_knows_the_labels(tmp_path: Path) -> None:
-    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
-    samples = [sample(Task.LANES, i) for i in range(4)]
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.SEGMENTATION)
+    samples = [sample(Task.SEGMENTATION, i) for i in range(4)]
     scene = [s.image for s in samples]
     file = tmp_path / "training.safetensors"
 
@@ -193,8 +193,8 @@ def test_a_checkpoint_knows_the_labels(tmp_path: Path) -> None:
 
 
 def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
-    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.LANES)
-    samples = [sample(Task.LANES, i) for i in range(4)]
+    source = tiny_bundle.make_bundle(tmp_path / "b").model(Task.SEGMENTATION)
+    samples = [sample(Task.SEGMENTATION, i) for i in range(4)]
     nothing_labelled = [Sample(s.image, np.full_like(s.label, 255)) for s in samples]
     model = PatchedModel(source, PatchSettings(k=1))
     settings = TrainingSettings(epochs=20, patience=3)
@@ -210,15 +210,18 @@ def test_training_stops_when_nothing_gets_better(tmp_path: Path) -> None:
         (lambda p: (p / "manifest.json").unlink(), "no manifest.json"),
         (lambda p: (p / "manifest.json").write_text("{"), "manifest"),
         (lambda p: (p / "manifest.json").write_bytes(b"\xff\xfe\x00"), "manifest"),
-        (lambda p: (p / "lanes.safetensors").unlink(), "lacks the file lanes"),
-        (lambda p: (p / "signs.safetensors").write_bytes(b"x"), "signs.safetensors does not have"),
+        (lambda p: (p / "segmentation.safetensors").unlink(), "lacks the file segmentation"),
+        (
+            lambda p: (p / "classification.safetensors").write_bytes(b"x"),
+            "classification.safetensors does not have",
+        ),
         (lambda p: os.rename(p, p.with_name("gone")), "does not exist"),
     ],
 )
 def test_a_damaged_bundle_is_named(tmp_path: Path, damage, message: str) -> None:
     path = tmp_path / "b"
     tiny_bundle.make_bundle(path)
-    assert Bundle.load(path).spec(Task.LANES).task is Task.LANES
+    assert Bundle.load(path).spec(Task.SEGMENTATION).task is Task.SEGMENTATION
     damage(path)
     with pytest.raises(BundleError, match=message):
         Bundle.load(path)
@@ -247,15 +250,15 @@ def events_of(runner: EpisodeRunner) -> list:
 
 def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS, Task.LANES], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.CLASSIFICATION, Task.SEGMENTATION], 20)
     runner = runner_for(tmp_path, bundle, epochs=6)
     runner.start(since_ns=1000, mmd2=0.5, active={})
     events = events_of(runner)
     runner.stop()
     chosen = next(event for event in events if isinstance(event, Chosen))
-    assert chosen.collected == {Task.SIGNS: 16, Task.LANES: 16}
+    assert chosen.collected == {Task.CLASSIFICATION: 16, Task.SEGMENTATION: 16}
     verdicts = [event for event in events if isinstance(event, Accepted | Rejected)]
-    assert {verdict.task for verdict in verdicts} == {Task.SIGNS, Task.LANES}
+    assert {verdict.task for verdict in verdicts} == {Task.CLASSIFICATION, Task.SEGMENTATION}
     assert isinstance(events[-1], Finished)
     report = events[-1].episode
     second = report["order"][1]
@@ -270,7 +273,7 @@ def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
 def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
     store = FrameStore(tmp_path / "store", 100, 100)
-    fill(store, [Task.SIGNS], 20)
+    fill(store, [Task.CLASSIFICATION], 20)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     runner.start(since_ns=0, mmd2=0.5, active={})
     while not any(isinstance(event, Chosen) for event in runner.poll()):
@@ -279,7 +282,7 @@ def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None
     events = events_of(runner)
     assert isinstance(events[-1], Failed)
     assert "SIGKILL" in events[-1].reason
-    assert store.count(Task.SIGNS, 0) == 20
+    assert store.count(Task.CLASSIFICATION, 0) == 20
     assert runner.latest() == {}
 
 
@@ -288,7 +291,7 @@ def test_a_killed_worker_is_reported_and_the_frames_stay(tmp_path: Path) -> None
 )
 def test_a_line_that_is_no_event_fails_the_training(tmp_path: Path, printed: bytes) -> None:
     runner = EpisodeRunner(tmp_path, tmp_path, tmp_path / "w", TrainingSettings(), 0, threads=1)
-    lines = to_line(Progress(Task.SIGNS, 0.5)).encode() + b"\n" + printed
+    lines = to_line(Progress(Task.CLASSIFICATION, 0.5)).encode() + b"\n" + printed
     says = f"import os, time; os.write(1, {lines!r}); os.close(1); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", says], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
@@ -309,7 +312,7 @@ def test_a_worker_whose_adapter_has_ended_gives_no_version(tmp_path: Path) -> No
 
 def test_stopping_ends_the_training(tmp_path: Path) -> None:
     bundle = tiny_bundle.make_bundle(tmp_path / "b")
-    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.CLASSIFICATION], 20)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     runner.start(since_ns=0, mmd2=0.5, active={})
     with pytest.raises(RuntimeError, match="under way"):

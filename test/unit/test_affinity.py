@@ -27,11 +27,11 @@ IMAGES = [tiny_bundle.picture(i, 40, 50) for i in range(6)]
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_equal_models_have_affinity_one_and_others_less(bundle: Bundle, measure: str) -> None:
-    lanes = bundle.model(Task.LANES)
-    same = affinity_table({Task.LANES: lanes, Task.OBJECTS: lanes}, IMAGES, measure)
-    assert same == {"lanes objects": pytest.approx([1.0] * 7, abs=1e-12)}
-    models = {Task.LANES: lanes, Task.OBJECTS: bundle.model(Task.OBJECTS)}
-    other = affinity_table(models, IMAGES, measure)["lanes objects"]
+    lanes = bundle.model(Task.SEGMENTATION)
+    same = affinity_table({Task.SEGMENTATION: lanes, Task.DETECTION: lanes}, IMAGES, measure)
+    assert same == {"detection segmentation": pytest.approx([1.0] * 7, abs=1e-12)}
+    models = {Task.SEGMENTATION: lanes, Task.DETECTION: bundle.model(Task.DETECTION)}
+    other = affinity_table(models, IMAGES, measure)["detection segmentation"]
     assert all(0 <= value <= 1 for value in other)
     assert other[0] < 1
 
@@ -41,7 +41,7 @@ def test_equal_models_have_affinity_one_and_others_less(bundle: Bundle, measure:
     [("perceptual_hash", imagehash.phash), ("mean_hash", imagehash.average_hash)],
 )
 def test_hashes_are_imagehashs(bundle: Bundle, measure: str, hashed) -> None:
-    models = {task: bundle.model(task) for task in (Task.LANES, Task.OBJECTS)}
+    models = {task: bundle.model(task) for task in (Task.SEGMENTATION, Task.DETECTION)}
 
     def hashes(model: TaskModel, image: np.ndarray) -> list[imagehash.ImageHash]:
         with torch.inference_mode():
@@ -58,7 +58,9 @@ def test_hashes_are_imagehashs(bundle: Bundle, measure: str, hashed) -> None:
         for i in IMAGES
     ]
     expected = 1 - np.mean(distances, axis=0) / 64
-    assert affinity_table(models, IMAGES, measure)["lanes objects"] == pytest.approx(expected)
+    assert affinity_table(models, IMAGES, measure)["detection segmentation"] == pytest.approx(
+        expected
+    )
 
 
 def test_the_default_measure_is_the_papers(bundle: Bundle) -> None:
@@ -130,8 +132,8 @@ def test_cka_of_unrelated_features_is_near_zero_even_with_few_pictures() -> None
 
 
 def test_what_can_not_be_compared_is_named(bundle: Bundle) -> None:
-    lanes = bundle.model(Task.LANES)
-    pair = {Task.LANES: lanes, Task.OBJECTS: lanes}
+    lanes = bundle.model(Task.SEGMENTATION)
+    pair = {Task.SEGMENTATION: lanes, Task.DETECTION: lanes}
     with pytest.raises(ValueError, match="at least one source image"):
         affinity_table(pair, [])
     with pytest.raises(ValueError, match=r"'dhash'; known are perceptual_hash, mean_hash, hist"):
@@ -139,27 +141,41 @@ def test_what_can_not_be_compared_is_named(bundle: Bundle) -> None:
     with pytest.raises(ValueError, match="at least 4 pictures; 1 came"):
         affinity_table(pair, IMAGES[:1], "cka")
     spec = ModelSpec.named("resnet50", ("a", "b"), (32, 32), width=0.25)
-    with pytest.raises(ValueError, match="different numbers of them: lanes 7, signs 4"):
-        affinity_table({Task.LANES: lanes, Task.SIGNS: TaskModel(spec).eval()}, IMAGES)
-    broken = bundle.model(Task.LANES)
+    with pytest.raises(
+        ValueError, match="different numbers of them: segmentation 7, classification 4"
+    ):
+        affinity_table(
+            {Task.SEGMENTATION: lanes, Task.CLASSIFICATION: TaskModel(spec).eval()}, IMAGES
+        )
+    broken = bundle.model(Task.SEGMENTATION)
     with torch.no_grad():
         next(broken.backbone.groups[2].parameters()).fill_(float("nan"))
-    with pytest.raises(ValueError, match="group 3 of the objects model"):
-        affinity_table({Task.LANES: lanes, Task.OBJECTS: broken}, IMAGES)
+    with pytest.raises(ValueError, match="group 3 of the detection model"):
+        affinity_table({Task.SEGMENTATION: lanes, Task.DETECTION: broken}, IMAGES)
 
 
 def test_order_and_warm_start_follow_affinity() -> None:
     table = {
-        "lanes objects": [0.9, 0.9, 0.1],
-        "lanes signs": [0.5, 0.5, 0.9],
-        "objects signs": [0.2, 0.4, 0.9],
+        "detection segmentation": [0.9, 0.9, 0.1],
+        "classification segmentation": [0.5, 0.5, 0.9],
+        "classification detection": [0.2, 0.4, 0.9],
     }
     tasks = list(Task)
-    # Over two groups: lanes 1.4, objects 1.2, signs 0.8; over all three signs come first.
-    assert training_order(table, tasks, 2) == [Task.LANES, Task.OBJECTS, Task.SIGNS]
-    assert most_similar(table, Task.SIGNS, [Task.LANES, Task.OBJECTS], 2) is Task.LANES
-    assert most_similar(table, Task.SIGNS, [], 2) is None
+    # Over two groups: segmentation 1.4, detection 1.2, classification 0.8; over all three
+    # classification comes first.
+    assert training_order(table, tasks, 2) == [
+        Task.SEGMENTATION,
+        Task.DETECTION,
+        Task.CLASSIFICATION,
+    ]
+    assert (
+        most_similar(table, Task.CLASSIFICATION, [Task.SEGMENTATION, Task.DETECTION], 2)
+        is Task.SEGMENTATION
+    )
+    assert most_similar(table, Task.CLASSIFICATION, [], 2) is None
     with pytest.raises(ValueError, match="4 patches asked for"):
         training_order(table, tasks, 4)
-    with pytest.raises(ValueError, match="lacks the pair 'lanes signs'"):
-        training_order({"lanes objects": [1.0]}, [Task.LANES, Task.SIGNS], 1)
+    with pytest.raises(ValueError, match="lacks the pair 'classification segmentation'"):
+        training_order(
+            {"detection segmentation": [1.0]}, [Task.SEGMENTATION, Task.CLASSIFICATION], 1
+        )

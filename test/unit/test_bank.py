@@ -30,13 +30,13 @@ def test_a_drift_that_returns_is_known(tmp_path: Path, reference: DriftReference
     bank = PatchBank(tmp_path / "bank", reference)
     broken: list[str] = []
     assert bank.find(frames(2, 1), broken.append) is None
-    dusk = bank.add(frames(2, 2), {Task.LANES: b"dusk", Task.SIGNS: b"too"})
-    fog = bank.add(frames(-2, 3), {Task.LANES: b"fog"})
+    dusk = bank.add(frames(2, 2), {Task.SEGMENTATION: b"dusk", Task.CLASSIFICATION: b"too"})
+    fog = bank.add(frames(-2, 3), {Task.SEGMENTATION: b"fog"})
     found = PatchBank(tmp_path / "bank", reference).find(frames(2, 4), broken.append)
     assert found is not None and found.name == dusk
     assert {task: path.read_bytes() for task, path in found.patch_sets.items()} == {
-        Task.LANES: b"dusk",
-        Task.SIGNS: b"too",
+        Task.SEGMENTATION: b"dusk",
+        Task.CLASSIFICATION: b"too",
     }
     assert found.mmd2 < 0.5 * found.from_source
     again = bank.find(frames(-2, 5), broken.append)
@@ -53,35 +53,35 @@ def test_a_drift_that_returns_is_known(tmp_path: Path, reference: DriftReference
 def test_what_is_of_use_stays_and_the_others_go(tmp_path: Path, reference: DriftReference) -> None:
     bank = PatchBank(tmp_path, reference, capacity=3)
     for i in range(3):
-        bank.add(frames(i, i), {Task.LANES: bytes([i])})
+        bank.add(frames(i, i), {Task.SEGMENTATION: bytes([i])})
     bank.used("000001")
-    bank.add(frames(4, 4), {Task.LANES: b"4"})
+    bank.add(frames(4, 4), {Task.SEGMENTATION: b"4"})
     assert bank.entries() == ["000001", "000003", "000004"]
     # The order of use is there after a restart, and a number that went is not given again.
     bank = PatchBank(tmp_path, reference, capacity=2)
     bank.used("000001")
     bank.used("000002")
-    assert bank.add(frames(5, 5), {Task.LANES: b"5"}) == "000005"
+    assert bank.add(frames(5, 5), {Task.SEGMENTATION: b"5"}) == "000005"
     assert bank.entries() == ["000001", "000005"]
     # Patch sets of 3000 bytes each: two do not fit, and the newest stays whatever it takes.
     small = PatchBank(tmp_path, reference, capacity_bytes=8000)
     for i in (6, 7):
-        small.add(frames(i, i), {Task.LANES: bytes(5000)})
+        small.add(frames(i, i), {Task.SEGMENTATION: bytes(5000)})
     assert small.entries() == ["000007"]
-    small.add(frames(8, 8), {Task.LANES: bytes(9000)})
+    small.add(frames(8, 8), {Task.SEGMENTATION: bytes(9000)})
     assert small.entries() == ["000008"]
 
 
 def keep_another(folder: Path, reference: DriftReference) -> None:
     bank = PatchBank(folder, reference, capacity=3)
     bank.used("000001")
-    bank.add(frames(5, 5), {Task.LANES: b"5", Task.SIGNS: b"5"})
+    bank.add(frames(5, 5), {Task.SEGMENTATION: b"5", Task.CLASSIFICATION: b"5"})
 
 
 def test_a_kill_at_any_line_leaves_whole_entries(tmp_path: Path, reference: DriftReference) -> None:
     bank = PatchBank(tmp_path, reference, capacity=3)
     for i in (1, 2, 3):
-        bank.add(frames(i, i), {Task.LANES: b"%d" % i, Task.SIGNS: b"%d" % i})
+        bank.add(frames(i, i), {Task.SEGMENTATION: b"%d" % i, Task.CLASSIFICATION: b"%d" % i})
     lines, newest = 0, "000003"
     for _ in killed_at_each_line(keep_another, tmp_path, reference):
         lines += 1
@@ -92,7 +92,10 @@ def test_a_kill_at_any_line_leaves_whole_entries(tmp_path: Path, reference: Drif
         newest = entries[-1]
         for name in entries:
             assert bank._signature(name).shape == (20, WIDTH)
-            lanes, signs = (tmp_path / name / f"{task}.safetensors" for task in ("lanes", "signs"))
+            lanes, signs = (
+                tmp_path / name / f"{task}.safetensors"
+                for task in ("segmentation", "classification")
+            )
             assert lanes.read_bytes() == signs.read_bytes() != b""
     assert lines > 60
     assert len(bank.entries()) == 3
@@ -103,17 +106,17 @@ def test_the_oldest_goes_and_nothing_is_half_there(
 ) -> None:
     folder = tmp_path / "bank"
     bank = PatchBank(folder, reference, capacity=2)
-    names = [bank.add(frames(i, i), {Task.LANES: bytes([i])}) for i in (1, 2, 3)]
+    names = [bank.add(frames(i, i), {Task.SEGMENTATION: bytes([i])}) for i in (1, 2, 3)]
     assert bank.entries() == names[1:]
     # As it is left by a process that died while it added, or while it took an entry away.
     for aside in (".adding", ".going"):
         (folder / aside).mkdir()
-        (folder / aside / "lanes.safetensors").write_bytes(b"half")
+        (folder / aside / "segmentation.safetensors").write_bytes(b"half")
     # And by a write that failed, after which the same bank is used on.
     with pytest.raises(TypeError):
-        bank.add(frames(4, 4), {Task.LANES: b"4", Task.SIGNS: None})  # type: ignore[dict-item]
+        bank.add(frames(4, 4), {Task.SEGMENTATION: b"4", Task.CLASSIFICATION: None})  # type: ignore[dict-item]
     assert bank.entries() == names[1:]
-    assert bank.add(frames(4, 4), {Task.LANES: b"4"}) == "000004"
+    assert bank.add(frames(4, 4), {Task.SEGMENTATION: b"4"}) == "000004"
     assert {path.name for path in folder.iterdir()} == {names[2], "000004"}
 
 
@@ -122,7 +125,7 @@ def test_what_is_broken_is_named(tmp_path: Path, reference: DriftReference) -> N
     with pytest.raises(ValueError, match="nothing to keep"):
         bank.add(frames(2, 1), {})
     with pytest.raises(ValueError, match=r"two or more frames of 12 features.*\(20, 5\)"):
-        bank.add(frames(2, 1)[:, :5], {Task.LANES: b""})
+        bank.add(frames(2, 1)[:, :5], {Task.SEGMENTATION: b""})
     with pytest.raises(ValueError, match="not finite"):
         bank.find(np.full((3, WIDTH), np.nan, np.float32), pytest.fail)
     with pytest.raises(ValueError, match="capacity is 0"):
@@ -133,8 +136,8 @@ def test_a_broken_entry_is_named_and_hides_no_other(
     tmp_path: Path, reference: DriftReference
 ) -> None:
     bank = PatchBank(tmp_path, reference)
-    name = bank.add(frames(2, 1), {Task.LANES: b"x"})
-    sound = bank.add(frames(2, 2), {Task.LANES: b"y"})
+    name = bank.add(frames(2, 1), {Task.SEGMENTATION: b"x"})
+    sound = bank.add(frames(2, 2), {Task.SEGMENTATION: b"y"})
     signature = tmp_path / name / "signature.safetensors"
     needed = f"frames of {WIDTH} are needed"
     wrong = [frames(2, 1)[:, :5], frames(2, 1)[:1], np.full((3, WIDTH), np.nan, np.float32)]

@@ -35,7 +35,7 @@ def test_smoke(tmp_path: Path) -> None:
         assert all(task.untrained == "" for task in one.tasks.values())
     used = json.loads((tmp_path / "smoke" / "pictures-1.json").read_text())
     assert {task: len(parts["test"]) for task, parts in used.items()} == dict.fromkeys(used, 8)
-    assert set(used) == {"signs", "objects", "lanes"}
+    assert set(used) == {"classification", "detection", "segmentation"}
     page = (tmp_path / "results.md").read_text()
     assert "## smoke" in page
     assert (tmp_path / "smoke" / "figures" / "epochs.png").is_file()
@@ -77,7 +77,8 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text(
         "{name: one, scene: smoke, width: 0.25, tasks: [signs], seeds: [0], "
-        "source: {start: random, sign_epochs: 1, batch_size: 4}, training: {epochs: 1}, "
+        "source: {start: random, epochs: {classification: 1}, batch_size: 4}, "
+        "training: {epochs: 1}, "
         "tuning: {rates: [3], seeds: [9]}, rows: {full: {method: {method: ft_full}}}}"
     )
     options = (str(path), "--out", str(tmp_path), "--workers", "1")
@@ -89,7 +90,7 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     assert run.exit_code == 0
     assert re.search(r"^runs .* 1 of 1 ", run.output, re.MULTILINE)
     (result,) = read_results(tmp_path / "one")
-    assert result.declaration.rates == {Task.SIGNS: 3.0}
+    assert result.declaration.rates == {Task.CLASSIFICATION: 3.0}
     report = call("report", str(tmp_path))
     assert report.exit_code == 0
     assert "    patchline bench tune one.yaml" in (tmp_path / "results.md").read_text()
@@ -99,7 +100,7 @@ def test_a_failed_run_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text(
         "{name: one, scene: smoke, width: 0.25, tasks: [signs], seeds: [0], "
-        "source: {start: random, sign_epochs: 1, batch_size: 4}, "
+        "source: {start: random, epochs: {classification: 1}, batch_size: 4}, "
         "rows: {bad: {method: {method: patchline, k: 9}}, good: {}}}"
     )
     result = call("run", str(path), "--out", str(tmp_path), "--workers", "1")

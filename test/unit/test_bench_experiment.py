@@ -124,7 +124,7 @@ def test_a_declaration_holds_what_decides_a_run(tmp_path: Path) -> None:
     for other in (
         declared(longer, "ours", 0, {}, "random"),
         declared(experiment, "ours", 1, {}, "random"),
-        declared(experiment, "ours", 0, {Task.LANES: 3.0}, "random"),
+        declared(experiment, "ours", 0, {Task.SEGMENTATION: 3.0}, "random"),
         declared(experiment, "ours", 0, {}, "bundle b 1"),
     ):
         assert other != plain

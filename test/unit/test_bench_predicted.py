@@ -25,8 +25,8 @@ def drifted(pictures: list[np.ndarray]) -> Scene:
     """A scene whose frames to adapt on are these."""
     scene = tiny.tiny_scene()
     adapt = [Sample(picture, np.zeros(picture.shape[:2], np.uint8)) for picture in pictures]
-    lanes = dataclasses.replace(scene.tasks[Task.LANES], adapt=adapt)
-    return Scene("drifted", {Task.LANES: lanes})
+    lanes = dataclasses.replace(scene.tasks[Task.SEGMENTATION], adapt=adapt)
+    return Scene("drifted", {Task.SEGMENTATION: lanes})
 
 
 def test_the_drift_of_the_scene_decides(tmp_path: Path) -> None:

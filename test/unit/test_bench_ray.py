@@ -19,8 +19,8 @@ EXPERIMENT = Experiment.model_validate(
         "name": "small",
         "scene": "smoke",
         "width": 0.25,
-        "tasks": ["signs"],
-        "source": {"start": "random", "sign_epochs": 1, "batch_size": 4},
+        "tasks": ["classification"],
+        "source": {"start": "random", "epochs": {"classification": 1}, "batch_size": 4},
         "training": {"epochs": 1, "batch_size": 4},
         "seeds": [0, 1],
         "rows": {

@@ -43,7 +43,7 @@ STEP = StepCost(
 def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = "") -> RunResult:
     task = tiny.task_result(
         test=Scores(source=0.4, norm=0.5, final=lanes),
-        judge=[0.4, 0.6],
+        validation=[0.4, 0.6],
         kept=6,
         images=12,
         gflops={"training": gflops},
@@ -54,8 +54,11 @@ def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = ""
     )
     return RunResult(
         declaration=tiny.declaration(row, seed),
-        order=[Task.SIGNS, Task.LANES],
-        tasks={Task.SIGNS: task.model_copy(update={"untrained": ""}), Task.LANES: task},
+        order=[Task.CLASSIFICATION, Task.SEGMENTATION],
+        tasks={
+            Task.CLASSIFICATION: task.model_copy(update={"untrained": ""}),
+            Task.SEGMENTATION: task,
+        },
         versions={"torch": "2"},
         machine=Machine(system="Linux", cpu="a CPU", cores=2, threads=1, workers=2, device="cpu"),
     )
@@ -92,8 +95,15 @@ def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
     assert cells(accuracy(results), "full")[3:] == ["71.0 ± 1.4", "-"]
     # Differences of 3 and 5 points: 4 by 12.706 standard errors of one.
     assert cells(accuracy(results), "our patches")[3:] == ["75.0 ± 2.8", "+4.0 (-8.7 to +16.7)"]
-    detail = cells(differences(results), "lanes: our patches")
-    assert detail == ["lanes: our patches", "+4.00", "-8.7 to +16.7", "0.156", "+3.0 to +5.0", "2"]
+    detail = cells(differences(results), "segmentation: our patches")
+    assert detail == [
+        "segmentation: our patches",
+        "+4.00",
+        "-8.7 to +16.7",
+        "0.156",
+        "+3.0 to +5.0",
+        "2",
+    ]
 
 
 def test_cost_is_a_share_of_fine_tuning_everything(folder: Path) -> None:

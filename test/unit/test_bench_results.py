@@ -39,20 +39,20 @@ MACHINE = Machine(system="s", cpu="c", cores=1, threads=1, workers=1, device="cp
 def finished(row: str, seed: int) -> RunResult:
     return RunResult(
         declaration=tiny.declaration(row, seed),
-        order=[Task.SIGNS, Task.LANES],
-        tasks={task: tiny.task_result() for task in (Task.SIGNS, Task.LANES)},
+        order=[Task.CLASSIFICATION, Task.SEGMENTATION],
+        tasks={task: tiny.task_result() for task in (Task.CLASSIFICATION, Task.SEGMENTATION)},
         versions={},
         machine=MACHINE,
     )
 
 
 def test_convergence_and_what_it_takes() -> None:
-    result = tiny.task_result(judge=[0.2, 0.5, 0.795, 0.79, 0.8], losses=[1.0] * 4)
+    result = tiny.task_result(validation=[0.2, 0.5, 0.795, 0.79, 0.8], losses=[1.0] * 4)
     assert result.converged == 2
     # Half of the epochs: of what is done in each, half; of what is done once, all.
     assert result.gflops_to_converge(cached=True) == pytest.approx(1 + 2 + (10 + 4) / 2)
     assert result.gflops_to_converge(cached=False) == pytest.approx(1 + (2 + 10 + 4) / 2)
-    assert tiny.task_result(judge=[0.7, 0.5]).converged == 0
+    assert tiny.task_result(validation=[0.7, 0.5]).converged == 0
 
 
 def test_result_files_are_checked(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_finished_runs_are_not_done_again(tmp_path: Path) -> None:
     ]
     write_result(result_path(tmp_path, "tiny", "ours", 0), finished("ours", 0))
     assert "ours, seed 0" not in names(due_runs(experiment, inputs, rows, [0, 1], {}, False))
-    tuned = {"ours": {Task.LANES: 3.0}}
+    tuned = {"ours": {Task.SEGMENTATION: 3.0}}
     with pytest.raises(ExperimentError, match=r"by another declaration of row ours.*--redo"):
         due_runs(experiment, inputs, rows, [0], tuned, False)
     assert "ours, seed 0" in names(due_runs(experiment, inputs, rows, [0], tuned, True))
@@ -102,10 +102,10 @@ def test_a_row_takes_over_anothers_rates(tmp_path: Path) -> None:
     rows = {**plain["rows"], "uncached": {**plain["rows"]["uncached"], "rates_of": "ours"}}
     experiment = Experiment.model_validate({**plain, "rows": rows})
     inputs = Inputs(data=None, out=tmp_path)
-    tuned = {"ours": {Task.LANES: 3.0}}
+    tuned = {"ours": {Task.SEGMENTATION: 3.0}}
     (job,) = due_runs(experiment, inputs, ["uncached"], [0], tuned, False)
     assert isinstance(job, RunJob)
-    assert job.declaration.rates == {Task.SIGNS: 1.0, Task.LANES: 3.0}
+    assert job.declaration.rates == {Task.CLASSIFICATION: 1.0, Task.SEGMENTATION: 3.0}
     assert tuned_rows(experiment, ["source", "norm", "ours", "uncached"]) == ["ours"]
 
 
@@ -138,20 +138,20 @@ def test_rates_are_chosen_over_the_tuning_seeds_and_kept(tmp_path: Path) -> None
     assert names(jobs) == [f"ours at rate-{r}, seed {s}" for r in (1, 3) for s in (8, 9)]
     for job in jobs:
         assert isinstance(job, TrialJob)
-        rate, seed = job.declaration.rates[Task.LANES], job.declaration.seed
+        rate, seed = job.declaration.rates[Task.SEGMENTATION], job.declaration.seed
         lanes = {(1, 8): 0.9, (1, 9): 0.1, (3, 8): 0.6, (3, 9): 0.6}[int(rate), seed]
-        judge = {Task.LANES: lanes, Task.SIGNS: 0.5}
-        write_result(job.path, Trial(declaration=job.declaration, judge=judge))
+        validation = {Task.SEGMENTATION: lanes, Task.CLASSIFICATION: 0.5}
+        write_result(job.path, Trial(declaration=job.declaration, validation=validation))
     assert due_trials(experiment, inputs, ["ours"], False) == []
     write_result(
         rates_path(tmp_path, "tiny"),
-        ChosenRates(experiment="tiny", rates={"full": {Task.LANES: 1.0}}),
+        ChosenRates(experiment="tiny", rates={"full": {Task.SEGMENTATION: 1.0}}),
     )
     choose_rates(experiment, inputs, ["ours"])
     chosen = read_rates(tmp_path, "tiny")
-    assert chosen.rates["ours"] == {Task.SIGNS: 1.0, Task.LANES: 3.0}
-    assert chosen.judge["ours"][Task.LANES] == {"1": 0.5, "3": 0.6}
-    assert chosen.rates["full"] == {Task.LANES: 1.0}
+    assert chosen.rates["ours"] == {Task.CLASSIFICATION: 1.0, Task.SEGMENTATION: 3.0}
+    assert chosen.validation["ours"][Task.SEGMENTATION] == {"1": 0.5, "3": 0.6}
+    assert chosen.rates["full"] == {Task.SEGMENTATION: 1.0}
     longer = experiment.model_copy(
         update={"training": experiment.training.model_copy(update={"epochs": 9})}
     )

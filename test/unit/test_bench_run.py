@@ -12,7 +12,7 @@ from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.measure import PeakMemory
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene, inner_folds
-from patchline_ros.bench.second_visit import VERIFYING, SecondVisit
+from patchline_ros.bench.second_visit import SecondVisit
 from patchline_ros.bench.sources import Source
 from patchline_ros.cost.step_cost import method_cost
 from patchline_ros.patching.methods import adapted
@@ -20,7 +20,7 @@ from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import fingerprint
 
-SIGNS, LANES = Task.SIGNS, Task.LANES
+SIGNS, LANES = Task.CLASSIFICATION, Task.SEGMENTATION
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +68,21 @@ def test_a_run_repeats_and_leaves_the_source_models(
 
 def test_what_is_counted(scene: Scene, ours: RunResult) -> None:
     lanes, signs = ours.tasks[LANES], ours.tasks[SIGNS]
-    # Of ten frames the fifth and the tenth judge; lanes are also seen in a mirror.
-    assert (lanes.collected, lanes.kept, lanes.judged, lanes.tested) == (8, 8, 2, 4)
+    # Of ten frames the fifth and the tenth validation; lanes are also seen in a mirror.
+    assert (lanes.collected, lanes.kept, lanes.validated, lanes.tested) == (8, 8, 2, 4)
     assert (lanes.images, signs.images) == (2 * 16, 2 * 8)
     assert len(lanes.losses) == 2
-    assert len(lanes.judge) == 3
+    assert len(lanes.validation) == 3
     assert lanes.step is not None
     spec = tiny.experiment().spec(LANES, tiny.CLASSES[LANES], (tiny.SIDE, tiny.SIDE))
     cost = method_cost(spec, PatchSettings(k=7), 4)
     assert lanes.step.paper == cost.paper
     assert lanes.step.trained_parameters == cost.trained_parameters
-    # Steps as they are counted beforehand; the frozen part once for 16 views and 2 judges.
+    # Steps as they are counted beforehand; the frozen part once for 16 views and 2 validation.
     assert lanes.gflops["training"] * 1e9 == pytest.approx(32 * cost.cached, rel=1e-6)
     frozen = cost.uncached - cost.cached
     assert lanes.gflops["frozen"] * 1e9 == pytest.approx(18 * frozen, rel=1e-6)
-    # The gate sees both models on the judges, from the picture on.
+    # The gate sees both models on the validation, from the picture on.
     forward = cost.source_forward + sum(part.forward for part in cost.parts.values())
     assert lanes.gflops["gate"] * 1e9 == pytest.approx(2 * forward, rel=1e-6)
     assert lanes.total_gflops == pytest.approx(sum(lanes.gflops.values()))
@@ -99,13 +99,13 @@ def test_without_a_cache_the_same_is_trained_for_more(
     uncached = run_row(tiny.declaration("uncached"), scene, sources, table)
     for task in (SIGNS, LANES):
         assert uncached.tasks[task].test == ours.tasks[task].test
-        assert uncached.tasks[task].judge == ours.tasks[task].judge
+        assert uncached.tasks[task].validation == ours.tasks[task].validation
         assert uncached.tasks[task].gflops["training"] == ours.tasks[task].gflops["training"]
-        # Of both together each pass is counted once: two epochs, and the judges three times.
-        assert uncached.tasks[task].gflops["judging"] == ours.tasks[task].gflops["judging"]
+        # Of both together each pass is counted once: two epochs, and the validation three times.
+        assert uncached.tasks[task].gflops["validation"] == ours.tasks[task].gflops["validation"]
         there = ours.tasks[task]
         views = there.images // 2
-        once, each_time = views + there.judged, 2 * views + 3 * there.judged
+        once, each_time = views + there.validated, 2 * views + 3 * there.validated
         assert uncached.tasks[task].gflops["frozen"] == pytest.approx(
             there.gflops["frozen"] * each_time / once
         )
@@ -118,7 +118,7 @@ def test_rows_that_train_nothing(
     norm = run_row(tiny.declaration("norm"), scene, sources, table).tasks[LANES]
     assert source.test.final == source.test.source
     assert norm.test.final == norm.test.norm == source.test.norm == ours.tasks[LANES].test.norm
-    assert norm.judge == ours.tasks[LANES].judge[:1]
+    assert norm.validation == ours.tasks[LANES].validation[:1]
     assert (source.gflops, source.step, source.images) == ({}, None, 0)
     assert norm.gflops.keys() == {"norm", "gate"}
     assert (norm.converged, norm.gflops_to_converge(cached=True)) == (0, norm.total_gflops)
@@ -183,7 +183,7 @@ def test_a_drift_that_comes_again_needs_no_training(
         returned = there.returned
         assert returned is not None and returned.found
         accepted.append(returned.accepted)
-        assert returned.verified == VERIFYING[task]
+        assert returned.verified == task.traits.verification_frames
         # What was kept gives what was trained back; what was turned down leaves the source.
         assert returned.final == (returned.first if returned.accepted else returned.source)
         assert 0 < returned.gflops < there.total_gflops

@@ -27,12 +27,12 @@ def store(inputs: Inputs, seed: int = 0, experiment: Experiment | None = None) -
 
 def test_a_model_is_trained_once_and_read_after_that(inputs: Inputs) -> None:
     shares: list[float] = []
-    store(inputs).make(Task.LANES, shares.append)
+    store(inputs).make(Task.SEGMENTATION, shares.append)
     assert shares[-1] == 1.0
-    first = store(inputs).load(Task.LANES)
+    first = store(inputs).load(Task.SEGMENTATION)
     files = {path: path.stat().st_mtime_ns for path in (inputs.out / "sources").iterdir()}
-    store(inputs).make(Task.LANES, lambda _: pytest.fail("trained again"))
-    again = store(inputs).load(Task.LANES)
+    store(inputs).make(Task.SEGMENTATION, lambda _: pytest.fail("trained again"))
+    again = store(inputs).load(Task.SEGMENTATION)
     assert fingerprint(again.model) == fingerprint(first.model) == first.record.fingerprint
     assert not again.model.training
     assert {path: path.stat().st_mtime_ns for path in files} == files
@@ -42,22 +42,22 @@ def test_a_model_is_trained_once_and_read_after_that(inputs: Inputs) -> None:
 
 def test_other_seeds_recipes_and_data_are_other_models(inputs: Inputs) -> None:
     experiment = tiny.experiment()
-    longer = experiment.source.model_copy(update={"road_epochs": 2})
+    longer = experiment.source.model_copy(update={"epochs": dict.fromkeys(Task, 2)})
     shared = experiment.source.model_copy(update={"seed": 4})
     keys = {
-        store(inputs).key(Task.LANES),
-        store(inputs, seed=1).key(Task.LANES),
-        store(inputs, 0, experiment.model_copy(update={"source": longer})).key(Task.LANES),
-        store(inputs, 0, experiment.model_copy(update={"source": shared})).key(Task.LANES),
+        store(inputs).key(Task.SEGMENTATION),
+        store(inputs, seed=1).key(Task.SEGMENTATION),
+        store(inputs, 0, experiment.model_copy(update={"source": longer})).key(Task.SEGMENTATION),
+        store(inputs, 0, experiment.model_copy(update={"source": shared})).key(Task.SEGMENTATION),
     }
     assert len(keys) == 4
     both = [
         store(inputs, seed, experiment.model_copy(update={"source": shared})) for seed in (0, 1)
     ]
-    assert both[0].key(Task.LANES) == both[1].key(Task.LANES)
+    assert both[0].key(Task.SEGMENTATION) == both[1].key(Task.SEGMENTATION)
     scene = tiny.tiny_scene()
-    scene.tasks[Task.LANES].source_train[0].image[0, 0, 0] ^= 1
-    assert SourceStore(experiment, inputs, scene, 0).key(Task.LANES) not in keys
+    scene.tasks[Task.SEGMENTATION].source_train[0].image[0, 0, 0] ^= 1
+    assert SourceStore(experiment, inputs, scene, 0).key(Task.SEGMENTATION) not in keys
 
 
 def test_damaged_files_are_named(inputs: Inputs) -> None:
@@ -72,31 +72,33 @@ def test_damaged_files_are_named(inputs: Inputs) -> None:
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     with pytest.raises(ExperimentError, match="does not have the fingerprint that its file says"):
-        store(inputs).load(Task.LANES)
+        store(inputs).load(Task.SEGMENTATION)
     weights.write_bytes(b"")
     with pytest.raises(ExperimentError, match=r"the source model .* is damaged; delete it"):
-        store(inputs).load(Task.LANES)
+        store(inputs).load(Task.SEGMENTATION)
 
 
 def test_models_of_a_bundle_where_they_fit(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle")
     inputs = Inputs(data=None, out=tmp_path, bundle=tmp_path / "bundle")
     scene = tiny.tiny_scene()
-    spec = bundle.spec(Task.SIGNS)
+    spec = bundle.spec(Task.CLASSIFICATION)
     assert origin_of(tiny.experiment(), inputs).startswith("bundle tiny ")
-    signs = Scene("signs", {Task.SIGNS: scene.tasks[Task.SIGNS]})
-    fitting = tiny.experiment().model_copy(update={"tasks": (Task.SIGNS,)})
-    renamed = signs.tasks[Task.SIGNS].__class__(
-        **{**signs.tasks[Task.SIGNS].__dict__, "classes": spec.classes}
+    signs = Scene("classification", {Task.CLASSIFICATION: scene.tasks[Task.CLASSIFICATION]})
+    fitting = tiny.experiment().model_copy(update={"tasks": (Task.CLASSIFICATION,)})
+    renamed = signs.tasks[Task.CLASSIFICATION].__class__(
+        **{**signs.tasks[Task.CLASSIFICATION].__dict__, "classes": spec.classes}
     )
-    taken = SourceStore(fitting, inputs, Scene("signs", {Task.SIGNS: renamed}), 0).load(Task.SIGNS)
-    assert taken.record.fingerprint == bundle.fingerprint(Task.SIGNS)
+    taken = SourceStore(
+        fitting, inputs, Scene("classification", {Task.CLASSIFICATION: renamed}), 0
+    ).load(Task.CLASSIFICATION)
+    assert taken.record.fingerprint == bundle.fingerprint(Task.CLASSIFICATION)
     with pytest.raises(ExperimentError, match="has no signs model with the classes, input size"):
-        SourceStore(fitting, inputs, signs, 0).make(Task.SIGNS)
+        SourceStore(fitting, inputs, signs, 0).make(Task.CLASSIFICATION)
 
 
 def test_what_an_experiment_needs_is_said(tmp_path: Path, inputs: Inputs) -> None:
-    plain = {**tiny.EXPERIMENT, "tasks": ["signs", "objects"], "rows": {"norm": {}}}
+    plain = {**tiny.EXPERIMENT, "tasks": ["classification", "detection"], "rows": {"norm": {}}}
     with pytest.raises(ExperimentError, match="scene tiny has no objects; name only signs, lanes"):
         store(inputs, 0, Experiment.model_validate(plain))
     imagenet = Experiment.model_validate(

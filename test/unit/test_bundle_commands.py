@@ -35,29 +35,31 @@ def test_show_names_classes_metrics_and_the_order_for_each_number_of_patches(
 ) -> None:
     code, said = call("show", bundle.path)
     assert code == 0
-    assert "signs: stop, yield, limit" in said and "mean IoU 50.0" in said
+    assert "classification: stop, yield, limit" in said and "mean IoU 50.0" in said
     for patches in range(1, 8):
         order = training_order(bundle.manifest.training_affinity, list(Task), patches)
         (line,) = [row for row in said.splitlines() if row.startswith(f"│ {patches} ")]
         named = [word.strip("│, ") for word in line.split() if word.strip(",") in list(Task)]
         assert named[:3] == [str(task) for task in order]
-        # By the other measure signs come first.
-        assert line.rstrip("│ ").endswith("signs, lanes, objects by cka")
+        # By the other measure classification comes first.
+        assert line.rstrip("│ ").endswith("classification, segmentation, detection by cka")
 
 
 def test_one_measure_has_nothing_to_disagree_with() -> None:
     code, said = call("show", SHIPPED)
     assert code == 0
-    assert "lanes, objects (0.896), signs (0.790)" in said and "disagree" not in said
+    assert (
+        "segmentation, detection (0.896), classification (0.790)" in said and "disagree" not in said
+    )
 
 
 def test_a_bundle_of_two_tasks_and_of_one(tmp_path: Path) -> None:
-    tasks = (Task.OBJECTS, Task.LANES)
+    tasks = (Task.DETECTION, Task.SEGMENTATION)
     bundle = tiny_bundle.make_bundle(tmp_path / "two", tasks=tasks)
     code, said = call("show", bundle.path)
-    assert code == 0 and "lanes, objects (0.500)" in said and "signs" not in said
+    assert code == 0 and "segmentation, detection (0.500)" in said and "classification" not in said
     assert call("check", bundle.path)[0] == call("card", bundle.path)[0] == 0
-    alone = tiny_bundle.make_bundle(tmp_path / "one", tasks=(Task.LANES,))
+    alone = tiny_bundle.make_bundle(tmp_path / "one", tasks=(Task.SEGMENTATION,))
     code, said = call("show", alone.path)
     assert code == 0 and "order of training" not in said
     assert "nothing to order" in card(alone.path, tmp_path).text
@@ -70,9 +72,9 @@ def test_check_loads_everything(bundle: Bundle, tmp_path: Path) -> None:
     assert code == 0 and said.endswith("pictures: 1920 trained on\n")
     copy = tmp_path / "copy"
     shutil.copytree(bundle.path, copy)
-    (copy / "lanes.safetensors").write_bytes(b"nonsense")
+    (copy / "segmentation.safetensors").write_bytes(b"nonsense")
     code, said = call("check", copy)
-    assert code == 2 and "lanes.safetensors does not have the sha256" in said
+    assert code == 2 and "segmentation.safetensors does not have the sha256" in said
     code, said = call("check", tmp_path / "none")
     assert code == 2 and "does not exist" in said
 
@@ -87,7 +89,10 @@ def test_diff_names_each_fact_that_differs(bundle: Bundle, tmp_path: Path) -> No
     ]
     code, said = call("diff", bundle.path, SHIPPED)
     assert code == 1
-    assert "affinity.cka.lanes objects: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] | (missing)" in said
+    assert (
+        "affinity.cka.detection segmentation: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1] | (missing)"
+        in said
+    )
     assert "drift_labels.1.patches: 3 | (missing)" in said and "\nformat:" not in said
 
 
@@ -125,17 +130,17 @@ def test_the_card_shows_each_part(bundle: Bundle, tmp_path: Path) -> None:
     # Two pictures a task; a plot for each measure, of the null, the drifts and the predictor.
     assert (page.tags["img"], page.tags["svg"]) == (6, 5)
     for expected in (
-        "signs: stop, yield, limit",
+        "classification: stop, yield, limit",
         "fpn on mobilenet_v2 x 0.25",
         "32x32",
         "mean IoU",
-        "lanes, objects (0.500), signs (0.500)",
-        "signs, lanes, objects by cka",
+        "segmentation, detection (0.500), classification (0.500)",
+        "classification, segmentation, detection by cka",
         "perceptual hash",
         "Windows of the source (dashed: threshold)",
         "asks for what that drift needs in 2 of 3",
         "within 1.0 points",
-        bundle.manifest.files["lanes.safetensors"],
+        bundle.manifest.files["segmentation.safetensors"],
     ):
         assert expected in page.text
     # The drifts with what they need and what the table asks for.

@@ -24,22 +24,31 @@ def test_format_1_is_migrated_as_it_is_read() -> None:
     bundle = Bundle.load(SHIPPED)
     assert bundle.manifest.model_dump(mode="json", exclude={"models"}) == {
         **{name: value for name, value in written.items() if name != "models"},
-        "format": 2,
-        "affinity": {"perceptual_hash": written["affinity"]},
+        "format": 3,
+        "drift": {**written["drift"], "task": "segmentation"},
+        "affinity": {
+            "perceptual_hash": {
+                "detection segmentation": written["affinity"]["lanes objects"],
+                "classification segmentation": written["affinity"]["lanes signs"],
+                "classification detection": written["affinity"]["objects signs"],
+            }
+        },
         "affinity_measure": "perceptual_hash",
         "drift_labels": [],
         "label_margin": 0.01,
     }
-    assert {str(task): entry.fingerprint for task, entry in bundle.manifest.models.items()} == {
-        task: entry["fingerprint"] for task, entry in written["models"].items()
+    assert {task: entry.fingerprint for task, entry in bundle.manifest.models.items()} == {
+        Task.CLASSIFICATION: written["models"]["signs"]["fingerprint"],
+        Task.DETECTION: written["models"]["objects"]["fingerprint"],
+        Task.SEGMENTATION: written["models"]["lanes"]["fingerprint"],
     }
     # What a car asks of it is as before.
     assert training_order(bundle.manifest.training_affinity, list(Task), 1) == [
-        Task.LANES,
-        Task.OBJECTS,
-        Task.SIGNS,
+        Task.SEGMENTATION,
+        Task.DETECTION,
+        Task.CLASSIFICATION,
     ]
-    assert len(bundle.trained_on[Task.LANES]) == 640
+    assert len(bundle.trained_on[Task.SEGMENTATION]) == 640
     assert bundle.held_out == bundle.examples == {}
 
 
@@ -47,11 +56,11 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     made = tiny_bundle.make_bundle(tmp_path / "b")
     read = Bundle.load(tmp_path / "b")
     assert read.manifest == made.manifest
-    assert read.held_out[Task.SIGNS] == ["one", "two"]
+    assert read.held_out[Task.CLASSIFICATION] == ["one", "two"]
     assert {task: len(pictures) for task, pictures in read.examples.items()} == dict.fromkeys(
         Task, 2
     )
-    np.testing.assert_array_equal(read.examples[Task.LANES][1], tiny_bundle.picture(901))
+    np.testing.assert_array_equal(read.examples[Task.SEGMENTATION][1], tiny_bundle.picture(901))
     assert {HELD_OUT, EXAMPLES} <= read.manifest.files.keys()
     # A card is for people: with another one, or none, the bundle is the same.
     (tmp_path / "b" / "card.html").write_text("a drawing")
@@ -61,8 +70,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format": 3}, r"has format 3; this patchline_ros reads 1 to 2: update it, or make"),
-        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 2"),
+        ({"format": 4}, r"has format 4; this patchline_ros reads 1 to 3: update it, or make"),
+        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 3"),
         ({"format": 1, "affinity": None}, r"affinity\.perceptual_hash: Input should be a valid"),
         ({"affinity_measure": "cka"}, "affinity_measure is 'cka', but affinity has only perceptu"),
         ({"affinity": 7}, "affinity: Input should be a valid dictionary"),

@@ -41,9 +41,9 @@ def sample(task: Task, seed: int, size: tuple[int, int] = (96, 128)) -> Sample:
     rng = np.random.default_rng(seed)
     label = seed % 3
     image = rng.integers(0, 60, (*size, 3), dtype=np.uint8) + np.uint8(80 * label)
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return Sample(image, label)
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         return Sample(image, Boxes.truth([[4, 4, 60, 50]], [label % 2]))
     return Sample(image, np.full(size, label, np.uint8))
 
@@ -66,7 +66,7 @@ def test_a_map_is_cut_where_its_picture_is(size: tuple[int, int]) -> None:
 
 def test_each_location_is_matched_as_in_the_whole_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     size = (192, 256)
-    head = source(Task.OBJECTS, size).head
+    head = source(Task.DETECTION, size).head
     boxes = torch.tensor(
         [[5, 5, 40, 60], [70, 60, 180, 150], [10, 80, 250, 190], [200, 1, 240, 30]]
     )
@@ -115,7 +115,7 @@ def train(task: Task, crops: int) -> tuple[dict[str, Tensor], TrainingRecord]:
     return model.adapted_state("reestimated"), record
 
 
-@pytest.mark.parametrize("task", [Task.OBJECTS, Task.LANES])
+@pytest.mark.parametrize("task", [Task.DETECTION, Task.SEGMENTATION])
 def test_a_crop_costs_its_share_of_a_view(task: Task) -> None:
     _, whole = train(task, 0)
     _, crops = train(task, 3)
@@ -126,13 +126,13 @@ def test_a_crop_costs_its_share_of_a_view(task: Task) -> None:
 
 
 def test_signs_are_seen_whole() -> None:
-    whole, _ = train(Task.SIGNS, 0)
-    crops, _ = train(Task.SIGNS, 3)
+    whole, _ = train(Task.CLASSIFICATION, 0)
+    crops, _ = train(Task.CLASSIFICATION, 3)
     assert all(torch.equal(whole[name], value) for name, value in crops.items())
 
 
 def test_heads_that_need_the_whole_picture_say_so() -> None:
-    model = PatchedModel(source(Task.OBJECTS, (128, 128), head="ssd"), PatchSettings(k=1))
-    samples = [sample(Task.OBJECTS, i) for i in range(4)]
+    model = PatchedModel(source(Task.DETECTION, (128, 128), head="ssd"), PatchSettings(k=1))
+    samples = [sample(Task.DETECTION, i) for i in range(4)]
     with pytest.raises(TrainingError, match="the head ssd of objects can't be trained on crops"):
         train_adapted(model, samples, [], [], TrainingSettings(crops=2), 0)

@@ -61,7 +61,7 @@ WHOLE = {
     "voc": {"all": 50},
     "coco": {"all": 50},
     "masks": {"all": 50},
-    "bag": {"signs": 50, "objects": 50, "lanes": 50},
+    "bag": {"classification": 50, "detection": 50, "segmentation": 50},
 }
 
 
@@ -102,10 +102,10 @@ def test_a_whole_copy(name: str, tmp_path: Path) -> None:
 def test_classes_are_counted(tmp_path: Path) -> None:
     make_yolo(tmp_path)
     (found,) = reports("yolo", tmp_path)
-    assert found.found == {(Task.OBJECTS, "bus"): 20, (Task.OBJECTS, "car"): 20}
+    assert found.found == {(Task.DETECTION, "bus"): 20, (Task.DETECTION, "car"): 20}
     make_masks(tmp_path)
     (found,) = reports("masks", tmp_path)
-    assert found.found == {(Task.LANES, "sky"): 50, (Task.LANES, "road"): 50}
+    assert found.found == {(Task.SEGMENTATION, "sky"): 50, (Task.SEGMENTATION, "road"): 50}
 
 
 def test_broken_files_are_named_and_counted(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_whole_copy_ends_well(tmp_path: Path) -> None:
     (tmp_path / "yolo").rename(tmp_path / "valid")
     status, text = run("check", "yolo", tmp_path, "--classes", "bus,car")
     assert status == 0
-    assert "train: 50 pictures\n  objects: bus 20, car 20\nvalid: 5 pictures" in text
+    assert "train: 50 pictures\n  detection: bus 20, car 20\nvalid: 5 pictures" in text
 
 
 def test_wrong_calls(tmp_path: Path) -> None:

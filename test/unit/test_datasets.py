@@ -71,9 +71,9 @@ def test_camvid_frames_are_in_order_of_time(camvid: Path) -> None:
     frame = frames[-1]
     assert frame.name == "0016E5_01890"
     assert frame.image[0, 0].tolist() == list(RED)
-    assert set(frame.samples) == {Task.LANES, Task.OBJECTS}
+    assert set(frame.samples) == {Task.SEGMENTATION, Task.DETECTION}
     assert all(sample.image is frame.image for sample in frame.samples.values())
-    lanes = frame.samples[Task.LANES].label
+    lanes = frame.samples[Task.SEGMENTATION].label
     assert isinstance(lanes, np.ndarray)
     assert np.unique(lanes).tolist() == [LANE_CLASSES.index("sky"), LANE_CLASSES.index("road")]
     assert [frame.name for frame in frames[1:]] == list(frames.names[1:])
@@ -135,7 +135,7 @@ def test_real_camvid(data_root: Path, part: str, count: int, brightness: int) ->
     seen: set[int] = set()
     objects = 0
     for frame in frames[:: count // 20]:
-        lanes, boxes = frame.samples[Task.LANES].label, frame.samples[Task.OBJECTS].label
+        lanes, boxes = frame.samples[Task.SEGMENTATION].label, frame.samples[Task.DETECTION].label
         assert isinstance(lanes, np.ndarray)
         assert isinstance(boxes, Boxes)
         assert frame.image.shape == (360, 480, 3)

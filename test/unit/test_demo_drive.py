@@ -73,7 +73,7 @@ def test_sim_drive_labels_adapt_frames_alone(tmp_path: Path) -> None:
     assert all(bool(shot.labelled) is (shot.split is Split.ADAPT) for shot in played)
     assert shots.test_indices() == {shot.index for shot in played if shot.split is Split.TEST}
     assert len({shot.frame.name for shot in played}) == len(played)
-    assert shots.labelled_frames() == sum(Task.LANES in shot.labelled for shot in played)
+    assert shots.labelled_frames() == sum(Task.SEGMENTATION in shot.labelled for shot in played)
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ class KnownBundle(Bundle):
 
     def __init__(self, trained_on: dict[Task, list[str]]) -> None:
         classes = {
-            Task.SIGNS: SIGN_CLASSES,
-            Task.OBJECTS: OBJECT_CLASSES,
-            Task.LANES: LANE_CLASSES,
+            Task.CLASSIFICATION: SIGN_CLASSES,
+            Task.DETECTION: OBJECT_CLASSES,
+            Task.SEGMENTATION: LANE_CLASSES,
         }
         models = {
             task: ModelEntry(
@@ -122,7 +122,7 @@ class KnownBundle(Bundle):
             source="camvid",
             seed=0,
             models=models,
-            drift=DriftEntry(task=Task.LANES, tap=1, window=8, bandwidth=1.0, threshold=0.1),
+            drift=DriftEntry(task=Task.SEGMENTATION, tap=1, window=8, bandwidth=1.0, threshold=0.1),
             affinity={"perceptual_hash": {}},
             affinity_measure="perceptual_hash",
             patch_table=[],
@@ -149,7 +149,9 @@ def options(data: Path, **changes: object) -> DemoOptions:
 
 
 def test_filmed_drive_keeps_test_and_training_apart(recordings: Path, tmp_path: Path) -> None:
-    bundle = KnownBundle({Task.LANES: [TRAINED_ON], Task.OBJECTS: [TRAINED_ON], Task.SIGNS: []})
+    bundle = KnownBundle(
+        {Task.SEGMENTATION: [TRAINED_ON], Task.DETECTION: [TRAINED_ON], Task.CLASSIFICATION: []}
+    )
     drive = plan_drive(options(recordings), bundle)
     drive.save(tmp_path / "drive.json")
     shots = open_drive(tmp_path / "drive.json")
@@ -157,18 +159,18 @@ def test_filmed_drive_keeps_test_and_training_apart(recordings: Path, tmp_path: 
 
     assert isinstance(drive.road, FilmedRoad) and drive.road.repeats > 1
     source = [shot for shot in played if shot.split is Split.SOURCE]
-    assert [shot.names[Task.LANES] for shot in source] == [
+    assert [shot.names[Task.SEGMENTATION] for shot in source] == [
         f"day_{number:06d}" for number in range(1, FRAMES)
     ]
     for task in Task:
         test = {shot.names[task] for shot in played if shot.split is Split.TEST}
         labelled = [shot.names[task] for shot in played if task in shot.labelled]
         assert test and labelled and not test & set(labelled)
-        if task is not Task.SIGNS:
+        if task is not Task.CLASSIFICATION:
             assert len(set(labelled)) == len(labelled)
     assert len({shot.index for shot in played}) == len(played) == max(s.index for s in played) + 1
     assert shots.test_indices() == {shot.index for shot in played if shot.split is Split.TEST}
-    assert shots.labelled_frames() == sum(Task.LANES in shot.labelled for shot in played)
+    assert shots.labelled_frames() == sum(Task.SEGMENTATION in shot.labelled for shot in played)
     assert all(same(a, b) for a, b in zip(played, shots.play(0), strict=True))
 
 
@@ -176,7 +178,7 @@ def test_test_signs_come_from_tracks_of_their_own(recordings: Path, tmp_path: Pa
     plan_drive(options(recordings), KnownBundle({})).save(tmp_path / "drive.json")
     tracks: dict[Split, set[str]] = {split: set() for split in Split}
     for shot in open_drive(tmp_path / "drive.json").play(0):
-        tracks[shot.split].add(shot.names[Task.SIGNS].rpartition("_")[0])
+        tracks[shot.split].add(shot.names[Task.CLASSIFICATION].rpartition("_")[0])
     assert not tracks[Split.TEST] & tracks[Split.ADAPT]
     assert tracks[Split.SOURCE] == tracks[Split.TEST]
 
@@ -185,8 +187,10 @@ def test_one_recording_is_corrupted_in_its_second_half(recordings: Path, tmp_pat
     drive = plan_drive(options(recordings, then=None, signs=None), KnownBundle({}))
     drive.save(tmp_path / "drive.json")
     played = list(open_drive(tmp_path / "drive.json").play(0))
-    clear = {shot.names[Task.LANES]: shot for shot in played if shot.split is Split.SOURCE}
-    changed = {shot.names[Task.LANES]: shot for shot in played if shot.split is not Split.SOURCE}
+    clear = {shot.names[Task.SEGMENTATION]: shot for shot in played if shot.split is Split.SOURCE}
+    changed = {
+        shot.names[Task.SEGMENTATION]: shot for shot in played if shot.split is not Split.SOURCE
+    }
     assert len(clear) == len(changed) == FRAMES // 2
     assert not clear.keys() & changed.keys()
     brightness = [

@@ -16,7 +16,9 @@ from patchline_ros.demo.view import current_step
 from patchline_ros.graph.processes import ProcessDiedError, Processes, free_domain
 from patchline_ros.tasks import Task
 
-PLAN = Plan(source_frames=2, drift_frames=3, test_shots=frozenset({4}), tasks=(Task.SIGNS,))
+PLAN = Plan(
+    source_frames=2, drift_frames=3, test_shots=frozenset({4}), tasks=(Task.CLASSIFICATION,)
+)
 DRIFTING = {"mmd2": 0.5, "threshold": 0.1, "drifting": True}
 
 
@@ -46,7 +48,7 @@ class Drive:
             labelled=[],
         )
         self._published += 1
-        answer = [self._record(Kind.RESULT, Task.SIGNS, {})] if answered else []
+        answer = [self._record(Kind.RESULT, Task.CLASSIFICATION, {})] if answered else []
         self.progress.feed([line], answer)
         return line
 
@@ -60,7 +62,7 @@ class Drive:
             self.frame()
         self.tell(Kind.DRIFT, **DRIFTING)
         self.tell(Kind.ADAPTATION, state="training")
-        episode = {"accepted": {"signs": accepted}, "seconds": {"signs": 1.0}}
+        episode = {"accepted": {"classification": accepted}, "seconds": {"classification": 1.0}}
         self.tell(Kind.ADAPTATION, state="finished", episode_json=json.dumps(episode))
 
 
@@ -69,7 +71,7 @@ def test_a_demo_ends_when_the_test_frames_were_answered_after_the_swap() -> None
     drive.until_swap()
     assert drive.progress.frames_to_detect == 2
     assert not drive.progress.settled
-    drive.tell(Kind.PATCH, Task.SIGNS, state="active")
+    drive.tell(Kind.PATCH, Task.CLASSIFICATION, state="active")
     assert drive.progress.settled and not drive.progress.finished()
     while drive.frame().index != 4:
         assert not drive.progress.finished()

@@ -40,23 +40,23 @@ FRAMES = FramesReport(
 )
 ADAPTATION = {
     "patches": 4,
-    "order": ["signs", "lanes", "objects"],
-    "collected": {"signs": 58, "objects": 58, "lanes": 58},
-    "kept": {"signs": 51, "objects": 47, "lanes": 55},
-    "seconds": {"signs": 6.5, "objects": 21.4, "lanes": 18.2},
-    "train_gflops": {"signs": 33.0, "objects": 412.0, "lanes": 377.0},
-    "accepted": {"signs": True, "objects": True, "lanes": True},
-    "warm_start": {"lanes": "signs"},
-    "gate": {"signs": {"before": 0.41, "after": 0.91}},
+    "order": ["classification", "segmentation", "detection"],
+    "collected": {"classification": 58, "detection": 58, "segmentation": 58},
+    "kept": {"classification": 51, "detection": 47, "segmentation": 55},
+    "seconds": {"classification": 6.5, "detection": 21.4, "segmentation": 18.2},
+    "train_gflops": {"classification": 33.0, "detection": 412.0, "segmentation": 377.0},
+    "accepted": {"classification": True, "detection": True, "segmentation": True},
+    "warm_start": {"segmentation": "classification"},
+    "gate": {"classification": {"before": 0.41, "after": 0.91}},
 }
 
 
 def tasks(swapped: bool = True) -> dict[Task, TaskReport]:
     """Three rows with figures that are easy to find again."""
     rows = {
-        Task.SIGNS: (97.5, 41.3, 88.8),
-        Task.OBJECTS: (61.2, 22.4, 44.4),
-        Task.LANES: (74.1, 31.7, 66.6),
+        Task.CLASSIFICATION: (97.5, 41.3, 88.8),
+        Task.DETECTION: (61.2, 22.4, 44.4),
+        Task.SEGMENTATION: (74.1, 31.7, 66.6),
     }
     return {
         task: TaskReport(
@@ -109,7 +109,7 @@ def timeline() -> Timeline:
         switch=8.0,
         end=120.0,
         detected=9.5,
-        swaps={Task.SIGNS: 52.0, Task.LANES: 63.0, Task.OBJECTS: 72.0},
+        swaps={Task.CLASSIFICATION: 52.0, Task.SEGMENTATION: 63.0, Task.DETECTION: 72.0},
         mmd2=[
             (float(s), float(v))
             for s, v in zip(seconds, level + rng.normal(0, 0.01, len(level)), strict=True)
@@ -126,9 +126,9 @@ def strip() -> list[Row]:
     mask = np.repeat(np.arange(6, dtype=np.uint8), 15)[:, None].repeat(120, axis=1)
     boxes = Boxes.truth([[20, 20, 60, 60]], [0])
     pictures = {
-        Task.LANES: overlay_mask(road, mask),
-        Task.OBJECTS: draw_boxes(road, boxes, ["car"]),
-        Task.SIGNS: draw_sign(road[:60, :60], False, 120),
+        Task.SEGMENTATION: overlay_mask(road, mask),
+        Task.DETECTION: draw_boxes(road, boxes, ["car"]),
+        Task.CLASSIFICATION: draw_sign(road[:60, :60], False, 120),
     }
     return [
         Row(task, (Picture(to_data_uri(image), ""), None, Picture(to_data_uri(image), "stop <3")))
@@ -168,7 +168,7 @@ def test_report_holds_its_numbers_and_nothing_from_outside(tmp_path: Path) -> No
 
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["drift"]["frames_to_detect"] == 9
-    assert data["tasks"]["lanes"]["after"] == 66.6
+    assert data["tasks"]["segmentation"]["after"] == 66.6
     assert data["frames"]["processed"]["object_detector"] == 730
 
     page = Page()

@@ -57,7 +57,11 @@ def camera() -> list[CameraLine]:
 def truth() -> dict[int, dict[Task, Label]]:
     lanes = np.array([[0, 0], [1, 1]], dtype=np.uint8)
     return {
-        index: {Task.SIGNS: 1, Task.OBJECTS: Boxes.truth([BOX], [0]), Task.LANES: lanes}
+        index: {
+            Task.CLASSIFICATION: 1,
+            Task.DETECTION: Boxes.truth([BOX], [0]),
+            Task.SEGMENTATION: lanes,
+        }
         for index in (*SOURCE, *TESTS)
     }
 
@@ -75,9 +79,9 @@ def results(folder: Path, unanswered: frozenset[tuple[int, int]] = frozenset()) 
         mask = np.array([[0, 0], [1, 1]] if good else [[0, 0], [0, 0]], dtype=np.uint8)
         cv2.imwrite(str(folder / f"{line.stamp_ns}.png"), mask)
         payloads = {
-            Task.SIGNS: {"label": sign, "score": 0.9},
-            Task.OBJECTS: {"boxes": [box], "labels": [0], "scores": [0.9]},
-            Task.LANES: {"mask": f"{line.stamp_ns}.png"},
+            Task.CLASSIFICATION: {"label": sign, "score": 0.9},
+            Task.DETECTION: {"boxes": [box], "labels": [0], "scores": [0.9]},
+            Task.SEGMENTATION: {"mask": f"{line.stamp_ns}.png"},
         }
         for task, payload in payloads.items():
             for kind, said in (
@@ -118,7 +122,7 @@ def statuses() -> list[Record]:
     return drift + patches
 
 
-CLASSES = {Task.SIGNS: 3, Task.OBJECTS: 1, Task.LANES: 2}
+CLASSES = {Task.CLASSIFICATION: 3, Task.DETECTION: 1, Task.SEGMENTATION: 2}
 
 
 def logs(folder: Path, unanswered: frozenset[tuple[int, int]] = frozenset()) -> Logs:
@@ -141,7 +145,7 @@ def test_metrics_are_those_of_the_records(tmp_path: Path) -> None:
 
 def test_before_and_after_are_over_the_same_frames(tmp_path: Path) -> None:
     """Without its answer after the swap a frame does not count before it either."""
-    row = Scorer(logs(tmp_path, frozenset({(1, 2)})), truth(), CLASSES).task(Task.SIGNS)
+    row = Scorer(logs(tmp_path, frozenset({(1, 2)})), truth(), CLASSES).task(Task.CLASSIFICATION)
     assert row.test_frames == 3
     assert (row.before, row.after) == (0.0, pytest.approx(200 / 3))
 
@@ -153,7 +157,7 @@ def test_without_a_swap_later_laps_are_what_came_after(tmp_path: Path) -> None:
         else record
         for record in results(tmp_path)
     ]
-    row = Scorer(sort_logs(camera(), records, tmp_path), truth(), CLASSES).task(Task.SIGNS)
+    row = Scorer(sort_logs(camera(), records, tmp_path), truth(), CLASSES).task(Task.CLASSIFICATION)
     assert (row.before, row.after, row.swapped) == (25.0, 75.0, False)
 
 
@@ -180,10 +184,12 @@ def test_lost_frames_are_those_around_a_swap(tmp_path: Path) -> None:
 def test_timeline_breaks_where_the_model_changes(tmp_path: Path) -> None:
     sorted_logs = logs(tmp_path)
     scorer = Scorer(sorted_logs, truth(), CLASSES)
-    timeline = draw_timeline(sorted_logs, scorer, Task, {"signs": [{"epoch": 1, "loss": 0.5}]})
+    timeline = draw_timeline(
+        sorted_logs, scorer, Task, {"classification": [{"epoch": 1, "loss": 0.5}]}
+    )
     assert timeline.switch == pytest.approx(0.5)
     assert timeline.detected == pytest.approx(1.25)
-    segments = timeline.metrics[Task.SIGNS]
+    segments = timeline.metrics[Task.CLASSIFICATION]
     assert [(s.split, s.patched, s.values) for s in segments] == [
         (Split.SOURCE, False, [100.0]),
         (Split.TEST, False, [25.0]),

@@ -301,7 +301,7 @@ def test_entropy_and_confidence_equal_the_definition(name: str) -> None:
 
 def test_a_backbone_without_the_strides_is_named() -> None:
     spec = ModelSpec(
-        task="objects", classes=("a",), input_size=(64, 64), backbone="vgg16", head="retinanet"
+        task="detection", classes=("a",), input_size=(64, 64), backbone="vgg16", head="retinanet"
     )
     with pytest.raises(ValueError, match=r"RetinaNet reads taps at the strides 8, 16, 32.*at 32;"):
         TaskModel(spec.model_copy(update={"width": 0.25}))

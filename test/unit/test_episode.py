@@ -36,14 +36,14 @@ def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
     rng = np.random.default_rng(0)
     for i in range(frames):
         image = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8) + np.uint8(80 * (i % 3))
-        store.add(f"frame{i}", Task.SIGNS, 1000 + i, Sample(image, i % 3))
+        store.add(f"frame{i}", Task.CLASSIFICATION, 1000 + i, Sample(image, i % 3))
     job = EpisodeJob(
         bundle=bundle.path,
         store=folder / "store",
         output=folder / "work",
         since_ns=1000,
         mmd2=0.5,
-        next_version={Task.SIGNS: 1},
+        next_version={Task.CLASSIFICATION: 1},
         training=TrainingSettings(epochs=2, rate=rate),
     )
     job.output.mkdir(parents=True)
@@ -65,23 +65,23 @@ def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
     events: list[Event] = []
     run_episode(signs_job(tmp_path, frames, rate=1.0), events.append)
     report = report_of(events)
-    assert report["collected"]["signs"] == frames - frames // 5
-    assert (report["kept"]["signs"] < report["collected"]["signs"]) == filtered
-    assert report["gate"]["signs"]["best_epoch"] > 0
-    assert report["gate"]["signs"]["frames"] == frames // 5
+    assert report["collected"]["classification"] == frames - frames // 5
+    assert (report["kept"]["classification"] < report["collected"]["classification"]) == filtered
+    assert report["gate"]["classification"]["best_epoch"] > 0
+    assert report["gate"]["classification"]["frames"] == frames // 5
 
 
 def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) -> None:
     job = signs_job(tmp_path, 10, rate=1.0)
     bundle = Bundle.load(job.bundle)
-    source = bundle.model(Task.SIGNS)
-    samples = job.samples(StoredFrames(job.store), Task.SIGNS, lambda _: None)
-    data = tiny_bundle.make_patch_set(bundle, Task.SIGNS, 1)
+    source = bundle.model(Task.CLASSIFICATION)
+    samples = job.samples(StoredFrames(job.store), Task.CLASSIFICATION, lambda _: None)
+    data = tiny_bundle.make_patch_set(bundle, Task.CLASSIFICATION, 1)
     path = tmp_path / "running.safetensors"
     path.write_bytes(data)
-    again = job.model_copy(update={"running": {Task.SIGNS: path}})
+    again = job.model_copy(update={"running": {Task.CLASSIFICATION: path}})
     ran = [
-        Running.of(one, bundle, source, Task.SIGNS).compared(source, samples).expected.ran
+        Running.of(one, bundle, source, Task.CLASSIFICATION).compared(source, samples).expected.ran
         for one in (job, again)
     ]
     assert ran == ["", read_metadata(data).sha256]
@@ -91,24 +91,29 @@ def test_the_least_frames_that_can_be_trained_on_and_one_fewer(tmp_path: Path) -
     events: list[Event] = []
     run_episode(signs_job(tmp_path / "enough", LEAST_FRAMES, rate=1.0), events.append)
     report = report_of(events)
-    assert report["collected"] == {"signs": LEAST_FRAMES - 2} and "signs" in report["gate"]
+    assert (
+        report["collected"] == {"classification": LEAST_FRAMES - 2}
+        and "classification" in report["gate"]
+    )
     events.clear()
     run_episode(signs_job(tmp_path / "few", LEAST_FRAMES - 1, rate=1.0), events.append)
     (rejected,) = [event for event in events if isinstance(event, Rejected)]
-    assert rejected.task is Task.SIGNS and "9 labelled frames are too few" in rejected.reason
-    assert report_of(events)["accepted"] == {"signs": False}
+    assert (
+        rejected.task is Task.CLASSIFICATION and "9 labelled frames are too few" in rejected.reason
+    )
+    assert report_of(events)["accepted"] == {"classification": False}
 
 
 def test_where_nothing_was_fitted_to_labels_every_labelled_frame_judges(tmp_path: Path) -> None:
     events: list[Event] = []
     run_episode(signs_job(tmp_path, 20, rate=1e-12), events.append)
-    gate = report_of(events)["gate"]["signs"]
+    gate = report_of(events)["gate"]["classification"]
     assert (gate["best_epoch"], gate["frames"]) == (0, 20)
 
 
 def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
     job = signs_job(tmp_path, 21, rate=1.0)
-    broken, *_, folder = sorted((job.store / "signs").iterdir())
+    broken, *_, folder = sorted((job.store / "classification").iterdir())
     broken.write_bytes(b"nonsense")
     folder.unlink()
     folder.mkdir()
@@ -116,15 +121,17 @@ def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> No
     run_episode(job, events.append)
     told = [event.reason for event in events if isinstance(event, LeftOut)]
     assert all(path.name in why for path, why in zip([broken, folder], told, strict=True))
-    assert report_of(events)["collected"]["signs"] == 19 - 19 // 5
+    assert report_of(events)["collected"]["classification"] == 19 - 19 // 5
 
     # One frame fewer than an earlier patch set must be verified on.
     patch_set = tmp_path / "earlier.safetensors"
     patch_set.write_bytes(b"never looked at")
-    again = job.model_copy(update={"known": {Task.SIGNS: patch_set}, "until_ns": 1007})
+    again = job.model_copy(update={"known": {Task.CLASSIFICATION: patch_set}, "until_ns": 1007})
     events.clear()
     recall_episode(again, events.append)
     left_out, rejected, finished = events
     assert isinstance(left_out, LeftOut) and isinstance(rejected, Rejected)
     assert "7 labelled frames are left" in rejected.reason and "needs 8" in rejected.reason
-    assert isinstance(finished, Finished) and finished.episode["accepted"] == {"signs": False}
+    assert isinstance(finished, Finished) and finished.episode["accepted"] == {
+        "classification": False
+    }

@@ -15,7 +15,7 @@ from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel
 
 CLASSES = ("stop", "yield", "limit")
-SPEC = ModelSpec(task=Task.SIGNS, classes=CLASSES, input_size=(32, 32), width=0.25)
+SPEC = ModelSpec(task=Task.CLASSIFICATION, classes=CLASSES, input_size=(32, 32), width=0.25)
 
 
 class Reading(torch.nn.Module):

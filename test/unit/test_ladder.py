@@ -18,14 +18,14 @@ from patchline_ros.vision.backbone import GroupSpec, reestimate_norm
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.torchvision_backbones import BACKBONES, cut_backbone
 
-HEADS = {Task.SIGNS: "classifier", Task.LANES: "fpn"}
+HEADS = {Task.CLASSIFICATION: "classifier", Task.SEGMENTATION: "fpn"}
 TARGETS = {
-    Task.SIGNS: torch.tensor([0, 1, 2, 1]),
-    Task.LANES: torch.arange(4 * 64 * 64).view(4, 64, 64) // 700 % 3,
+    Task.CLASSIFICATION: torch.tensor([0, 1, 2, 1]),
+    Task.SEGMENTATION: torch.arange(4 * 64 * 64).view(4, 64, 64) // 700 % 3,
 }
 
 
-def model_of(backbone: str, task: Task = Task.SIGNS) -> TaskModel:
+def model_of(backbone: str, task: Task = Task.CLASSIFICATION) -> TaskModel:
     torch.manual_seed(0)
     size, classes = (64, 64), ("a", "b", "c")
     spec = ModelSpec(
@@ -229,7 +229,7 @@ def by_definition(model: LadderModel, images: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_ladder_is_its_definition_and_has_its_gradient(name: str, rungs: str) -> None:
     model = stirred(LadderSettings(rungs=rungs, head="frozen"), name)
-    images, targets = pictures(torch.float64), TARGETS[Task.SIGNS]
+    images, targets = pictures(torch.float64), TARGETS[Task.CLASSIFICATION]
     frozen = model.frozen_part(images)
     with torch.no_grad():
         for found, expected in zip(model.ladder(frozen), by_definition(model, images), strict=True):
@@ -268,7 +268,7 @@ def test_only_taps_that_the_head_reads_get_an_up() -> None:
     of_classifier = adapted(model_of("mobilenet_v2"), LadderSettings())
     assert list(of_classifier.ladder.ups) == ["7"]
     # The pyramid reads the deepest tap of each of the strides 4, 8, 16 and 32.
-    of_pyramid = adapted(model_of("mobilenet_v2", Task.LANES), LadderSettings())
+    of_pyramid = adapted(model_of("mobilenet_v2", Task.SEGMENTATION), LadderSettings())
     assert list(of_pyramid.ladder.ups) == ["2", "3", "5", "7"]
 
 

@@ -54,9 +54,9 @@ def source_of(name: str) -> tuple[TaskModel, str]:
 def batch_of(task: Task) -> tuple[Tensor, Any]:
     images = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     images[1, :, :, SIDE // 2 :] += 2
-    if task is Task.SIGNS:
+    if task is Task.CLASSIFICATION:
         return images, torch.tensor([0, 2, 1])
-    if task is Task.LANES:
+    if task is Task.SEGMENTATION:
         return images, torch.tensor([0, 2]).repeat_interleave(SIDE // 2).expand(3, SIDE, SIDE)
     box = {"boxes": torch.tensor([[8.0, 8, 40, 44]]), "labels": torch.tensor([1])}
     none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}

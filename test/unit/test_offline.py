@@ -30,7 +30,7 @@ from patchline_ros.vision import training
 from patchline_ros.vision.inputs import resized
 
 RECIPE = Recipe(
-    width=0.25, road_epochs=1, sign_epochs=1, batch_size=8, drift_window=4, threads=1, seed=3
+    width=0.25, epochs=dict.fromkeys(Task, 1), batch_size=8, drift_window=4, threads=1, seed=3
 )
 PREDICTOR = PredictorSettings(drifts=(("fog", 0.5), ("noise", 0.9)), counts=(0, 2))
 
@@ -52,7 +52,11 @@ def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda 
 def source() -> SourceData:
     road = RoadSimulator(5, (96, 128))
     frames = [road.frame(i * 5) for i in range(24)]
-    classes = {Task.SIGNS: SIGN_CLASSES, Task.OBJECTS: OBJECT_CLASSES, Task.LANES: LANE_CLASSES}
+    classes = {
+        Task.CLASSIFICATION: SIGN_CLASSES,
+        Task.DETECTION: OBJECT_CLASSES,
+        Task.SEGMENTATION: LANE_CLASSES,
+    }
     return SourceData(
         "sim",
         {
@@ -85,10 +89,10 @@ def test_the_same_recipe_gives_the_same_bundle(
     trained = {f"train {task}" for task in Task}
     assert {*trained, "affinity", "predictor data"} <= set(stages)
     assert set(first.manifest.models) == set(Task)
-    assert first.trained_on[Task.SIGNS] == source.tasks[Task.SIGNS].names
+    assert first.trained_on[Task.CLASSIFICATION] == source.tasks[Task.CLASSIFICATION].names
     counts = [step.patches for step in first.manifest.patch_table]
     assert counts == sorted(counts)
-    assert first.held_out[Task.LANES] == source.tasks[Task.LANES].held_out_names
+    assert first.held_out[Task.SEGMENTATION] == source.tasks[Task.SEGMENTATION].held_out_names
     assert [len(pictures) for pictures in first.examples.values()] == [4, 4, 4]
     assert set(first.manifest.affinity) == set(MEASURES)
     assert [label.corruption for label in first.manifest.drift_labels] == ["fog", "noise"]
@@ -97,16 +101,22 @@ def test_the_same_recipe_gives_the_same_bundle(
 
 
 def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> None:
-    road = replace(source, tasks={task: source.tasks[task] for task in (Task.OBJECTS, Task.SIGNS)})
+    road = replace(
+        source, tasks={task: source.tasks[task] for task in (Task.DETECTION, Task.CLASSIFICATION)}
+    )
     make(road, RECIPE, tmp_path / "b")
     bundle = Bundle.load(tmp_path / "b")
     assert set(bundle.manifest.models) == set(road.tasks)
-    assert bundle.manifest.drift.task is Task.OBJECTS
-    assert list(bundle.manifest.training_affinity) == ["objects signs"]
+    assert bundle.manifest.drift.task is Task.DETECTION
+    assert list(bundle.manifest.training_affinity) == ["classification detection"]
     # The models of a bundle that was there before are gone.
-    make(replace(source, tasks={Task.SIGNS: source.tasks[Task.SIGNS]}), RECIPE, tmp_path / "b")
-    assert not (tmp_path / "b" / "objects.safetensors").exists()
-    assert set(Bundle.load(tmp_path / "b").manifest.models) == {Task.SIGNS}
+    make(
+        replace(source, tasks={Task.CLASSIFICATION: source.tasks[Task.CLASSIFICATION]}),
+        RECIPE,
+        tmp_path / "b",
+    )
+    assert not (tmp_path / "b" / "detection.safetensors").exists()
+    assert set(Bundle.load(tmp_path / "b").manifest.models) == {Task.CLASSIFICATION}
 
 
 @pytest.mark.parametrize(
@@ -133,9 +143,15 @@ def test_what_can_not_end_well_is_said_before_or_at_once(
 
 
 def test_one_class_is_too_few_for_a_softmax(source: SourceData, tmp_path: Path) -> None:
-    signs = replace(source.tasks[Task.SIGNS], classes=("stop",))
-    with pytest.raises(ValueError, match="the model for signs can't be built: one class") as raised:
-        make(replace(source, tasks={**source.tasks, Task.SIGNS: signs}), RECIPE, tmp_path / "b")
+    signs = replace(source.tasks[Task.CLASSIFICATION], classes=("stop",))
+    with pytest.raises(
+        ValueError, match="the model for classification can't be built: one class"
+    ) as raised:
+        make(
+            replace(source, tasks={**source.tasks, Task.CLASSIFICATION: signs}),
+            RECIPE,
+            tmp_path / "b",
+        )
     assert "\n" not in str(raised.value)
 
 

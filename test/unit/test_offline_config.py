@@ -18,8 +18,8 @@ from patchline_ros.tasks import Task
 SMALL = """
 name: small
 sources:
-  objects: {set: sim}
-  lanes: {set: sim}
+  detection: {set: sim}
+  segmentation: {set: sim}
 recipe: {width: 0.25, learning_rate: 1e-3}
 """
 
@@ -33,18 +33,24 @@ def read(folder: Path, text: str) -> OfflineConfig:
 def test_without_a_file_the_shipped_ones_mean_what_they_always_did() -> None:
     sim = configured(OfflineOptions())
     assert sim.recipe == Recipe(
-        width=0.5, road_epochs=10, sign_epochs=40, learning_rate=2e-3, threads=1
+        width=0.5, epochs=dict(zip(Task, (40, 10, 10), strict=True)), learning_rate=2e-3, threads=1
     )
     assert (sim.name, sim.weights) == ("sim_road", "none")
     camvid = configured(OfflineOptions(data=Path("data"), seed=3))
-    assert camvid.recipe == Recipe(road_epochs=8, sign_epochs=10, threads=all_cores(), seed=3)
+    assert camvid.recipe == Recipe(
+        epochs=dict(zip(Task, (10, 8, 8), strict=True)), threads=all_cores(), seed=3
+    )
     assert (camvid.name, camvid.weights) == ("camvid", "auto")
     sets = {task: source.set for task, source in camvid.sources.items()}
-    assert sets == {Task.SIGNS: "gtsrb", Task.OBJECTS: "camvid", Task.LANES: "camvid"}
+    assert sets == {
+        Task.CLASSIFICATION: "gtsrb",
+        Task.DETECTION: "camvid",
+        Task.SEGMENTATION: "camvid",
+    }
     assert camvid.input_sizes == {
-        Task.SIGNS: (64, 64),
-        Task.OBJECTS: (192, 256),
-        Task.LANES: (192, 256),
+        Task.CLASSIFICATION: (64, 64),
+        Task.DETECTION: (192, 256),
+        Task.SEGMENTATION: (192, 256),
     }
 
 
@@ -54,8 +60,8 @@ def test_every_shipped_configuration_is_right(name: str) -> None:
 
 
 def test_defaults_are_filled_in(tmp_path: Path) -> None:
-    config = read(tmp_path, SMALL + "input_sizes: {lanes: [64, 96]}")
-    assert config.input_sizes == {Task.OBJECTS: (192, 256), Task.LANES: (64, 96)}
+    config = read(tmp_path, SMALL + "input_sizes: {segmentation: [64, 96]}")
+    assert config.input_sizes == {Task.DETECTION: (192, 256), Task.SEGMENTATION: (64, 96)}
     assert config.recipe.learning_rate == 0.001
     plain = config.model_dump(mode="json")
     assert plain["recipe"]["batch_size"] == 16 and plain["predictor"]["margin"] == 0.01
@@ -67,16 +73,31 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     [
         (("width", "widht"), r"recipe\.widht: there is no such key; did you mean width\?"),
         (("recipe", "receipt"), r"receipt: there is no such key; did you mean recipe\?"),
-        (("objects:", "object:"), r"sources\.object: there is no such key; did you mean objects\?"),
-        (("lanes: {set: sim}", "lanes: {set: sin}"), r'lanes\.set: "sin" is not .*mean sim\?'),
-        (("{set: sim}", "{}"), r"sources\.objects\.set: this key is missing; known are .*camvid"),
-        (("{set: sim}", "{set: sim, st: 1}"), r"sources\.objects\.st: there is no such key"),
+        (
+            ("detection:", "detecton:"),
+            r"sources\.detecton: there is no such key; did you mean detection\?",
+        ),
+        (
+            ("segmentation: {set: sim}", "segmentation: {set: sin}"),
+            r'segmentation\.set: "sin" is not .*mean sim\?',
+        ),
+        (("{set: sim}", "{}"), r"sources\.detection\.set: this key is missing; known are .*camvid"),
+        (("{set: sim}", "{set: sim, st: 1}"), r"sources\.detection\.st: there is no such key"),
         (("0.25", "-1"), r"recipe\.width: -1 is not allowed: it should be greater than 0"),
         (("0.25", "wide"), r'recipe\.width: "wide" is not allowed: it should be a valid number'),
         (("name: small", ""), r"small\.yaml: name: this key is missing"),
-        (("recipe:", "input_sizes: {signs: [64, 64]}\nrecipe:"), "names signs, but sources has"),
-        (("recipe:", "input_sizes: {lanes: [16, 64]}\nrecipe:"), r"lanes\.0: 16 is not .*to 32"),
-        (("width: 0.25", "heads: {lanes: ssd}"), "lanes can't be built: ssd is not a head for"),
+        (
+            ("recipe:", "input_sizes: {classification: [64, 64]}\nrecipe:"),
+            "names classification, but sources has",
+        ),
+        (
+            ("recipe:", "input_sizes: {segmentation: [16, 64]}\nrecipe:"),
+            r"segmentation\.0: 16 is not .*to 32",
+        ),
+        (
+            ("width: 0.25", "heads: {segmentation: ssd}"),
+            "segmentation can't be built: ssd is not a head for",
+        ),
         (("width: 0.25", "width: ["), r"small\.yaml is not YAML: .* \(line \d+\)"),
         (("recipe:", "name: other\nrecipe:"), r"the key 'name' is there twice \(line 6\)"),
     ],

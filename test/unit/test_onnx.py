@@ -67,34 +67,34 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
 ) -> None:
     other = tiny_bundle.make_bundle(tmp_path / "other")
     with pytest.raises(BackendError, match=r"there is no ONNX graph .* `patchline export .*other`"):
-        Perceiver(other, Task.SIGNS, Backend.ONNX)
-    perceiver = Perceiver(bundle, Task.SIGNS, Backend.ONNX)
+        Perceiver(other, Task.CLASSIFICATION, Backend.ONNX)
+    perceiver = Perceiver(bundle, Task.CLASSIFICATION, Backend.ONNX)
     method = PatchSettings(k=3)
     metadata = PatchSetMetadata(
-        task=Task.SIGNS,
+        task=Task.CLASSIFICATION,
         version=1,
-        base_fingerprint=bundle.fingerprint(Task.SIGNS),
+        base_fingerprint=bundle.fingerprint(Task.CLASSIFICATION),
         method=method,
         norm="source",
         seed=0,
     )
-    data = to_bytes(PatchedModel(bundle.model(Task.SIGNS), method), metadata)
+    data = to_bytes(PatchedModel(bundle.model(Task.CLASSIFICATION), method), metadata)
     with pytest.raises(PatchSetError, match="there is no ONNX graph"):
         perceiver.build(data, sha256(data))
     assert perceiver.perceive(tiny_bundle.picture(1)).patch_version == 0
-    path = graph_path(bundle.path, bundle.spec(Task.LANES), None, tiny_bundle.TAP)
+    path = graph_path(bundle.path, bundle.spec(Task.SEGMENTATION), None, tiny_bundle.TAP)
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"nonsense"):
         path.write_bytes(damaged)
         with pytest.raises(BackendError, match="make it again with `patchline export"):
-            Perceiver(bundle, Task.LANES, Backend.ONNX)
-    signs = graph_path(bundle.path, bundle.spec(Task.SIGNS), None, tiny_bundle.TAP)
+            Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX)
+    signs = graph_path(bundle.path, bundle.spec(Task.CLASSIFICATION), None, tiny_bundle.TAP)
     path.write_bytes(signs.read_bytes())
     with pytest.raises(BackendError, match="make it again with `patchline export"):
-        Perceiver(bundle, Task.LANES, Backend.ONNX)
+        Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX)
     path.write_bytes(whole)
     torch.set_num_threads(1)
     same(
-        Perceiver(bundle, Task.LANES).perceive(tiny_bundle.picture(1)),
-        Perceiver(bundle, Task.LANES, Backend.ONNX).perceive(tiny_bundle.picture(1)),
+        Perceiver(bundle, Task.SEGMENTATION).perceive(tiny_bundle.picture(1)),
+        Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX).perceive(tiny_bundle.picture(1)),
     )

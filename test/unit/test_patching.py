@@ -118,7 +118,7 @@ def test_fresh_patches_change_nothing(task: Task, k: int, wiring: str) -> None:
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         before, after = source(images), patched(source, k, wiring=wiring).eval()(images)
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         before, after = before.maps["cls_logits"], after.maps["cls_logits"]
     assert torch.equal(before, after)
 
@@ -136,7 +136,9 @@ class _Still(torch.nn.Module):
 
 def smooth_model(wiring: str, **settings: object) -> PatchedModel:
     """In float64, with patches that do something."""
-    model = patched(model_of(Task.SIGNS), 3, wiring=wiring, head="frozen", **settings).double()
+    model = patched(
+        model_of(Task.CLASSIFICATION), 3, wiring=wiring, head="frozen", **settings
+    ).double()
     with torch.no_grad():
         for parameter in model.patches.parameters():
             parameter.normal_(std=0.3)
@@ -212,7 +214,7 @@ def test_each_wiring_has_the_gradient_of_its_definition(wiring: str) -> None:
 def test_detached_and_side_gradients_never_cross_a_frozen_group() -> None:
     images = torch.randn(1, 3, 64, 64)
     for wiring, crosses in (("inline", True), ("detached", False), ("side", False)):
-        model = patched(model_of(Task.SIGNS), 3, wiring=wiring)
+        model = patched(model_of(Task.CLASSIFICATION), 3, wiring=wiring)
         with torch.no_grad():
             for patch in model.patches:
                 patch.scale.fill_(0.5)
@@ -224,7 +226,7 @@ def test_detached_and_side_gradients_never_cross_a_frozen_group() -> None:
 
 
 def test_a_skipped_group_has_no_patch_and_is_spanned() -> None:
-    source = model_of(Task.SIGNS)
+    source = model_of(Task.CLASSIFICATION)
     inline = patched(source, 3, wiring="inline", skip={2})
     assert [patch.spec for patch in inline.patches] == [
         source.backbone.specs[0],
@@ -247,7 +249,7 @@ def test_a_skipped_group_has_no_patch_and_is_spanned() -> None:
 
 
 def test_training_moves_patches_and_leaves_the_source_alone() -> None:
-    source = model_of(Task.SIGNS)
+    source = model_of(Task.CLASSIFICATION)
     before = copy.deepcopy(source.state_dict())
     model = trained(source)
     assert all(torch.equal(before[name], value) for name, value in source.state_dict().items())
@@ -260,14 +262,14 @@ def test_training_moves_patches_and_leaves_the_source_alone() -> None:
 
 
 def test_one_seed_gives_one_patch_set() -> None:
-    source = model_of(Task.SIGNS)
+    source = model_of(Task.CLASSIFICATION)
     first, second = (to_bytes(trained(source), metadata(source)) for _ in range(2))
     assert first == second
     assert to_bytes(trained(source, seed=1), metadata(source)) != first
 
 
 def test_warm_start_takes_the_patches_over() -> None:
-    one, other = patched(model_of(Task.SIGNS)), patched(model_of(Task.LANES, 1))
+    one, other = patched(model_of(Task.CLASSIFICATION)), patched(model_of(Task.SEGMENTATION, 1))
     with torch.no_grad():
         for parameter in one.patches.parameters():
             parameter.normal_()
@@ -275,11 +277,11 @@ def test_warm_start_takes_the_patches_over() -> None:
     for a, b in zip(one.patches.parameters(), other.patches.parameters(), strict=True):
         assert torch.equal(a, b)
     with pytest.raises(ValueError, match="do not fit"):
-        other.warm_start(patched(model_of(Task.SIGNS), 4))
+        other.warm_start(patched(model_of(Task.CLASSIFICATION), 4))
     with pytest.raises(ValueError, match="do not fit"):
-        other.warm_start(patched(model_of(Task.SIGNS), 3, wiring="inline"))
+        other.warm_start(patched(model_of(Task.CLASSIFICATION), 3, wiring="inline"))
     with pytest.raises(ValueError, match="1 to 7"):
-        patched(model_of(Task.SIGNS), 8)
+        patched(model_of(Task.CLASSIFICATION), 8)
 
 
 def _rewrite(data: bytes, change) -> bytes:
@@ -315,7 +317,7 @@ def _with_nan(source: TaskModel) -> bytes:
         (lambda s, d: _with_nan(s), "not finite"),
         (lambda s, d: to_bytes(patched(s, 2), metadata(s)), "lacks"),
         (lambda s, d: to_bytes(patched(s, 4), metadata(s)), "unknown tensors"),
-        (lambda s, d: to_bytes(patched(s), metadata(s, task=Task.LANES)), "for lanes"),
+        (lambda s, d: to_bytes(patched(s), metadata(s, task=Task.SEGMENTATION)), "for lanes"),
         (lambda s, d: to_bytes(patched(s), metadata(s, base_fingerprint="0")), "another"),
         (lambda s, d: to_bytes(patched(s), metadata(s, method=PatchSettings(k=9))), "9 patches"),
         (lambda s, d: _rewrite(d, lambda h: h.pop("__metadata__")), "no patch set metadata"),
@@ -325,7 +327,7 @@ def _with_nan(source: TaskModel) -> bytes:
     ],
 )
 def test_a_bad_patch_set_is_refused_with_a_sentence(damage, message: str) -> None:
-    source = model_of(Task.SIGNS)
+    source = model_of(Task.CLASSIFICATION)
     good = to_bytes(patched(source), metadata(source))
     assert read_metadata(good).method.k == 3
     with pytest.raises(PatchSetError, match=message):
@@ -333,7 +335,7 @@ def test_a_bad_patch_set_is_refused_with_a_sentence(damage, message: str) -> Non
 
 
 def test_a_damaged_patch_set_is_known_without_its_model() -> None:
-    source = model_of(Task.SIGNS)
+    source = model_of(Task.CLASSIFICATION)
     good = to_bytes(patched(source), metadata(source))
     assert checked_metadata(good) == read_metadata(good)
     for damaged in (good[:-10], good[:-1] + bytes([good[-1] ^ 1])):
@@ -354,7 +356,7 @@ def test_a_fresh_side_head_changes_nothing_and_computes_no_decoder(task: Task) -
         if id(module) not in last and next(module.parameters(recurse=False), None) is not None:
             module.register_forward_hook(lambda *_: ran.append(True))
     after = model.trained_part(frozen)
-    if task is Task.OBJECTS:
+    if task is Task.DETECTION:
         before, after = before.maps["cls_logits"], after.maps["cls_logits"]
     assert torch.equal(before, after)
     assert ran == []

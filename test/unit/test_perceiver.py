@@ -37,25 +37,25 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def like(bundle: Bundle, version: int, ran: str | None) -> bytes:
     """A patch set that agreed on every picture with what ran at the gate."""
     seen = Expected(agreement=1, agreement_error=0.02, entropy=0.5, entropy_error=0.5, ran=ran)
-    return tiny_bundle.make_patch_set(bundle, Task.LANES, version, expected=seen)
+    return tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, version, expected=seen)
 
 
 def test_a_swap_is_watched_where_the_gates_other_model_ran_before_it(bundle: Bundle) -> None:
-    first = tiny_bundle.make_patch_set(bundle, Task.LANES, 1)
+    first = tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, 1)
     second = like(bundle, 2, read_metadata(first).sha256)
 
-    perceiver = Perceiver(bundle, Task.LANES)
+    perceiver = Perceiver(bundle, Task.SEGMENTATION)
     activate(perceiver, renumbered(first, 1))
     activate(perceiver, second)
     assert drive(perceiver) is not None and perceiver.patch_version == 1, "it agrees by chance"
 
     # A node that has just started runs the source model, of which the gate said nothing.
-    fresh = Perceiver(bundle, Task.LANES)
+    fresh = Perceiver(bundle, Task.SEGMENTATION)
     activate(fresh, second)
     assert drive(fresh) is None and fresh.patch_version == 2
 
     # Nor did it where the first was taken back while the second was trained.
-    back = Perceiver(bundle, Task.LANES)
+    back = Perceiver(bundle, Task.SEGMENTATION)
     activate(back, first)
     back.rollback()
     activate(back, second)
@@ -66,7 +66,7 @@ def test_a_swap_is_watched_where_the_gates_other_model_ran_before_it(bundle: Bun
 def test_the_source_model_is_named_and_an_older_patch_set_names_none(
     bundle: Bundle, ran: str | None, watched: bool
 ) -> None:
-    perceiver = Perceiver(bundle, Task.LANES)
+    perceiver = Perceiver(bundle, Task.SEGMENTATION)
     activate(perceiver, like(bundle, 1, ran))
     assert (drive(perceiver) is not None) == watched
 

@@ -22,7 +22,7 @@ from patchline_ros.tasks import Task
 
 WINDOW, LEAST = 8, 12
 SECOND = 1_000_000_000
-NONE: dict[Task, list[int]] = {Task.SIGNS: [], Task.LANES: []}
+NONE: dict[Task, list[int]] = {Task.CLASSIFICATION: [], Task.SEGMENTATION: []}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def drift_fills_the_window(plan: Planner, seed: int) -> None:
 
 
 def report(since_ns: int, entry: str = "", accepted: bool = True) -> dict[str, object]:
-    return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"signs": accepted}}
+    return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"classification": accepted}}
 
 
 def labelled(since_ns: int = 100, **counts: int) -> dict[Task, list[int]]:
@@ -79,7 +79,7 @@ def test_a_drift_is_trained_once_and_its_end_brings_the_source_back(
     assert plan.next(lambda _: enough, LEAST) == Collect(20), "no reading of that time yet"
     plan.heard(drift(100, 112))
     episode = plan.next(lambda _: enough, LEAST)
-    assert episode == Episode(100, 111, 0.4, {Task.SIGNS: 12, Task.LANES: 0})
+    assert episode == Episode(100, 111, 0.4, {Task.CLASSIFICATION: 12, Task.SEGMENTATION: 0})
     assert isinstance(episode, Episode)
     plan.begun(episode)
     plan.finished(report(100), {})
@@ -111,23 +111,23 @@ def test_what_is_decided_does_not_depend_on_when_it_is_asked_for(
     assert late.next(lambda _: labelled(signs=30, lanes=30), LEAST) == first
     assert (first.until_ns, first.mmd2) == (111, pytest.approx(11.1))
     # Lanes get their first label when signs had enough: they are of the next episode.
-    later = {Task.SIGNS: list(range(100, 120)), Task.LANES: list(range(112, 115))}
+    later = {Task.CLASSIFICATION: list(range(100, 120)), Task.SEGMENTATION: list(range(112, 115))}
     assert late.next(lambda _: later, LEAST) == Episode(
-        100, 111, first.mmd2, {Task.SIGNS: 12, Task.LANES: 0}
+        100, 111, first.mmd2, {Task.CLASSIFICATION: 12, Task.SEGMENTATION: 0}
     )
 
 
 def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "signs"
+    kept = tmp_path / "classification"
     kept.write_bytes(b"patches")
     plan = Planner(bank, reference, settled_ns=None)
     drift_fills_the_window(plan, seed=1)
     first = plan.next(lambda _: labelled(signs=12), LEAST)
     assert isinstance(first, Episode) and first.known is None
     plan.begun(first)
-    plan.finished(report(100), {Task.SIGNS: kept})
+    plan.finished(report(100), {Task.CLASSIFICATION: kept})
     assert bank.entries() == ["000001"]
 
     plan.heard(drift(500, 510))
@@ -140,7 +140,7 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     assert plan.next(lambda _: labelled(500, signs=7), LEAST) == Collect(7)
     again = plan.next(lambda _: labelled(500, signs=8), LEAST)
     assert isinstance(again, Episode) and again.known is not None
-    assert again.known.patch_sets[Task.SIGNS].read_bytes() == b"patches"
+    assert again.known.patch_sets[Task.CLASSIFICATION].read_bytes() == b"patches"
     plan.begun(again)
     plan.finished(report(500, "000001", accepted=False), {})
     assert plan.next(lambda _: labelled(500, signs=8), LEAST) == Collect(8)
@@ -152,14 +152,14 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     assert bank.entries() == ["000001"]
     # It was of use, so another goes when there is no room.
     for _ in range(16):
-        bank.add(frames(1, 1), {Task.SIGNS: b"other"})
+        bank.add(frames(1, 1), {Task.CLASSIFICATION: b"other"})
     assert "000001" not in bank.entries()
 
 
 def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
     bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:
-    name = bank.add(frames(4, 1), {Task.SIGNS: b"patches"})
+    name = bank.add(frames(4, 1), {Task.CLASSIFICATION: b"patches"})
     (tmp_path / "bank" / name / "signature.safetensors").write_bytes(b"")
     plan = Planner(bank, reference, settled_ns=None)
     plan.heard(drift(100, 100))
@@ -174,7 +174,7 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
 
 
 def test_reports_from_before_there_was_a_bank_are_read() -> None:
-    assert settled_since({"since_ns": 100, "accepted": {"signs": False}}) == 100
+    assert settled_since({"since_ns": 100, "accepted": {"classification": False}}) == 100
 
 
 def calm(plan: Planner, readings: int) -> None:
@@ -254,7 +254,7 @@ def test_a_training_that_failed_is_tried_again_after_growing_pauses(
 def test_a_verification_that_failed_is_followed_by_a_training(
     bank: PatchBank, reference: DriftReference
 ) -> None:
-    bank.add(frames(4, 1), {Task.SIGNS: b"patches"})
+    bank.add(frames(4, 1), {Task.CLASSIFICATION: b"patches"})
     plan = Planner(bank, reference, settled_ns=None)
     drift_fills_the_window(plan, seed=2)
     known = plan.next(lambda _: labelled(signs=12), LEAST)
@@ -268,17 +268,19 @@ def test_a_verification_that_failed_is_followed_by_a_training(
 def test_what_was_settled_before_a_restart_stays_so(
     bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:
-    kept = tmp_path / "signs"
+    kept = tmp_path / "classification"
     kept.write_bytes(b"patches")
     plan = Planner(bank, reference, settled_ns=100)
     plan.heard(drift(100, 117))
     assert plan.next(lambda _: labelled(signs=12), LEAST) == Wait()
-    assert plan.at_once(lambda since_ns: labelled(signs=since_ns)).frames[Task.SIGNS] == 100
+    assert (
+        plan.at_once(lambda since_ns: labelled(signs=since_ns)).frames[Task.CLASSIFICATION] == 100
+    )
     at_once = Planner(bank, reference, settled_ns=None)
     for features in frames(0, 1):
         at_once.saw(1, features, pytest.fail)
     at_once.begun(at_once.at_once(lambda _: labelled(signs=12)))
-    at_once.finished(report(0), {Task.SIGNS: kept})
+    at_once.finished(report(0), {Task.CLASSIFICATION: kept})
     assert bank.entries() == []
     plan.forget()
     assert isinstance(plan.next(lambda _: labelled(signs=12), LEAST), Episode)

@@ -210,12 +210,12 @@ def sample(label: Label) -> Sample:
 
 
 LABELS: dict[Task, list[Label]] = {
-    Task.SIGNS: [1, 0],
-    Task.OBJECTS: [
+    Task.CLASSIFICATION: [1, 0],
+    Task.DETECTION: [
         Boxes.truth([[1, 2, 9, 8], [3, 4, 20, 30]], [1, 0]),
         Boxes.truth([], []),
     ],
-    Task.LANES: [np.eye(32, dtype=np.uint8), np.zeros((32, 32), np.uint8)],
+    Task.SEGMENTATION: [np.eye(32, dtype=np.uint8), np.zeros((32, 32), np.uint8)],
 }
 
 

@@ -211,13 +211,19 @@ def test_masks_grey_or_with_a_palette(tmp_path: Path) -> None:
 
 def test_a_labelled_bag_has_samples_of_each_task(tmp_path: Path) -> None:
     pytest.importorskip("rosbags", reason="bags need the package rosbags")
-    frames = [("a", "lanes"), ("b", "objects"), ("a", "signs"), ("b", "objects"), ("c", "objects")]
+    frames = [
+        ("a", "segmentation"),
+        ("b", "detection"),
+        ("a", "classification"),
+        ("b", "detection"),
+        ("c", "detection"),
+    ]
     make_bag(tmp_path, frames)
     bag = LabelledBag(tmp_path / "drive")
     assert bag.names == {
-        Task.SIGNS: ("a",),
-        Task.OBJECTS: ("b", "c"),
-        Task.LANES: ("a",),
+        Task.CLASSIFICATION: ("a",),
+        Task.DETECTION: ("b", "c"),
+        Task.SEGMENTATION: ("a",),
     }
     labels = {}
     for task in Task:
@@ -227,20 +233,20 @@ def test_a_labelled_bag_has_samples_of_each_task(tmp_path: Path) -> None:
         assert image.shape == (*SIZE, 3)
         assert image.std() > 50
         labels[task] = read[task].label
-    assert labels[Task.SIGNS] == 1
-    assert isinstance(labels[Task.OBJECTS], Boxes)
-    assert labels[Task.OBJECTS].boxes.tolist() == [[4, 6, 20, 18]]
-    assert labels[Task.OBJECTS].labels.tolist() == [1]
-    assert np.array_equal(labels[Task.LANES], stripes(0, 1))
-    one = bag.pictures(Task.OBJECTS, ("only",))
+    assert labels[Task.CLASSIFICATION] == 1
+    assert isinstance(labels[Task.DETECTION], Boxes)
+    assert labels[Task.DETECTION].boxes.tolist() == [[4, 6, 20, 18]]
+    assert labels[Task.DETECTION].labels.tolist() == [1]
+    assert np.array_equal(labels[Task.SEGMENTATION], stripes(0, 1))
+    one = bag.pictures(Task.DETECTION, ("only",))
     assert read_all(one.jobs([1]), 1).broken == ["c: its label has the class id 1; ids are 0 to 0"]
 
 
 def test_labelled_bags_that_can_t_be_read(tmp_path: Path) -> None:
     pytest.importorskip("rosbags", reason="bags need the package rosbags")
-    make_bag(tmp_path, [("a", "lanes"), ("b", "roads"), ("", "lanes")], damaged=True)
+    make_bag(tmp_path, [("a", "segmentation"), ("b", "roads"), ("", "segmentation")], damaged=True)
     bag = LabelledBag(tmp_path / "drive")
-    lanes = bag.pictures(Task.LANES, ("no", "yes"))
+    lanes = bag.pictures(Task.SEGMENTATION, ("no", "yes"))
     readings = read_all(lanes.jobs(range(len(lanes.names))), 2)
     assert readings.names == ["a"]
     assert [sentence.partition(" on ")[0] for sentence in readings.broken] == [
@@ -249,7 +255,7 @@ def test_labelled_bags_that_can_t_be_read(tmp_path: Path) -> None:
         "message 3",
     ]
     with pytest.raises(ValueError, match="no frame labelled for signs on /labelled_frames, but fo"):
-        bag.pictures(Task.SIGNS, ("a",))
+        bag.pictures(Task.CLASSIFICATION, ("a",))
     with pytest.raises(ValueError, match="no labelled frames on the topic /x; it has them on /lab"):
         LabelledBag(tmp_path / "drive", "/x")
 

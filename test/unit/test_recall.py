@@ -26,7 +26,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 def trained(tmp_path: Path, bundle: Bundle) -> Path:
     """The patch set for signs that a first episode accepted."""
-    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SIGNS], 20)
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.CLASSIFICATION], 20)
     runner = runner_for(tmp_path, bundle, epochs=20)
     runner.start(since_ns=1000, mmd2=0.5, active={})
     (accepted,) = [event for event in events_of(runner) if isinstance(event, Accepted)]
@@ -36,24 +36,26 @@ def trained(tmp_path: Path, bundle: Bundle) -> Path:
 def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundle: Bundle) -> None:
     kept = trained(tmp_path, bundle)
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    _, source = runner.return_to_source(Task.SIGNS)
-    assert runner.latest()[Task.SIGNS] == (2, source) and source.read_bytes() == b""
-    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: kept})
-    runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 0}, known=known)
+    _, source = runner.return_to_source(Task.CLASSIFICATION)
+    assert runner.latest()[Task.CLASSIFICATION] == (2, source) and source.read_bytes() == b""
+    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: kept})
+    runner.start(since_ns=1000, mmd2=0.5, active={Task.CLASSIFICATION: 0}, known=known)
     accepted, finished = events_of(runner)
     assert isinstance(accepted, Accepted) and accepted.version == 3
     assert isinstance(finished, Finished)
     assert finished.episode["bank_entry"] == "000001"
-    assert finished.episode["accepted"] == {"signs": True}
+    assert finished.episode["accepted"] == {"classification": True}
     assert not finished.episode["train_gflops"]
-    gate = finished.episode["gate"]["signs"]
+    gate = finished.episode["gate"]["classification"]
     assert gate["after"] > gate["before"] + gate["error"] > gate["before"]
     again = accepted.path.read_bytes()
     assert read_metadata(again).version == 3
     expected = read_metadata(again).expected
     assert expected is not None and expected.ran == "", "the source ran while it was judged"
     before, now = (
-        apply(bundle.model(Task.SIGNS), bundle.fingerprint(Task.SIGNS), data).state_dict()
+        apply(
+            bundle.model(Task.CLASSIFICATION), bundle.fingerprint(Task.CLASSIFICATION), data
+        ).state_dict()
         for data in (kept.read_bytes(), again)
     )
     assert all((before[name] == now[name]).all() for name in before)
@@ -62,20 +64,22 @@ def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundl
 def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
     kept = trained(tmp_path, bundle)
     other = tmp_path / "other.safetensors"
-    other.write_bytes(tiny_bundle.make_patch_set(bundle, Task.LANES, 1, base_fingerprint="ab" * 32))
-    fill(FrameStore(tmp_path / "store", 100, 100), [Task.LANES], 4)
+    other.write_bytes(
+        tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, 1, base_fingerprint="ab" * 32)
+    )
+    fill(FrameStore(tmp_path / "store", 100, 100), [Task.SEGMENTATION], 4)
     weak = tmp_path / "weak.safetensors"
-    weak.write_bytes(tiny_bundle.make_patch_set(bundle, Task.SIGNS, 1))
+    weak.write_bytes(tiny_bundle.make_patch_set(bundle, Task.CLASSIFICATION, 1))
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: weak, Task.LANES: other})
-    runner.start(since_ns=1000, mmd2=0.5, active={Task.SIGNS: 1}, known=known)
+    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: weak, Task.SEGMENTATION: other})
+    runner.start(since_ns=1000, mmd2=0.5, active={Task.CLASSIFICATION: 1}, known=known)
     worse, wrong_base, finished = events_of(runner)
     assert isinstance(worse, Rejected) and "labelled frames the model of an earlier" in worse.reason
     assert isinstance(wrong_base, Rejected) and "another source model" in wrong_base.reason
     assert isinstance(finished, Finished)
-    assert finished.episode["accepted"] == {"signs": False, "lanes": False}
-    assert finished.episode["gate"]["signs"]["error"] >= 0
-    assert runner.latest() == {Task.SIGNS: (1, kept)}
+    assert finished.episode["accepted"] == {"classification": False, "segmentation": False}
+    assert finished.episode["gate"]["classification"]["error"] >= 0
+    assert runner.latest() == {Task.CLASSIFICATION: (1, kept)}
 
 
 def test_what_runs_already_holds_and_gets_no_new_version(tmp_path: Path, bundle: Bundle) -> None:
@@ -84,13 +88,15 @@ def test_what_runs_already_holds_and_gets_no_new_version(tmp_path: Path, bundle:
     # As it comes back from the bank after a restart: the same tensors as another version.
     again = tmp_path / "again.safetensors"
     again.write_bytes(renumbered(kept.read_bytes(), 7))
-    known = KnownDrift("000001", 0.0, 0.5, {Task.SIGNS: again})
-    runner.start(since_ns=2000, mmd2=0.5, active={Task.SIGNS: 1}, known=known)
+    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: again})
+    runner.start(since_ns=2000, mmd2=0.5, active={Task.CLASSIFICATION: 1}, known=known)
     same, finished = events_of(runner)
     assert isinstance(same, Rejected) and "runs already" in same.reason
-    assert isinstance(finished, Finished) and finished.episode["accepted"] == {"signs": True}
+    assert isinstance(finished, Finished) and finished.episode["accepted"] == {
+        "classification": True
+    }
     assert settled_since(finished.episode) == 2000
-    assert runner.latest() == {Task.SIGNS: (1, kept)}
+    assert runner.latest() == {Task.CLASSIFICATION: (1, kept)}
 
 
 def test_a_window_is_the_drifts_once_it_is_full_of_it() -> None:

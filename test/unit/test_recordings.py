@@ -74,8 +74,8 @@ def test_a_folder_of_pictures(folder: Path) -> None:
 def test_labels_go_to_the_frames_they_are_named_after(folder: Path, tmp_path: Path) -> None:
     write_map(tmp_path / "maps" / "frame2.png", lanes(3))
     frames = list(open_frames(folder, tmp_path / "maps"))
-    assert [set(frame.samples) for frame in frames] == [set(), {Task.LANES}, set()]
-    sample = frames[1].samples[Task.LANES]
+    assert [set(frame.samples) for frame in frames] == [set(), {Task.SEGMENTATION}, set()]
+    sample = frames[1].samples[Task.SEGMENTATION]
     assert sample.image is frames[1].image
     assert isinstance(sample.label, np.ndarray)
     assert np.unique(sample.label).tolist() == [3, IGNORE]
@@ -126,7 +126,7 @@ def test_a_video(tmp_path: Path) -> None:
     assert len(frames) == 5
     for index, frame in enumerate(frames):
         assert frame.name == f"drive_{index:06d}"
-        assert set(frame.samples) == ({Task.LANES} if index == 3 else set())
+        assert set(frame.samples) == ({Task.SEGMENTATION} if index == 3 else set())
         # MJPG compresses with loss.
         assert np.abs(frame.image.astype(int) - picture(index)).mean() < 8
     assert sum(1 for _ in frames) == 5
@@ -208,7 +208,7 @@ def test_a_bag_by_its_folder_or_its_file(
         assert len(frames) == 4
         for index, frame in enumerate(frames):
             assert frame.name == f"drive_{index:06d}"
-            assert set(frame.samples) == ({Task.LANES} if index == 1 else set())
+            assert set(frame.samples) == ({Task.SEGMENTATION} if index == 1 else set())
             assert np.array_equal(frame.image, pictures[index])
 
 

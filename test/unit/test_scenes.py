@@ -74,8 +74,8 @@ def test_smoke() -> None:
     scene = load_scene("smoke", None)
     check(scene)
     assert all(counts(scene, task) == [12, 8, 8, 8] for task in Task)
-    other = load_scene("smoke", None, seed=1).tasks[Task.LANES]
-    lanes = scene.tasks[Task.LANES]
+    other = load_scene("smoke", None, seed=1).tasks[Task.SEGMENTATION]
+    lanes = scene.tasks[Task.SEGMENTATION]
     assert not set(other.names["adapt"]) & set(lanes.names["adapt"])
     assert [other.names[p] for p in PARTS if p != "adapt"] == [
         lanes.names[p] for p in PARTS if p != "adapt"
@@ -86,14 +86,14 @@ def test_small_camvid_dusk(tmp_path: Path) -> None:
     make_camvid_and_gtsrb(tmp_path)
     scene = load_scene("camvid-dusk", tmp_path)
     check(scene)
-    assert counts(scene, Task.LANES) == [40, 10, 12, 8]
-    lanes = scene.tasks[Task.LANES]
+    assert counts(scene, Task.SEGMENTATION) == [40, 10, 12, 8]
+    lanes = scene.tasks[Task.SEGMENTATION]
     assert lanes.names["adapt"][:9] == tuple(f"dusk_{i:03d}" for i in [*range(8), 16])
-    assert lanes.adapt[0].image is scene.tasks[Task.OBJECTS].adapt[0].image
+    assert lanes.adapt[0].image is scene.tasks[Task.DETECTION].adapt[0].image
     # Three tracks of one class give one to test on and two that the source knows; of the other
     # class two of eight are held out.
-    signs = scene.tasks[Task.SIGNS]
-    assert counts(scene, Task.SIGNS) == [2 * 5 + 6 * 5, 5 + 2 * 5, 2 * 2, 5 + 5]
+    signs = scene.tasks[Task.CLASSIFICATION]
+    assert counts(scene, Task.CLASSIFICATION) == [2 * 5 + 6 * 5, 5 + 2 * 5, 2 * 2, 5 + 5]
     assert sum(name in signs.names["source_train"] for name in signs.names["adapt"]) == 2
     assert {name.split("_")[1] for name in signs.names["adapt"]} == {"00000", "00004"}
 
@@ -102,8 +102,8 @@ def test_small_dawn_fog(tmp_path: Path) -> None:
     make_vehicles_and_dawn(tmp_path)
     scene = load_scene("dawn-fog", tmp_path)
     check(scene)
-    objects = scene.tasks[Task.OBJECTS]
-    assert counts(scene, Task.OBJECTS) == [8, 2, 12, 7]
+    objects = scene.tasks[Task.DETECTION]
+    assert counts(scene, Task.DETECTION) == [8, 2, 12, 7]
     assert "fog-9" not in objects.names["test"]
     label = objects.adapt[0].label
     assert isinstance(label, Boxes)
@@ -120,9 +120,9 @@ def test_small_core50(name: str, core50: Path, caplog: pytest.LogCaptureFixture)
     assert set(scene.tasks) == set(Task)
     known = 8 * 18 * 2
     drift = {"core50-nc": [144, 36], "core50-ni": [3 * 18 * 2, 30], "core50-nic": [72, 36]}[name]
-    assert counts(scene, Task.SIGNS) == [known, 120, *drift]
+    assert counts(scene, Task.CLASSIFICATION) == [known, 120, *drift]
     assert f"{name} has {known} + 120 + {drift[0]} + {drift[1]} pictures" in caplog.text
-    signs = scene.tasks[Task.SIGNS]
+    signs = scene.tasks[Task.CLASSIFICATION]
     assert signs.classes == CORE50_CATEGORIES
 
     def seen(place: int, part: str) -> set[int]:
@@ -132,10 +132,10 @@ def test_small_core50(name: str, core50: Path, caplog: pytest.LogCaptureFixture)
         new_places = not seen(1, part) & set(KNOWN_SESSIONS)
         new_things = not seen(2, part) & seen(2, "source_train")
         assert (new_places, new_things) == (name != "core50-nc", name != "core50-ni")
-    label = scene.tasks[Task.OBJECTS].test[0].label
+    label = scene.tasks[Task.DETECTION].test[0].label
     assert isinstance(label, Boxes)
     assert label.boxes.tolist() == [[44, 66, 264, 308]]
-    assert set(np.unique(scene.tasks[Task.LANES].test[0].label)) == {0, 1 + label.labels[0]}
+    assert set(np.unique(scene.tasks[Task.SEGMENTATION].test[0].label)) == {0, 1 + label.labels[0]}
 
 
 @pytest.fixture(scope="module")
@@ -150,25 +150,25 @@ def test_small_acdc(condition: str, tmp_path: Path) -> None:
     make_acdc(tmp_path)
     scene = load_scene(f"acdc-{condition}", tmp_path)
     # The names of the miniature are the same in every condition.
-    assert counts(scene, Task.LANES) == counts(scene, Task.OBJECTS) == [4, 2, 4, 2]
-    first, second = (sample.label for sample in scene.tasks[Task.OBJECTS].adapt[:2])
+    assert counts(scene, Task.SEGMENTATION) == counts(scene, Task.DETECTION) == [4, 2, 4, 2]
+    first, second = (sample.label for sample in scene.tasks[Task.DETECTION].adapt[:2])
     assert isinstance(first, Boxes)
     assert isinstance(second, Boxes)
     assert first.boxes.tolist() == [[22, 44, 132, pytest.approx(161.3333)]]
-    assert scene.tasks[Task.OBJECTS].classes[first.labels[0]] == "car"
+    assert scene.tasks[Task.DETECTION].classes[first.labels[0]] == "car"
     assert len(second) == 0
-    assert set(np.unique(scene.tasks[Task.LANES].adapt[0].label)) == {0, 10, 13, IGNORE}
+    assert set(np.unique(scene.tasks[Task.SEGMENTATION].adapt[0].label)) == {0, 10, 13, IGNORE}
 
 
 def test_small_sbd_plus(tmp_path: Path) -> None:
     make_sbd(tmp_path)
     scene = load_scene("sbd-plus", tmp_path)
     check(scene)
-    assert counts(scene, Task.SIGNS) == [9, 2, 14, 3]
-    assert {sample.label for sample in scene.tasks[Task.SIGNS].adapt} == {7, 11}
-    lanes = scene.tasks[Task.LANES]
+    assert counts(scene, Task.CLASSIFICATION) == [9, 2, 14, 3]
+    assert {sample.label for sample in scene.tasks[Task.CLASSIFICATION].adapt} == {7, 11}
+    lanes = scene.tasks[Task.SEGMENTATION]
     assert set(np.unique([sample.label for sample in lanes.source_train])) == {0, 8, 12, IGNORE}
-    other = load_scene("sbd-plus", tmp_path, seed=1).tasks[Task.LANES]
+    other = load_scene("sbd-plus", tmp_path, seed=1).tasks[Task.SEGMENTATION]
     assert other.names["source_train"] == lanes.names["source_train"]
     assert other.names == lanes.names
     assert np.any(other.test[0].image != lanes.test[0].image)
@@ -302,7 +302,7 @@ def test_broken_file_is_named(
 def test_core50_without_boxes_or_masks(tmp_path: Path) -> None:
     make_core50(tmp_path)
     (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
-    assert set(load_scene("core50-ni", tmp_path).tasks) == {Task.SIGNS, Task.OBJECTS}
+    assert set(load_scene("core50-ni", tmp_path).tasks) == {Task.CLASSIFICATION, Task.DETECTION}
     (tmp_path / "core50" / "bbox" / "s1" / "CropC_o1.txt").write_text("Color000: 1 2 3 4\n")
     with pytest.raises(ValueError, match=r"CropC_o1.txt has no line for the frame"):
         load_scene("core50-ni", tmp_path)
@@ -324,9 +324,9 @@ def test_a_stray_picture_among_core50s_is_named(tmp_path: Path) -> None:
 def test_camvid_dusk(data_root: Path) -> None:
     scene = load_scene("camvid-dusk", data_root)
     check(scene)
-    assert counts(scene, Task.LANES) == counts(scene, Task.OBJECTS) == [326, 80, 32, 30]
-    assert counts(scene, Task.SIGNS) == [1907, 792, 86, 648]
-    signs = scene.tasks[Task.SIGNS]
+    assert counts(scene, Task.SEGMENTATION) == counts(scene, Task.DETECTION) == [326, 80, 32, 30]
+    assert counts(scene, Task.CLASSIFICATION) == [1907, 792, 86, 648]
+    signs = scene.tasks[Task.CLASSIFICATION]
     assert {sample.label for sample in signs.adapt} == set(range(43))
     assert {sample.label for sample in signs.test} == set(range(43))
 
@@ -337,12 +337,12 @@ def test_camvid_dusk(data_root: Path) -> None:
     assert np.mean([s.image.mean() for s in signs.test]) < 0.7 * np.mean(
         [s.image.mean() for s in signs.source_held_out]
     )
-    assert sum(len(s.label) for s in scene.tasks[Task.OBJECTS].test if isinstance(s.label, Boxes))
+    assert sum(len(s.label) for s in scene.tasks[Task.DETECTION].test if isinstance(s.label, Boxes))
     check_tuning("camvid-dusk", data_root)
 
 
 def test_dawn_fog(data_root: Path) -> None:
     scene = load_scene("dawn-fog", data_root)
     check(scene)
-    assert scene.tasks[Task.OBJECTS].classes == ("bus", "car", "motorcycle", "truck")
-    assert counts(scene, Task.OBJECTS) == [304, 76, 112, 96]
+    assert scene.tasks[Task.DETECTION].classes == ("bus", "car", "motorcycle", "truck")
+    assert counts(scene, Task.DETECTION) == [304, 76, 112, 96]

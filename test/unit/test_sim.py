@@ -23,13 +23,13 @@ def road() -> RoadSimulator:
 
 
 def lanes(frame: Frame) -> ClassMap:
-    label = frame.samples[Task.LANES].label
+    label = frame.samples[Task.SEGMENTATION].label
     assert isinstance(label, np.ndarray)
     return label
 
 
 def boxes(frame: Frame) -> Boxes:
-    label = frame.samples[Task.OBJECTS].label
+    label = frame.samples[Task.DETECTION].label
     assert isinstance(label, Boxes)
     return label
 
@@ -61,11 +61,11 @@ def test_shapes_types_and_values(size: tuple[int, int]) -> None:
     for index in range(0, 200, 40):
         frame = road.frame(index)
         assert frame.image.shape == (*size, 3) and frame.image.dtype == np.uint8
-        assert frame.samples[Task.OBJECTS].image is frame.image
-        assert frame.samples[Task.LANES].image is frame.image
+        assert frame.samples[Task.DETECTION].image is frame.image
+        assert frame.samples[Task.SEGMENTATION].image is frame.image
         assert lanes(frame).shape == size and lanes(frame).dtype == np.uint8
         assert set(np.unique(lanes(frame)).tolist()) <= {*range(len(LANE_CLASSES)), IGNORE}
-        assert frame.samples[Task.SIGNS].image.shape == (96, 96, 3)
+        assert frame.samples[Task.CLASSIFICATION].image.shape == (96, 96, 3)
         x1, y1, x2, y2 = boxes(frame).boxes.T
         assert (x1 >= 0).all() and (y1 >= 0).all()
         assert (x2 <= size[1]).all() and (y2 <= size[0]).all()
@@ -101,7 +101,7 @@ def test_every_class_occurs(road: RoadSimulator) -> None:
 
 def test_signs_are_balanced_and_change_every_few_frames() -> None:
     road = RoadSimulator(seed=6, size=(48, 64))
-    labels = [road.frame(index).samples[Task.SIGNS].label for index in range(4 * 64)]
+    labels = [road.frame(index).samples[Task.CLASSIFICATION].label for index in range(4 * 64)]
     counts = np.bincount(np.array(labels), minlength=len(SIGN_CLASSES))
     assert counts.min() > 0.6 * counts.mean() and counts.max() < 1.4 * counts.mean()
     changes = np.flatnonzero(np.diff(np.array(labels)))
@@ -142,7 +142,9 @@ def test_weather_changes_the_picture_and_never_the_labels(
         assert np.array_equal(lanes(clear), lanes(drifted))
         assert np.array_equal(boxes(clear).boxes, boxes(drifted).boxes)
         assert np.array_equal(boxes(clear).labels, boxes(drifted).labels)
-        assert clear.samples[Task.SIGNS].label == drifted.samples[Task.SIGNS].label
+        assert (
+            clear.samples[Task.CLASSIFICATION].label == drifted.samples[Task.CLASSIFICATION].label
+        )
         milder = road.frame(index, condition, severity=0.4)
         less = np.abs(clear.image.astype(int) - milder.image.astype(int)).mean()
         assert less < difference

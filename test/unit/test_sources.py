@@ -35,7 +35,11 @@ from patchline_ros.vision.inputs import check_label, resized
 
 SIZES = {task: (32, 32) for task in Task}
 OWN = {"classes": ["bus", "car"]}
-CAMVID = {"signs": {"set": "gtsrb"}, "objects": {"set": "camvid"}, "lanes": {"set": "camvid"}}
+CAMVID = {
+    "classification": {"set": "gtsrb"},
+    "detection": {"set": "camvid"},
+    "segmentation": {"set": "camvid"},
+}
 
 
 def load(declared: dict[str, dict[str, object]], data: Path | None, workers: int = 2) -> SourceData:
@@ -77,7 +81,7 @@ def test_camvid_and_gtsrb_are_read_and_split_as_ever(tmp_path: Path) -> None:
     assert source.kind == "camvid"
     assert list(source.tasks) == list(Task)
     day = CamVid(tmp_path / "camvid" / "day")
-    for task in (Task.OBJECTS, Task.LANES):
+    for task in (Task.DETECTION, Task.SEGMENTATION):
         there = source.tasks[task]
         small = [resized(frame.samples[task], SIZES[task]) for frame in day]
         assert all_same(there.train, small[:40])
@@ -86,11 +90,14 @@ def test_camvid_and_gtsrb_are_read_and_split_as_ever(tmp_path: Path) -> None:
         assert there.held_out_names == list(day.names[40:])
     signs = Gtsrb(tmp_path / "gtsrb")
     train, rest = signs.split_by_track(0.7, 0)
-    there = source.tasks[Task.SIGNS]
-    assert all_same(there.train, [resized(signs[i], SIZES[Task.SIGNS]) for i in train])
+    there = source.tasks[Task.CLASSIFICATION]
+    assert all_same(there.train, [resized(signs[i], SIZES[Task.CLASSIFICATION]) for i in train])
     assert there.held_out_names == [signs.names[i] for i in rest]
     # The picture that two tasks share is kept once.
-    assert source.tasks[Task.LANES].train[0].image is source.tasks[Task.OBJECTS].train[0].image
+    assert (
+        source.tasks[Task.SEGMENTATION].train[0].image
+        is source.tasks[Task.DETECTION].train[0].image
+    )
 
 
 def test_the_simulated_road_is_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +121,11 @@ def test_known_sets_as_they_were(data_root: Path) -> None:
     source = load(CAMVID, data_root)
     assert not source.broken
     counts = {t: (len(there.train), len(there.held_out)) for t, there in source.tasks.items()}
-    assert counts == {Task.SIGNS: (1907, 792), Task.OBJECTS: (326, 80), Task.LANES: (326, 80)}
+    assert counts == {
+        Task.CLASSIFICATION: (1907, 792),
+        Task.DETECTION: (326, 80),
+        Task.SEGMENTATION: (326, 80),
+    }
 
 
 @pytest.mark.parametrize(
@@ -153,11 +164,11 @@ def test_a_picture_of_sbd_under_two_names_counts_once(
 
 
 OWN_SETS = {
-    "yolo": (make_yolo, "objects", {"set": "yolo", "folder": "yolo", **OWN}),
-    "voc": (make_voc, "objects", {"set": "voc", "folder": "voc", **OWN}),
+    "yolo": (make_yolo, "detection", {"set": "yolo", "folder": "yolo", **OWN}),
+    "voc": (make_voc, "detection", {"set": "voc", "folder": "voc", **OWN}),
     "coco": (
         make_coco,
-        "objects",
+        "detection",
         {
             "set": "coco",
             "images": "coco/images",
@@ -165,8 +176,12 @@ OWN_SETS = {
             "classes": ["bus", "car"],
         },
     ),
-    "masks": (make_masks, "lanes", {"set": "masks", "folder": "masks", "classes": ["sky", "road"]}),
-    "bag": (make_bag, "signs", {"set": "bag", "bag": "drive", "classes": ["no", "yes"]}),
+    "masks": (
+        make_masks,
+        "segmentation",
+        {"set": "masks", "folder": "masks", "classes": ["sky", "road"]},
+    ),
+    "bag": (make_bag, "classification", {"set": "bag", "bag": "drive", "classes": ["no", "yes"]}),
 }
 VALIDATION = {
     "yolo": "yolo",
@@ -206,21 +221,21 @@ def test_a_bag_for_each_task(tmp_path: Path) -> None:
 def test_dawn_can_be_a_source(tmp_path: Path) -> None:
     make_vehicles_and_dawn(tmp_path)
     with pytest.raises(ValueError, match="20 pictures are too few to hold some out"):
-        load({"objects": {"set": "dawn"}}, tmp_path)
+        load({"detection": {"set": "dawn"}}, tmp_path)
     for i in range(20, 45):
         write_picture(tmp_path / "dawn_fog" / "images" / f"fog-{i}.png")
         text = (tmp_path / "dawn_fog" / "annotations" / "fog-0.xml").read_text()
         (tmp_path / "dawn_fog" / "annotations" / f"fog-{i}.xml").write_text(text)
-    check(load({"objects": {"set": "dawn"}}, tmp_path))
+    check(load({"detection": {"set": "dawn"}}, tmp_path))
 
 
 def test_broken_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     make_yolo(tmp_path)
     (tmp_path / "yolo" / "images" / "003.png").write_bytes(b"torn")
     (tmp_path / "yolo" / "labels" / "044.txt").write_text("7 0.5 0.5 0.1 0.1")
-    declared = {"objects": OWN_SETS["yolo"][2]}
+    declared = {"detection": OWN_SETS["yolo"][2]}
     source = load(declared, tmp_path)
-    there = source.tasks[Task.OBJECTS]
+    there = source.tasks[Task.DETECTION]
     assert (len(there.train), len(there.held_out)) == (39, 9)
     assert "003" not in there.names
     assert len(source.broken) == 2
@@ -229,8 +244,8 @@ def test_broken_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     for workers in (1, 5):
         other = load(declared, tmp_path, workers)
         assert other.broken == source.broken
-        assert other.tasks[Task.OBJECTS].names == there.names
-        assert all_same(other.tasks[Task.OBJECTS].train, there.train)
+        assert other.tasks[Task.DETECTION].names == there.names
+        assert all_same(other.tasks[Task.DETECTION].train, there.train)
     for path in (tmp_path / "yolo" / "images").glob("04*.png"):
         path.write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"10 of 10 pictures of yolo to hold out can't be read"):
@@ -242,23 +257,23 @@ def test_a_source_without_labels_for_its_task(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match="camvid has no labels for signs here, only for objects, l"
     ):
-        load({"signs": {"set": "camvid"}}, tmp_path)
+        load({"classification": {"set": "camvid"}}, tmp_path)
     make_core50(tmp_path)
     (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
     with pytest.raises(ValueError, match="core50 has no labels for lanes here"):
-        load({"lanes": {"set": "core50"}}, tmp_path)
+        load({"segmentation": {"set": "core50"}}, tmp_path)
     with pytest.raises(ValueError, match="no task to train"):
         load({}, tmp_path)
 
 
 def test_missing_data_say_what_to_get(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no folder .*acdc: put there .*acdc\.vision\.ee\.ethz"):
-        load({"lanes": {"set": "acdc"}}, tmp_path)
+        load({"segmentation": {"set": "acdc"}}, tmp_path)
     with pytest.raises(ValueError, match=r"no data folder was given: name one that has gtsrb"):
-        load({"signs": {"set": "gtsrb"}}, None)
+        load({"classification": {"set": "gtsrb"}}, None)
     make_masks(tmp_path)
     absolute = {"set": "masks", "folder": str(tmp_path / "masks"), "classes": ["sky", "road"]}
-    check(load({"lanes": absolute}, None))
+    check(load({"segmentation": absolute}, None))
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,12 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
 CONFIG = """
 name: small
 sources:
-  objects: {set: camvid}
-  lanes: {set: camvid}
-input_sizes: {objects: [64, 64], lanes: [64, 64]}
+  detection: {set: camvid}
+  segmentation: {set: camvid}
+input_sizes: {detection: [64, 64], segmentation: [64, 64]}
 weights: none
-recipe: {width: 0.25, road_epochs: 1, batch_size: 8, drift_window: 4, threads: 1, ema: 0.9}
+recipe: {width: 0.25, epochs: {segmentation: 1, detection: 1},
+  batch_size: 8, drift_window: 4, threads: 1, ema: 0.9}
 predictor: {drifts: [[fog, 0.5], [noise, 0.9]], counts: [0, 2]}
 workers: 1
 """
@@ -162,10 +163,10 @@ def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
     done = torchrun(*command)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("bundle written to") == done.stdout.count("start from") == 1
-    assert set(Bundle.load(Path(out)).manifest.models) == {Task.OBJECTS, Task.LANES}
+    assert set(Bundle.load(Path(out)).manifest.models) == {Task.DETECTION, Task.SEGMENTATION}
     assert sorted(path.parent.name for path in Path(log).rglob("*tfevents*")) == [
-        "lanes",
-        "objects",
+        "segmentation",
+        "detection",
     ]
 
     Path(config).write_text(CONFIG.replace("batch_size: 8", "batch_size: 7"))
@@ -183,10 +184,10 @@ def test_tensorboard_gets_the_scalars(tmp_path: Path) -> None:
     log = TrainingLog(tmp_path, batch_size=8)
     steps = trained()
     for step, _ in steps:
-        log.step(Task.LANES, step)
-    log.held_out(Task.LANES, 0.75)
+        log.step(Task.SEGMENTATION, step)
+    log.held_out(Task.SEGMENTATION, 0.75)
     log.close()
-    events = EventAccumulator(str(tmp_path / "lanes"))
+    events = EventAccumulator(str(tmp_path / "segmentation"))
     events.Reload()
     found = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
     assert set(found) == {"loss", "learning_rate", "samples_per_second", "held_out_metric"}

@@ -38,7 +38,7 @@ def test_mobilenet_v2_is_cut_as_in_the_paper() -> None:
     backbone = cut_backbone("mobilenet_v2").backbone
     assert backbone.channels == (32, 16, 24, 32, 64, 96, 160, 320)
     assert backbone.reductions == (2, 2, 4, 8, 16, 16, 32, 32)
-    classifier = TaskModel(spec(Task.SIGNS, classes=tuple("abcdef"), width=1.0))
+    classifier = TaskModel(spec(Task.CLASSIFICATION, classes=tuple("abcdef"), width=1.0))
     assert sum(p.numel() for p in classifier.parameters()) == 2_231_558
 
 
@@ -75,9 +75,9 @@ def test_a_model_learns_one_batch(task: Task) -> None:
     images = torch.randn(2, 3, 64, 96)
     images[:, :, :, 48:] += 2
     targets = {
-        Task.SIGNS: torch.tensor([0, 2]),
-        Task.LANES: torch.tensor([0, 2]).repeat_interleave(48).expand(2, 64, 96),
-        Task.OBJECTS: [
+        Task.CLASSIFICATION: torch.tensor([0, 2]),
+        Task.SEGMENTATION: torch.tensor([0, 2]).repeat_interleave(48).expand(2, 64, 96),
+        Task.DETECTION: [
             {"boxes": torch.tensor([[8.0, 8, 40, 40]]), "labels": torch.tensor([1])},
             {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
         ],
@@ -153,7 +153,7 @@ def test_labels_move_with_the_picture() -> None:
         assert np.array_equal(view.image[:, :, 0] > 127, inside)
     classes = image[:, :, 0] // 255
     for seed in range(20):
-        view = augmented(Task.LANES, Sample(image, classes), np.random.default_rng(seed))
+        view = augmented(Task.SEGMENTATION, Sample(image, classes), np.random.default_rng(seed))
         agree = (view.image[:, :, 0] > 120) == (view.label == 1)
         assert agree.mean() > 0.95
     with pytest.raises(ValueError, match="mirrored"):
@@ -163,14 +163,14 @@ def test_labels_move_with_the_picture() -> None:
 @pytest.mark.parametrize(
     ("task", "label", "message"),
     [
-        (Task.SIGNS, 3, "class id 3 is not one of the model's 3 classes"),
-        (Task.SIGNS, -1, "class id -1"),
-        (Task.OBJECTS, 1, "type int is not one for objects"),
-        (Task.OBJECTS, Boxes.truth([[0, 0, 1, 1]], [5]), "class id 5"),
-        (Task.OBJECTS, Boxes.truth([[0, 0, float("nan"), 1]], [0]), "not a finite"),
-        (Task.OBJECTS, Boxes.truth([[5, 5, 5, 9]], [0]), "no width"),
-        (Task.LANES, np.zeros((8, 9), np.uint8), "shape"),
-        (Task.LANES, np.full((8, 8), 7, np.uint8), "class id 7"),
+        (Task.CLASSIFICATION, 3, "class id 3 is not one of the model's 3 classes"),
+        (Task.CLASSIFICATION, -1, "class id -1"),
+        (Task.DETECTION, 1, "type int is not one for objects"),
+        (Task.DETECTION, Boxes.truth([[0, 0, 1, 1]], [5]), "class id 5"),
+        (Task.DETECTION, Boxes.truth([[0, 0, float("nan"), 1]], [0]), "not a finite"),
+        (Task.DETECTION, Boxes.truth([[5, 5, 5, 9]], [0]), "no width"),
+        (Task.SEGMENTATION, np.zeros((8, 9), np.uint8), "shape"),
+        (Task.SEGMENTATION, np.full((8, 8), 7, np.uint8), "class id 7"),
     ],
 )
 def test_impossible_labels_are_named(task: Task, label: object, message: str) -> None:
@@ -196,7 +196,7 @@ def test_norm_statistics_become_those_of_the_batches() -> None:
 
 
 def test_fingerprint_sees_one_bit() -> None:
-    model = TaskModel(spec(Task.SIGNS))
+    model = TaskModel(spec(Task.CLASSIFICATION))
     before = fingerprint(model)
     assert fingerprint(model) == before
     with torch.no_grad():
@@ -206,11 +206,11 @@ def test_fingerprint_sees_one_bit() -> None:
 
 def test_bad_specs_and_weights_are_named(tmp_path) -> None:
     with pytest.raises(ValueError, match="too small"):
-        spec(Task.LANES, input_size=(100, 31))
+        spec(Task.SEGMENTATION, input_size=(100, 31))
     with pytest.raises(ValueError, match="one class, 'a', is too few for signs"):
-        spec(Task.SIGNS, classes=("a",))
+        spec(Task.CLASSIFICATION, classes=("a",))
     with pytest.raises(ValueError, match="fcos is not a head for lanes"):
-        spec(Task.LANES, head="fcos")
+        spec(Task.SEGMENTATION, head="fcos")
     with pytest.raises(ValueError, match=r"no model 'alexnet'; known are vgg16, ssd_vgg16, .*swin"):
         ModelSpec.named("alexnet", ("a", "b"), (64, 64))
     with pytest.raises(ValueError, match=r"no backbone 'alexnet'; known are vgg16, resnet50"):

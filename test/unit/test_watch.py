@@ -133,7 +133,7 @@ def test_the_rviz_file_names_what_the_graph_has() -> None:
 
 def test_the_status_in_words() -> None:
     assert {tone for _, tone in status_lines(CarStatus())} == {Tone.BAD}
-    models = {Task.SIGNS: Patched(3), Task.LANES: Patched(0, refused=True)}
+    models = {Task.CLASSIFICATION: Patched(3), Task.SEGMENTATION: Patched(0, refused=True)}
     status = CarStatus(0.5, 0.02, True, "training signs", 0.43, models)
     lines = status_lines(status)
     assert lines == [
