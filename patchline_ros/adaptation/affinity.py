@@ -112,7 +112,7 @@ def similarity(table: Affinity, first: Task, second: Task, patches: int) -> floa
 
 
 def training_order(table: Affinity, tasks: Sequence[Task], patches: int) -> list[Task]:
-    """Tasks by falling total affinity to the others (paper, section 4.4); ties by TRAINING_ORDER."""
+    """Tasks by falling total affinity to the others (paper, section 4.4), then TRAINING_ORDER."""
 
     def total(task: Task) -> float:
         return sum(similarity(table, task, other, patches) for other in tasks if other is not task)
