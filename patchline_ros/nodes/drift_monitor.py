@@ -15,7 +15,7 @@ from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures
 from patchline_ros.nodes import parameters, qos
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
-from patchline_ros.nodes.input_watchdog import Silence
+from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
 from patchline_ros.nodes.node_main import run
 
@@ -50,7 +50,7 @@ class DriftMonitorNode(ManagedNode):
             FrameFeatures, self._topic, self.guarded(self._on_features), qos.RESULTS
         )
         node = self._topic.partition("/")[0]
-        self._silence = Silence(
+        self._watchdog = InputWatchdog(
             self, "features", self._subscription, f"check that the {node} runs and gets pictures"
         )
 
@@ -70,7 +70,7 @@ class DriftMonitorNode(ManagedNode):
 
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Frames and the last reading; also the watchdog that names topic and QoS."""
-        trouble = self._silence.trouble()
+        trouble = self._watchdog.trouble()
         last, when = self._last_refused
         if last and not trouble and time.monotonic() - when < RECENT_SECONDS:
             trouble = f"{self._refused} features refused, the last: {last}"
@@ -85,7 +85,7 @@ class DriftMonitorNode(ManagedNode):
 
     def _on_features(self, msg: FrameFeatures) -> None:
         assert self._publisher is not None and self._monitor is not None
-        self._silence.heard()
+        self._watchdog.heard()
         features = np.frombuffer(msg.features, dtype=np.float32)
         try:
             reading = self._monitor.update(features, stamp_to_ns(msg.header.stamp))

@@ -12,7 +12,7 @@ SILENCE_SECONDS = 5.0
 """After which it is trouble."""
 
 
-class Silence:
+class InputWatchdog:
     """A watchdog of one subscription."""
 
     def __init__(self, node: Node, what: str, subscription: Subscription[Any], advice: str) -> None:

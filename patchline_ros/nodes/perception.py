@@ -34,14 +34,14 @@ from patchline_ros.nodes.conversions import (
     label_info,
     rgb_to_image,
 )
-from patchline_ros.nodes.input_watchdog import Silence
+from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import RECENT_SECONDS, ManagedNode
-from patchline_ros.nodes.newest_item_thread import Worker
+from patchline_ros.nodes.newest_item_thread import NewestItemThread
 from patchline_ros.nodes.stage_times import StageTimes
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError
-from patchline_ros.runtime.model_runner import Candidate, Perceiver, Perception
+from patchline_ros.runtime.model_runner import Candidate, ModelRunner, Perception
 from patchline_ros.signing import SigningError, Verifier, statement
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task
@@ -106,9 +106,9 @@ class PerceptionNode(ManagedNode):
         self._outputs: list[Publisher[Any]] = []
         self._inputs: list[Subscription[Any]] = []
         self._offered: list[Service[Any, Any]] = []
-        self._perceiver: Perceiver | None = None
-        self._inference: Worker[Arrival] | None = None
-        self._builder: Worker[PatchSet] | None = None
+        self._runner: ModelRunner | None = None
+        self._inference: NewestItemThread[Arrival] | None = None
+        self._builder: NewestItemThread[PatchSet] | None = None
 
     def send_results(self, message_type: type, topic: str) -> None:
         """Other results than those of the start; to be called before they are advertised."""
@@ -137,11 +137,11 @@ class PerceptionNode(ManagedNode):
         """Loads and warms the source model. Raises BundleError or ParameterError."""
         bundle = self.load_bundle(values)
         try:
-            self._perceiver = Perceiver(bundle, self.task, Backend(values["backend"]))
+            self._runner = ModelRunner(bundle, self.task, Backend(values["backend"]))
         except BackendError as error:
             raise parameters.ParameterError(f"parameter backend: {error}") from error
         height, width = bundle.spec(self.task).input_size
-        self._perceiver.perceive(np.zeros((height, width, 3), dtype=np.uint8))
+        self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._verifier = _verifier(values)
         self._require_signature: bool = values["require_signature"]
         self._largest_bytes: int = values["largest_patch_set_mib"] << 20
@@ -162,15 +162,19 @@ class PerceptionNode(ManagedNode):
         self._reported = (time.monotonic(), 0, 0)
         self._last_unreadable = ("", 0.0)
         self._unreadable_logged = 0.0
-        self._inference = Worker("inference", self._queue_depth, self.guarded(self._process))
-        self._builder = Worker("builder", _PATCH_SETS_WAITING, self.guarded(self._install))
+        self._inference = NewestItemThread(
+            "inference", self._queue_depth, self.guarded(self._process)
+        )
+        self._builder = NewestItemThread(
+            "builder", _PATCH_SETS_WAITING, self.guarded(self._install)
+        )
         topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
         kind: type = Image
         if self._compressed:
             topic, kind = f"{topic}/compressed", CompressedImage
         self._image_topic = topic
         pictures = self.hear(kind, topic, self._on_picture, self._image_qos)
-        self._silence = Silence(
+        self._watchdog = InputWatchdog(
             self, "picture", pictures, "check the camera and the remapping of the topic"
         )
         self.hear(PatchSet, patch_set_topic(self.task), self._builder.put, qos.LATCHED)
@@ -199,12 +203,12 @@ class PerceptionNode(ManagedNode):
         for publisher in self._outputs:
             self.destroy_publisher(publisher)
         self._outputs = []
-        self._perceiver = None
+        self._runner = None
 
     def report(self) -> tuple[str, Mapping[str, object]]:
         """Counts, rates and latency; also the watchdog that names topic and QoS."""
         assert self._inference is not None
-        trouble = self._silence.trouble()
+        trouble = self._watchdog.trouble()
         counts = self.counts
         last, when = self._last_unreadable
         if last and not trouble and time.monotonic() - when < RECENT_SECONDS:
@@ -253,7 +257,7 @@ class PerceptionNode(ManagedNode):
         """Only hands the picture on, so that the executor is free for the next one."""
         assert self._inference is not None
         arrived = time.monotonic()
-        self._silence.heard()
+        self._watchdog.heard()
         self.counts.received += 1
         if not self._enabled:
             self.counts.not_sampled += 1
@@ -276,7 +280,7 @@ class PerceptionNode(ManagedNode):
 
     def _process(self, arrival: Arrival) -> None:
         """One picture through the model (in the inference thread)."""
-        assert self._perceiver is not None
+        assert self._runner is not None
         msg, arrived, regions = arrival
         begun = time.monotonic()
         try:
@@ -285,7 +289,7 @@ class PerceptionNode(ManagedNode):
             self.skip(str(error))
             return
         decoded = time.monotonic()
-        perception = self.perceive(picture, regions)
+        perception = self.infer(picture, regions)
         perceived = time.monotonic()
         self._results.publish(self.message(perception, msg.header))
         self._features.publish(
@@ -306,18 +310,18 @@ class PerceptionNode(ManagedNode):
             self._overlay.publish(rgb_to_image(drawn, msg.header))
         collapse = self.watch(picture, perception)
         if collapse is not None:
-            self._patch_version = self._perceiver.patch_version
+            self._patch_version = self._runner.patch_version
             self._say_removed(perception.patch_version, f"was taken back: {collapse}")
 
-    def perceive(self, picture: RgbImage, regions: Regions | None) -> Perception:
+    def infer(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture (in the inference thread)."""
-        assert self._perceiver is not None
-        return self._perceiver.perceive(picture)
+        assert self._runner is not None
+        return self._runner.infer(picture)
 
     def watch(self, picture: RgbImage, perception: Perception) -> str | None:
         """Why the patch set that answered was taken back; None: it was not."""
-        assert self._perceiver is not None
-        return self._perceiver.watch(picture, perception)
+        assert self._runner is not None
+        return self._runner.watch(picture, perception)
 
     def skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
@@ -331,8 +335,8 @@ class PerceptionNode(ManagedNode):
 
     def _install(self, msg: PatchSet) -> None:
         """Checks, builds and warms a patch set beside the running model (in the builder thread)."""
-        assert self._perceiver is not None and self._inference is not None
-        active = self._perceiver.active
+        assert self._runner is not None and self._inference is not None
+        active = self._runner.active
         same = msg.sha256 == (active.sha256 if active else "") and bool(msg.data) == bool(active)
         if same and msg.version <= self._newest_version:
             return  # a restarted adapter sends what runs here already
@@ -348,7 +352,7 @@ class PerceptionNode(ManagedNode):
             if not msg.data:
                 self._inference.between(lambda: self._return_to_source(msg.version)).result()
                 return
-            candidate = self._perceiver.build(msg.data.tobytes(), msg.sha256)
+            candidate = self._runner.build(msg.data.tobytes(), msg.sha256)
             if candidate.version != msg.version:
                 raise PatchSetError(
                     f"the message says version {msg.version}, its data version {candidate.version}"
@@ -394,9 +398,9 @@ class PerceptionNode(ManagedNode):
 
     def _swap(self, candidate: Candidate, version: int, build_seconds: float) -> float:
         """Changes the model between two pictures; seconds it took (in the inference thread)."""
-        assert self._perceiver is not None
+        assert self._runner is not None
         started = time.monotonic()
-        self._perceiver.activate(candidate)
+        self._runner.activate(candidate)
         self._newest_version = self._patch_version = version
         seconds = time.monotonic() - started
         self._publish_status(PatchStatus.ACTIVE, "", build_seconds, seconds)
@@ -404,8 +408,8 @@ class PerceptionNode(ManagedNode):
 
     def _return_to_source(self, version: int) -> None:
         """Between two pictures; what is not newer than this is refused from now on."""
-        assert self._perceiver is not None
-        self._perceiver.return_to_source()
+        assert self._runner is not None
+        self._runner.return_to_source()
         self._newest_version, self._patch_version = version, 0
         self._publish_status(PatchStatus.SOURCE, "the drift has passed")
 
@@ -431,11 +435,11 @@ class PerceptionNode(ManagedNode):
 
     def _remove(self) -> tuple[int, int] | None:
         """The version that was removed and the one that runs now; None: none was there."""
-        assert self._perceiver is not None
-        removed = self._perceiver.rollback()
+        assert self._runner is not None
+        removed = self._runner.rollback()
         if removed is None:
             return None
-        self._patch_version = self._perceiver.patch_version
+        self._patch_version = self._runner.patch_version
         self._say_removed(removed, "was removed on request")
         return removed, self._patch_version
 

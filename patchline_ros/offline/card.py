@@ -18,7 +18,7 @@ from patchline_ros.offline import card_plots
 from patchline_ros.offline.orders import order_rows
 from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.pages.page import render
-from patchline_ros.runtime.model_runner import Perceiver
+from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.drawing import PALETTE, draw_answer
 from patchline_ros.vision.inputs import to_picture
@@ -116,11 +116,11 @@ def _model(bundle: Bundle, task: Task) -> _Model:
 
 
 def _examples(bundle: Bundle, task: Task) -> list[_Example]:
-    perceiver = Perceiver(bundle, task)
+    runner = ModelRunner(bundle, task)
     names = bundle.spec(task).classes
     examples = []
     for picture in bundle.examples[task]:
-        found = perceiver.perceive(picture)
+        found = runner.infer(picture)
         answer, shown, words = found.prediction, _enlarged(picture), ""
         if isinstance(answer, int):
             words = f"{_plain(names[answer])} ({_percent(found.confidence)}%)"

@@ -38,7 +38,7 @@ class PatchSetError(ValueError):
 class Expected(BaseModel):
     """What the gate saw of the new model on its frames, as means over frames.
 
-    On the road the same is to be seen (`swap_watch.py`); errors are standard errors of the means.
+    On the road the same is to be seen (`swap_monitor.py`); errors are standard errors of the means.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

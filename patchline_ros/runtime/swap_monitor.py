@@ -21,7 +21,7 @@ _LEAST_ERROR: Final = 0.02
 has at least."""
 
 
-class SwapWatch:
+class SwapMonitor:
     """Compares the new model with the one before on the first pictures after a swap.
 
     The gate saw how often the two agree, and how sure the new one is, on labelled frames of the

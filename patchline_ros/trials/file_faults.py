@@ -15,7 +15,7 @@ import numpy as np
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus
-from patchline_ros.runtime.model_runner import Perceiver
+from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.process_faults import ended
 from patchline_ros.trials.training_faults import TRAINING_SECONDS, ended_with, start_training
@@ -309,11 +309,11 @@ def _make_entry(world: World) -> Path:
         shutil.rmtree(folder)
     (world.episodes / "episode.json").unlink(missing_ok=True)
     reference = world.bundle.drift_reference
-    perceiver = Perceiver(world.bundle, watching)
+    runner = ModelRunner(world.bundle, watching)
     pictures = world.road.pictures[watching]
     features = np.stack(
         [
-            perceiver.perceive(pictures[number % len(pictures)]).features
+            runner.infer(pictures[number % len(pictures)]).features
             for number in range(reference.window)
         ]
     )

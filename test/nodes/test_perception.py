@@ -25,7 +25,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
 from patchline_ros.graph.description import NODE_OF_TASK
-from patchline_ros.nodes import perception, qos, silence
+from patchline_ros.nodes import input_watchdog, perception, qos
 from patchline_ros.nodes.conversions import (
     bytes_field,
     image_to_classmap,
@@ -508,7 +508,7 @@ def test_deactivated_node_is_silent_and_comes_back(lanes):
 
 
 def test_the_watchdog_names_topic_and_qos(bench, bundle, monkeypatch):
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(input_watchdog, "SILENCE_SECONDS", 0.1)
     at = bench(bundle=str(bundle.path), image_reliability="reliable")
     at.start(LaneSegmenter)
     at.until(lambda: at.said("on /image_raw (asked for reliable, depth 30); 0 publishers there"))
