@@ -16,8 +16,8 @@ from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
 from patchline_ros.bench.result import Kept, kept_path, write_result
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
 from patchline_ros.host import all_cores
-from patchline_ros.jobs.executors import carrier_at
-from patchline_ros.jobs.scheduler import Carrier, Job, carry_out
+from patchline_ros.jobs.executors import executor_at
+from patchline_ros.jobs.scheduler import Executor, Job, run_jobs
 from patchline_ros.word_lists import listed
 
 
@@ -45,7 +45,7 @@ class Plan:
     experiment: Experiment
     inputs: Inputs
     rows: tuple[str, ...]
-    carrier: Carrier
+    executor: Executor
     console: Console
 
 
@@ -85,15 +85,15 @@ def planned(options: Options) -> Plan:
     console = Console(highlight=False)
     with console.status(f"reading {experiment.scene}"):
         scene_of(experiment, inputs, experiment.seeds[0])
-    carrier = carrier_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
-    return Plan(experiment, inputs, rows, carrier, console)
+    executor = executor_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
+    return Plan(experiment, inputs, rows, executor, console)
 
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:
     """Makes what is not kept yet of source models and affinity tables; a line for each failure."""
     titles = ("source models", "more of them", "affinity")
     for title, jobs in zip(titles, source_waves(plan.experiment, plan.inputs, seeds), strict=True):
-        failures = carry_out(title, jobs, plan.carrier, plan.console)
+        failures = run_jobs(title, jobs, plan.executor, plan.console)
         if failures:
             return failures
     return []
@@ -103,8 +103,8 @@ def do(plan: Plan, title: str, seeds: Sequence[int], jobs: Sequence[Job]) -> lis
     """Makes the source models and does the jobs that need them; a line for each failure."""
     if not jobs:
         return []
-    with closing(plan.carrier):
-        return make_sources(plan, seeds) or carry_out(title, jobs, plan.carrier, plan.console)
+    with closing(plan.executor):
+        return make_sources(plan, seeds) or run_jobs(title, jobs, plan.executor, plan.console)
 
 
 def run_experiment(options: Options) -> list[str]:

@@ -18,7 +18,7 @@ from patchline_ros.bench.scenes import load_scene
 from patchline_ros.bench.sources import SourceStore, training_order
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -59,7 +59,7 @@ class SourceJob:
         """For messages."""
         return f"source model for {self.task}, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves it in OUT/sources."""
         store_of(self.experiment, self.inputs, self.seed).make(self.task, report)
 
@@ -77,7 +77,7 @@ class AffinityJob:
         """For messages."""
         return f"affinity, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a table for each measure that a row needs in OUT/sources."""
         store = store_of(self.experiment, self.inputs, self.seed)
         measures = sorted({row.affinity for row in self.experiment.rows.values()})
@@ -99,7 +99,7 @@ class RunJob:
         """For messages."""
         return f"{self.declaration.row}, seed {self.declaration.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a result file."""
         seed = self.declaration.seed
         store = store_of(self.experiment, self.inputs, seed)

@@ -31,7 +31,7 @@ from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.sources import SourceStore
-from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 
 SCHEMA: Final = 2
@@ -82,7 +82,7 @@ class TrialJob:
         """For messages."""
         return f"{self.declaration.row} at {self.path.parent.name}, seed {self.declaration.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a trial."""
         seed = self.declaration.seed
         scene = _scene(self.experiment.scene, self.inputs.data, seed)

@@ -24,7 +24,7 @@ from patchline_ros.bundle import (
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Carrier
+from patchline_ros.jobs.scheduler import Executor
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
@@ -127,7 +127,7 @@ def make_bundle(
     config: OfflineConfig,
     weights: Tensors | None,
     path: Path,
-    carrier: Carrier,
+    executor: Executor,
     report: Report,
     log: TrainingLog | None = None,
 ) -> Bundle | None:
@@ -140,7 +140,7 @@ def make_bundle(
         config: how; the same configuration and data give the same bundle on the same CPU.
         weights: torchvision state dict to start from, or None.
         path: folder to write; the manifest is written last, but for the card.
-        carrier: does the trainings that the patch table is learnt by.
+        executor: does the trainings that the patch table is learnt by.
         report: told of the progress.
         log: gets the scalars of the trainings, or None.
 
@@ -199,7 +199,7 @@ def make_bundle(
         config.predictor,
         recipe.seed,
         stages.folder("predictor"),
-        carrier,
+        executor,
         lambda share: report("predictor data", share, ""),
     )
     manifest = Manifest(
