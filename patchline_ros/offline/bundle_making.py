@@ -35,7 +35,7 @@ from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
-from patchline_ros.vision.fabric import leave_processes, processes_here, training_fabric
+from patchline_ros.vision.fabric import leave_process_group, local_process_count, training_fabric
 from patchline_ros.vision.model import TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
 
@@ -158,7 +158,7 @@ def make_bundle(
     watched = source.tasks[watching]
     check_inputs(source, config, watching)
     fabric = training_fabric(recipe.precision, "auto")
-    torch.set_num_threads(max(1, recipe.threads // processes_here()))
+    torch.set_num_threads(max(1, recipe.threads // local_process_count()))
     # What a GPU has trained is not gone on with by a CPU.
     where = f"{fabric.device.type} {fabric.strategy.precision.precision}"
     settings = f"{recipe.model_dump_json()} {where} {library_versions()}"
@@ -179,7 +179,7 @@ def make_bundle(
             report,
             log,
         )
-    leave_processes()
+    leave_process_group()
     if stages is None:
         return None
     entries: dict[Task, ModelEntry] = {}

@@ -64,7 +64,7 @@ class OfflineOptions:
 
 
 class OfflineError(ValueError):
-    """The options can't be carried out; the message says what to do."""
+    """The options can't be followed; the message says what to do."""
 
 
 def choose_weights(
@@ -115,8 +115,8 @@ class _Stages:
         self._progress.update(self._bars[stage], completed=share, figure=figure)
 
 
-def configured(options: OfflineOptions) -> OfflineConfig:
-    """The configuration with what the options say otherwise.
+def resolve_config(options: OfflineOptions) -> OfflineConfig:
+    """The configuration, with the options in place of what it says.
 
     Raises:
         ValueError: there is no such configuration, or something in it is wrong.
@@ -176,7 +176,7 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
         OfflineError: the output folder holds something else, or weights can't be had.
         ValueError: configuration, data or weights are missing or broken.
     """
-    config, data = configured(options), _data_folder(options)
+    config, data = resolve_config(options), _data_folder(options)
     out = options.out or Path("bundles") / config.name
     _check_folder(out)
     executor = executor_at(options.ray_address, config.workers)
