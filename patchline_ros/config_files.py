@@ -1,4 +1,4 @@
-"""Declarations in YAML files: where the package's own lie, how one is read, and what is wrong."""
+"""Configuration files in YAML: how one is read and checked, and what is said of a mistake."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from typing import Any, Final, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from patchline_ros.package_share import PACKAGE
-
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class DeclarationError(ValueError):
-    """A declaration can't be read; the message says why in one sentence."""
+class ConfigFileError(ValueError):
+    """A configuration file can't be used; the message says why in one sentence."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,50 +49,37 @@ _Loader.add_implicit_resolver(
 )
 
 
-def declarations_folder(kind: str) -> Path:
-    """The folder of the declarations of a kind that come with the package.
-
-    Raises:
-        DeclarationError: it is not there.
-    """
-    for parent in Path(__file__).resolve().parents:
-        for share in (parent, parent / "share" / PACKAGE):
-            if (share / "config" / kind).is_dir():
-                return share / "config" / kind
-    raise DeclarationError(f"the package's folder config/{kind} is not there; name a file instead")
-
-
 def read_mapping(path: Path) -> dict[str, Any]:
     """What a YAML file says, not checked any further.
 
     Raises:
-        DeclarationError: no such file, no YAML (with the line), or no mapping of names to values.
+        ConfigFileError: no such file, no YAML (with the line), or no mapping of names to values.
     """
     try:
         plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except RecursionError as error:
-        raise DeclarationError(f"{path} is nested too deeply") from error
+        raise ConfigFileError(f"{path} is nested too deeply") from error
     except OSError as error:
-        raise DeclarationError(f"{path} can't be read: {error.strerror}") from error
+        raise ConfigFileError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DeclarationError(f"{path} is not YAML: it is no text in UTF-8") from error
+        raise ConfigFileError(f"{path} is not YAML: it is no text in UTF-8") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" (line {mark.line + 1})" if mark else ""
         reason = " ".join((error.problem or error.context or "").split())
-        raise DeclarationError(f"{path} is not YAML: {reason}{line}") from error
+        raise ConfigFileError(f"{path} is not YAML: {reason}{line}") from error
     except yaml.YAMLError as error:
-        raise DeclarationError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigFileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(plain, dict):
-        raise DeclarationError(f"{path} is no mapping of names to values")
+        raise ConfigFileError(f"{path} is no mapping of names to values")
     return plain
 
 
-def read_declaration(path: Path, model: type[_Model]) -> _Model:
-    """Reads and checks a declaration; a value of another type than the declared one is refused.
+def read_config_file(path: Path, model: type[_Model]) -> _Model:
+    """Reads and checks a configuration file; a value of another type than its field is refused.
 
     Raises:
-        DeclarationError: as read_mapping raises it, or the first key or value that is wrong: where
+        ConfigFileError: as read_mapping raises it, or the first key or value that is wrong: where
             it stands, and what would be right.
     """
     # In Python's types a list would be no tuple and a name no Task; in JSON's they are.
@@ -102,13 +87,13 @@ def read_declaration(path: Path, model: type[_Model]) -> _Model:
     try:
         text = json.dumps(plain, default=str)
     except TypeError as error:
-        raise DeclarationError(f"{path} has a key that is no name: {error}") from error
+        raise ConfigFileError(f"{path} has a key that is no name: {error}") from error
     except ValueError as error:
-        raise DeclarationError(f"{path} holds something that is inside itself") from error
+        raise ConfigFileError(f"{path} holds something that is inside itself") from error
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise DeclarationError(f"{path}: {_first_mistake(error, model)}") from error
+        raise ConfigFileError(f"{path}: {_first_mistake(error, model)}") from error
 
 
 _IN_A_KEY: Final = "[key]"

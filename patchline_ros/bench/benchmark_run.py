@@ -21,7 +21,7 @@ from patchline_ros.adaptation.trainer import (
     TrainingSettings,
     train_adapted,
 )
-from patchline_ros.bench.experiment import Declaration, EntropyFilter, Row
+from patchline_ros.bench.experiment import EntropyFilter, Row, RunConfig
 from patchline_ros.bench.measure import PeakMemory, gflops_of_scoring, machine, versions
 from patchline_ros.bench.result import Returned, RunResult, Scores, StepCost, TaskResult
 from patchline_ros.bench.scene import Scene, TaskScene
@@ -163,7 +163,7 @@ class Run:
 
     def __init__(
         self,
-        declaration: Declaration,
+        declaration: RunConfig,
         scene: Scene,
         sources: Mapping[Task, Source],
         table: Affinity,
@@ -329,7 +329,7 @@ def _second_visit(
 
 
 def run_row(
-    declaration: Declaration,
+    declaration: RunConfig,
     scene: Scene,
     sources: Mapping[Task, Source],
     table: Affinity,

@@ -1,16 +1,17 @@
-"""An experiment: which methods are compared on which data, how often. Declared in a YAML file."""
+"""An experiment, as its YAML file says: which methods are compared on which data, how often."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.config_files import DeclarationError, declarations_folder, read_mapping
+from patchline_ros.config_files import ConfigFileError, read_mapping
+from patchline_ros.package_share import config_folder
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
@@ -22,19 +23,19 @@ Order = Literal["affinity", "reversed", "random"]
 WarmStart = Literal["none", "most_similar", "average"]
 
 
-KIND = "bench"
-"""Of declarations."""
+CONFIG_FOLDER: Final = "bench"
+"""The folder below `config` that holds the experiments of the package."""
 
 
 class ExperimentError(ValueError):
-    """An experiment can't be carried out as it is declared; the message says why."""
+    """An experiment can't be run as its file says; the message says why."""
 
 
-class _Declared(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceRecipe(_Declared):
+class SourceRecipe(_Strict):
     """How the source models are trained, where they do not come from a bundle."""
 
     start: Literal["imagenet", "random"] = "imagenet"
@@ -52,8 +53,8 @@ class SourceRecipe(_Declared):
     """Of the one set of source models that all runs share; None: each seed has a set of its own."""
 
 
-class Row(_Declared):
-    """One method with everything that its loop does; baselines and ours are declared alike."""
+class Row(_Strict):
+    """One method with everything that its loop does; baselines and ours have the same fields."""
 
     title: str = ""
     """How tables call the row; its name when empty."""
@@ -91,7 +92,7 @@ class Row(_Declared):
         return self
 
 
-class Tuning(_Declared):
+class Tuning(_Strict):
     """The search for learning rates: the same for every row, on the frames to adapt on only."""
 
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
@@ -100,7 +101,7 @@ class Tuning(_Declared):
     """Seeds that no run has."""
 
 
-class Experiment(_Declared):
+class Experiment(_Strict):
     """What is compared on which data, and how often."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -180,7 +181,7 @@ class Experiment(_Declared):
             ) from error
 
 
-class Declaration(_Declared):
+class RunConfig(_Strict):
     """All that decides what a run gives; it is kept in the run's result."""
 
     experiment: str
@@ -200,11 +201,11 @@ class Declaration(_Declared):
     """Tuned factor on the learning rates."""
 
 
-def declared(
+def run_config(
     experiment: Experiment, row: str, seed: int, rates: Mapping[Task, float], origin: str
-) -> Declaration:
-    """What a run will do."""
-    return Declaration(
+) -> RunConfig:
+    """The configuration of one run: a row of the experiment with one seed."""
+    return RunConfig(
         experiment=experiment.name,
         scene=experiment.scene,
         backbone=experiment.backbone,
@@ -225,14 +226,14 @@ def declared(
 def known_experiments() -> list[str]:
     """Names of the experiments that come with the package, each with its variants behind it."""
     names: list[str] = []
-    for path in sorted(declarations_folder(KIND).glob("*.yaml")):
+    for path in sorted(config_folder(CONFIG_FOLDER).glob("*.yaml")):
         names.append(path.stem)
         names.extend(f"{path.stem}:{variant}" for variant in _plain(path).get("variants", {}))
     return names
 
 
 def first_error(error: ValidationError) -> str:
-    """The first thing that is wrong in a declaration or a result, and where."""
+    """The first thing that is wrong in an experiment or a result, and where."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
@@ -240,10 +241,10 @@ def first_error(error: ValidationError) -> str:
 
 
 def _plain(path: Path) -> dict[str, Any]:
-    """The declaration as it is written."""
+    """The experiment as its file and those that it is like say it."""
     try:
         plain = read_mapping(path)
-    except DeclarationError as error:
+    except ConfigFileError as error:
         raise ExperimentError(f"experiment {error}") from error
     variants = plain.get("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
@@ -267,7 +268,7 @@ def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _varied(path: Path, plain: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The declaration with what its variants, one after the other, say otherwise."""
+    """The experiment with the changes of its variants, one after the other."""
     variants = plain.get("variants", {})
     plain = {key: value for key, value in plain.items() if key != "variants"}
     for name in names:
@@ -279,7 +280,7 @@ def _varied(path: Path, plain: dict[str, Any], names: Sequence[str]) -> dict[str
 
 
 def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
-    """Reads and checks a declaration.
+    """Reads and checks an experiment file.
 
     With `like: NAME` a file begins from NAME.yaml beside it. Under `variants` it may name variants
     of itself, which are asked for by name; theirs is added to the experiment's. Both times what is
@@ -301,16 +302,16 @@ def find_experiment(name: str) -> Experiment:
         name: NAME or FILE.yaml, either followed by variants: core50:ni:swin_t.
 
     Raises:
-        ExperimentError: there is none, or it is declared wrong.
+        ExperimentError: there is none, or its file is wrong.
     """
     first, *variants = name.split(":")
     if first.endswith((".yaml", ".yml")):
         if not Path(first).is_file():
             raise ExperimentError(f"experiment file {first} does not exist")
         return read_experiment(Path(first), variants)
-    path = declarations_folder(KIND) / f"{first}.yaml"
+    path = config_folder(CONFIG_FOLDER) / f"{first}.yaml"
     if not path.is_file():
-        known = sorted(each.stem for each in declarations_folder(KIND).glob("*.yaml"))
+        known = sorted(each.stem for each in config_folder(CONFIG_FOLDER).glob("*.yaml"))
         raise ExperimentError(
             f"there is no experiment {first!r}; known are {', '.join(known)}; a file of your own "
             "must end with .yaml"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
+from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.predicted import predicted_patches, with_patches
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
@@ -18,7 +18,7 @@ from patchline_ros.bench.scenes import load_scene
 from patchline_ros.bench.sources import SourceStore, training_order
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -59,7 +59,7 @@ class SourceJob:
         """For messages."""
         return f"source model for {self.task}, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves it in OUT/sources."""
         store_of(self.experiment, self.inputs, self.seed).make(self.task, report)
 
@@ -77,7 +77,7 @@ class AffinityJob:
         """For messages."""
         return f"affinity, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a table for each measure that a row needs in OUT/sources."""
         store = store_of(self.experiment, self.inputs, self.seed)
         measures = sorted({row.affinity for row in self.experiment.rows.values()})
@@ -92,34 +92,34 @@ class RunJob:
 
     experiment: Experiment
     inputs: Inputs
-    declaration: Declaration
+    config: RunConfig
 
     @property
     def name(self) -> str:
         """For messages."""
-        return f"{self.declaration.row}, seed {self.declaration.seed}"
+        return f"{self.config.row}, seed {self.config.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a result file."""
-        seed = self.declaration.seed
+        seed = self.config.seed
         store = store_of(self.experiment, self.inputs, seed)
         result = run_row(
-            self.declaration,
+            self.config,
             scene_of(self.experiment, self.inputs, seed),
             store.sources(),
-            store.affinity(self.declaration.settings.affinity),
+            store.affinity(self.config.settings.affinity),
             device=self.inputs.device,
             workers=self.inputs.workers,
             report=report,
         )
-        path = path_of(self.declaration, self.inputs)
+        path = path_of(self.config, self.inputs)
         write_result(path, result)
-        _write_pictures(path, self.declaration, scene_of(self.experiment, self.inputs, seed))
+        _write_pictures(path, self.config, scene_of(self.experiment, self.inputs, seed))
 
 
-def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> None:
+def _write_pictures(result: Path, config: RunConfig, scene: Scene) -> None:
     """Lists the pictures of each part of a scene, once for all rows with this seed."""
-    place = result.parent.parent / f"pictures-{declaration.seed}.json"
+    place = result.parent.parent / f"pictures-{config.seed}.json"
     if place.is_file():
         return
     names = {str(task): there.names for task, there in scene.tasks.items()}
@@ -129,9 +129,9 @@ def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> Non
     aside.replace(place)
 
 
-def path_of(declaration: Declaration, inputs: Inputs) -> Path:
+def path_of(config: RunConfig, inputs: Inputs) -> Path:
     """Where the run's result lies."""
-    return result_path(inputs.out, declaration.experiment, declaration.row, declaration.seed)
+    return result_path(inputs.out, config.experiment, config.row, config.seed)
 
 
 def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -> list[list[Job]]:
@@ -148,21 +148,21 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
     ]
 
 
-def _same(kept: RunResult, declaration: Declaration) -> bool:
-    return kept.declaration.model_dump() == declaration.model_dump()
+def _same(kept: RunResult, config: RunConfig) -> bool:
+    return kept.config.model_dump() == config.model_dump()
 
 
-def _declared(
+def _config_of_run(
     experiment: Experiment, inputs: Inputs, row: str, seed: int, rates: Rates, origin: str
-) -> Declaration:
+) -> RunConfig:
     tuned = rates.get(experiment.row(row).rates_of or row, {})
-    declaration = declared(experiment, row, seed, tuned, origin)
-    if not declaration.settings.predict_patches:
-        return declaration
+    config = run_config(experiment, row, seed, tuned, origin)
+    if not config.settings.predict_patches:
+        return config
     if inputs.bundle is None:
         raise ExperimentError(f"row {row} takes the predictor of a bundle; name one with --bundle")
     scene = scene_of(experiment, inputs, seed)
-    return with_patches(declaration, predicted_patches(Bundle.load(inputs.bundle), scene))
+    return with_patches(config, predicted_patches(Bundle.load(inputs.bundle), scene))
 
 
 def due_runs(
@@ -176,7 +176,7 @@ def due_runs(
     """The runs that have no result yet, seed by seed.
 
     Raises:
-        ExperimentError: a row is not known; a result is of another declaration of its row and is
+        ExperimentError: a row is not known; a result is of another configuration of its row and is
             not to be done again; or a row takes a bundle's predictor, and there is no bundle.
         ResultError: a result file is broken.
     """
@@ -184,15 +184,15 @@ def due_runs(
     jobs: list[Job] = []
     for seed in seeds:
         for row in rows:
-            declaration = _declared(experiment, inputs, row, seed, rates, origin)
-            path = path_of(declaration, inputs)
-            if path.is_file() and not _same(read_result(path), declaration):
+            config = _config_of_run(experiment, inputs, row, seed, rates, origin)
+            path = path_of(config, inputs)
+            if path.is_file() and not _same(read_result(path), config):
                 if not redo:
                     raise ExperimentError(
-                        f"{path} was made by another declaration of row {row} (settings, rates or "
-                        "source models differ); --redo makes such results again"
+                        f"{path} was made by another configuration of row {row} (settings, rates "
+                        "or source models differ); --redo makes such results again"
                     )
             elif path.is_file():
                 continue
-            jobs.append(RunJob(experiment, inputs, declaration))
+            jobs.append(RunJob(experiment, inputs, config))
     return jobs

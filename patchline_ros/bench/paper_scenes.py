@@ -1,8 +1,8 @@
 """The scenes of the PatchLine paper, from the user's copies of its data sets.
 
-Which pictures are the source is drawn in datasets/draws.py, which of the others are the drift here.
-Copies with fewer pictures than the paper used give smaller scenes, with a warning in the log. The
-paper's 350x350 pixels are 352x352 here, since the backbones shrink a picture 32 times.
+The source pictures are drawn in datasets/paper_splits.py, those of the drift here. Copies with
+fewer pictures than the paper used give smaller scenes, with a warning in the log. The paper's
+350x350 pixels are 352x352 here, since the backbones shrink a picture 32 times.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from patchline_ros.datasets.paper_splits import (
     NEW_SESSIONS,
     NEW_THINGS,
     SBD_COUNTS,
-    core50_draw,
-    core50_source,
-    drawn,
-    sbd_parts,
+    core50_source_split,
+    core50_split,
+    draw_sample,
+    sbd_split,
 )
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.drift.corruptions import CORRUPTIONS, corrupt
@@ -84,8 +84,8 @@ def _core50(
     things: tuple[int, ...],
 ) -> Scene:
     pictures = Core50(folder_of(data, "core50", CATALOGUE["core50"].to_get), CORE50_CATEGORIES)
-    train, held_out = core50_source(pictures)
-    adapt, test = core50_draw(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
+    train, held_out = core50_source_split(pictures)
+    adapt, test = core50_split(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
     _warn_if_smaller(name, (train, held_out, adapt, test), CORE50_SOURCE + CORE50_COUNTS[name])
     return Scene(
         name,
@@ -125,8 +125,8 @@ def _acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
     train, held_out = Acdc(folder, "fog", "train"), Acdc(folder, "fog", "val")
     drift, other = Acdc(folder, condition, "train"), Acdc(folder, condition, "val")
     rng = np.random.default_rng(seed)
-    adapt = drawn(range(len(drift)), ACDC_ADAPT, rng)
-    test = drawn(range(len(other)), ACDC_TEST, rng)
+    adapt = draw_sample(range(len(drift)), ACDC_ADAPT, rng)
+    test = draw_sample(range(len(other)), ACDC_TEST, rng)
     name = f"acdc-{condition}"
     _warn_if_smaller(name, (train, held_out, adapt, test), (400, 100, ACDC_ADAPT, ACDC_TEST))
     return Scene(
@@ -154,7 +154,7 @@ def sbd_plus(data: Path | None, seed: int) -> Scene:
     to_get = CATALOGUE["sbd"].to_get
     folder_of(data, "VOCdevkit/VOC2012", to_get)
     pictures = Sbd(folder_of(data, "sbd", to_get).parent)
-    parts = sbd_parts(pictures)
+    parts = sbd_split(pictures)
     _warn_if_smaller("sbd-plus", parts, SBD_COUNTS)
     return Scene(
         "sbd-plus",

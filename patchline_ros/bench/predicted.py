@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from patchline_ros.adaptation.patch_count import patches_for
-from patchline_ros.bench.experiment import Declaration
+from patchline_ros.bench.experiment import RunConfig
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.mmd import mmd2
@@ -23,10 +23,10 @@ def predicted_patches(bundle: Bundle, scene: Scene) -> int:
     return patches_for(bundle.manifest.patch_table, drift)
 
 
-def with_patches(declaration: Declaration, patches: int) -> Declaration:
+def with_patches(config: RunConfig, patches: int) -> RunConfig:
     """The same run with so many patches."""
-    row = declaration.settings
+    row = config.settings
     assert isinstance(row.method, PatchSettings)
     method = row.method.model_copy(update={"k": patches})
     settings = row.model_copy(update={"method": method})
-    return declaration.model_copy(update={"settings": settings})
+    return config.model_copy(update={"settings": settings})

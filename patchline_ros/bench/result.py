@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.bench.experiment import Declaration, Experiment, first_error
+from patchline_ros.bench.experiment import Experiment, RunConfig, first_error
 from patchline_ros.cost.step_cost import MethodCost
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
@@ -192,7 +192,8 @@ class RunResult(_Strict):
     """One row of an experiment, run once."""
 
     schema_version: Literal[2] = SCHEMA
-    declaration: Declaration
+    config: RunConfig = Field(alias="declaration")
+    """What was run; files have called it `declaration` from the first."""
     order: list[Task]
     """In which the tasks were trained."""
     tasks: dict[Task, TaskResult]
@@ -200,16 +201,16 @@ class RunResult(_Strict):
     machine: Machine
 
 
-class Kept(_Strict):
-    """What lies beside the results of an experiment: how it was declared and called last."""
+class ExperimentRecord(_Strict):
+    """The experiment as it was run last; it lies beside its results."""
 
     called: str
     """Name on the command line, with variants."""
     experiment: Experiment
 
 
-def kept_path(out: Path, experiment: str) -> Path:
-    """Where the declaration of an experiment lies."""
+def record_path(out: Path, experiment: str) -> Path:
+    """Where the record of an experiment lies."""
     return out / experiment / "experiment.json"
 
 
@@ -221,14 +222,14 @@ def result_path(out: Path, experiment: str, row: str, seed: int) -> Path:
 def write_result(path: Path, result: BaseModel) -> None:
     """Writes a result as a whole or not at all; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, f"{result.model_dump_json(indent=1)}\n".encode())
+    write_file(path, f"{result.model_dump_json(indent=1, by_alias=True)}\n".encode())
 
 
 def read_result(path: Path) -> RunResult:
     """Reads and checks a result.
 
     Raises:
-        ResultError: it is broken, of another schema, or no result at all.
+        ResultError: it is broken, of another schema, or no result.
     """
     try:
         return RunResult.model_validate_json(path.read_bytes())
@@ -236,14 +237,14 @@ def read_result(path: Path) -> RunResult:
         raise ResultError(f"result file {path}: {first_error(error)}") from error
 
 
-def read_kept(path: Path) -> Kept:
-    """Reads and checks how an experiment was declared.
+def read_record(path: Path) -> ExperimentRecord:
+    """Reads and checks the record of an experiment.
 
     Raises:
         ResultError: the file is broken or not there.
     """
     try:
-        return Kept.model_validate_json(path.read_bytes())
+        return ExperimentRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ResultError(f"there is no {path}: this is no folder of an experiment") from error
     except ValidationError as error:
@@ -261,12 +262,10 @@ def read_results(folder: Path) -> list[RunResult]:
         raise ResultError(f"there are no results ROW/seed-N.json in {folder}; run the experiment")
     results = [read_result(path) for path in paths]
     for path, result in zip(paths, results, strict=True):
-        declaration = result.declaration
-        if path != result_path(
-            path.parent.parent.parent, folder.name, declaration.row, declaration.seed
-        ):
+        config = result.config
+        if path != result_path(path.parent.parent.parent, folder.name, config.row, config.seed):
             raise ResultError(
-                f"result file {path} is of row {declaration.row}, seed {declaration.seed}: it was "
+                f"result file {path} is of row {config.row}, seed {config.seed}: it was "
                 "moved or renamed"
             )
     return results

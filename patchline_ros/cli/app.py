@@ -19,7 +19,7 @@ from patchline_ros.cli.bench import app as bench
 from patchline_ros.cli.bundle import app as bundles
 from patchline_ros.cli.data import app as data_sets
 from patchline_ros.cli.trial import app as trial
-from patchline_ros.word_lists import listed
+from patchline_ros.word_lists import comma_separated
 
 USER_ERROR = 2
 FAILURE = 1
@@ -351,7 +351,7 @@ def replay(
     from patchline_ros.nodes.bag_player import ReplayOptions
     from patchline_ros.nodes.replay import replay_bag
 
-    options = ReplayOptions(bag, listed(topics), rate, start, loop, clock)
+    options = ReplayOptions(bag, comma_separated(topics), rate, start, loop, clock)
     try:
         replay_bag(options, remap or [], Console(highlight=False))
     except (ValueError, ModuleNotFoundError) as error:
@@ -376,7 +376,7 @@ def record(
     from patchline_ros.nodes.record import record_bag
 
     try:
-        record_bag(RecordOptions(bag, listed(topics)), seconds, Console(highlight=False))
+        record_bag(RecordOptions(bag, comma_separated(topics)), seconds, Console(highlight=False))
     except (ValueError, ModuleNotFoundError) as error:
         _fail(str(error), USER_ERROR)
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from patchline_ros.bench.benchmark import Options
+    from patchline_ros.bench.benchmark import BenchOptions
 
 FAILURE = 1
 USER_ERROR = 2
@@ -82,9 +82,9 @@ def run(
     redo: Redo = False,
 ) -> None:
     """Run an experiment; what is finished is not done again."""
-    from patchline_ros.bench.benchmark import Options, run_experiment
+    from patchline_ros.bench.benchmark import BenchOptions, run_experiment
 
-    options = Options(
+    options = BenchOptions(
         name, data, bundle, weights, out, seeds, rows, workers, ray_address, device, redo
     )
     _carry_out(run_experiment, options)
@@ -104,9 +104,9 @@ def tune(
     redo: Redo = False,
 ) -> None:
     """Search for each row's learning rates, which its runs then use; call it before `run`."""
-    from patchline_ros.bench.benchmark import Options, tune_experiment
+    from patchline_ros.bench.benchmark import BenchOptions, tune_experiment
 
-    options = Options(
+    options = BenchOptions(
         name, data, bundle, weights, out, None, rows, workers, ray_address, device, redo
     )
     _carry_out(tune_experiment, options)
@@ -146,7 +146,7 @@ def list_() -> None:
             typer.echo(f"{name:24} {find_experiment(name).about}")
 
 
-def _carry_out(command: Callable[[Options], list[str]], options: Options) -> None:
+def _carry_out(command: Callable[[BenchOptions], list[str]], options: BenchOptions) -> None:
     """Ends with exit code 1 and a line for each job that failed."""
     with _sentences():
         failures = command(options)

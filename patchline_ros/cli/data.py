@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchline_ros.word_lists import listed
+from patchline_ros.word_lists import comma_separated
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +76,7 @@ def check(
         entry = entry_of(name)
         whole = True
         threads = workers or os.cpu_count() or 1
-        for part in check_set(entry, folder, listed(classes) or None, quick, threads):
+        for part in check_set(entry, folder, comma_separated(classes) or None, quick, threads):
             _print_part(part, console)
             whole = whole and not part.missing and not part.broken
     except (OSError, ValueError, ModuleNotFoundError) as error:

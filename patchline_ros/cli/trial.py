@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.word_lists import listed
+from patchline_ros.word_lists import comma_separated
 
 FAILURE = 1
 USER_ERROR = 2
@@ -123,7 +123,7 @@ def faults(
         from patchline_ros.trials.faults import chosen_cases, list_cases, try_faults
         from patchline_ros.trials.trial_setup import make_setting
 
-        cases = chosen_cases(listed(only))
+        cases = chosen_cases(comma_separated(only))
         if list_:
             list_cases(cases)
             return

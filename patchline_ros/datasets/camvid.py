@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     paired_by_stem,
@@ -71,7 +71,7 @@ def objects_of(camvid_ids: ClassMap, min_area: int = 100) -> Boxes:
     return Boxes.truth(boxes, labels)
 
 
-class CamVid(Listed[Frame]):
+class CamVid(FileSet[Frame]):
     """A folder `images/*.jpg|png` with `labels/<same stem>.png`, in order of time.
 
     The order is by sequence, then frame number, which CamVid's file names hold. Pictures are read

@@ -26,7 +26,7 @@ from patchline_ros.datasets.paper_splits import (
     NEW_SESSIONS,
     NEW_THINGS,
     core50_things,
-    sbd_parts,
+    sbd_split,
 )
 from patchline_ros.datasets.picture_files import natural_order
 from patchline_ros.datasets.reading import Classes, Labelled, Pictures, Samples, read_all
@@ -171,7 +171,7 @@ def _sbd(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
 
     def part(name: str, place: int) -> _Part:
         def opened() -> tuple[Labelled, Missing]:
-            own = sbd_parts(pictures())[place]
+            own = sbd_split(pictures())[place]
             names = [pictures().names[i] for i in own]
             return Pictures(sbd.TASK_CLASSES, names, lambda i: pictures()[own[i]].samples), []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import natural_order, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -116,7 +116,7 @@ def boxes_in(image: Image, things: list[tuple[tuple[float, float, float, float],
     return Boxes.truth([box for box, _ in kept], [label for _, label in kept])
 
 
-class CocoFolder(Listed[Sample]):
+class CocoFolder(FileSet[Sample]):
     """The pictures that a JSON file of COCO's format lists, in natural order of their names.
 
     Pictures without an object stay, with no box. They are read when they are asked for.

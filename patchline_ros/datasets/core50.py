@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import pictures_by_stem, read_class_map, read_rgb
 from patchline_ros.tasks import Boxes, Frame, Image, Sample, Task
 
@@ -145,7 +145,7 @@ class Core50:
         return box
 
 
-class Core50Frames(Listed[Frame]):
+class Core50Frames(FileSet[Frame]):
     """Some pictures of CORe50."""
 
     def __init__(self, pictures: Core50, shots: Sequence[Shot]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.tasks import Frame, Sample, Task
 
 MOST_BROKEN = 0.5
@@ -44,12 +44,12 @@ class Pictures:
         self._read = read
 
     @classmethod
-    def of_frames(cls, classes: Classes, frames: Listed[Frame]) -> Pictures:
+    def of_frames(cls, classes: Classes, frames: FileSet[Frame]) -> Pictures:
         """A set whose pictures have labels of several tasks."""
         return cls(classes, frames.names, lambda index: frames.read(index).samples)
 
     @classmethod
-    def of_samples(cls, task: Task, classes: tuple[str, ...], samples: Listed[Sample]) -> Pictures:
+    def of_samples(cls, task: Task, classes: tuple[str, ...], samples: FileSet[Sample]) -> Pictures:
         """A set for one task."""
         return cls({task: classes}, samples.names, lambda index: {task: samples.read(index)})
 

@@ -24,7 +24,7 @@ from patchline_ros.bundle import (
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Carrier
+from patchline_ros.jobs.scheduler import Executor
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
@@ -35,7 +35,7 @@ from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
-from patchline_ros.vision.fabric import leave_processes, processes_here, training_fabric
+from patchline_ros.vision.fabric import leave_process_group, local_process_count, training_fabric
 from patchline_ros.vision.model import TaskModel, fingerprint
 from patchline_ros.vision.training import train_source
 
@@ -127,7 +127,7 @@ def make_bundle(
     config: OfflineConfig,
     weights: Tensors | None,
     path: Path,
-    carrier: Carrier,
+    executor: Executor,
     report: Report,
     log: TrainingLog | None = None,
 ) -> Bundle | None:
@@ -140,7 +140,7 @@ def make_bundle(
         config: how; the same configuration and data give the same bundle on the same CPU.
         weights: torchvision state dict to start from, or None.
         path: folder to write; the manifest is written last, but for the card.
-        carrier: does the trainings that the patch table is learnt by.
+        executor: does the trainings that the patch table is learnt by.
         report: told of the progress.
         log: gets the scalars of the trainings, or None.
 
@@ -158,7 +158,7 @@ def make_bundle(
     watched = source.tasks[watching]
     check_inputs(source, config, watching)
     fabric = training_fabric(recipe.precision, "auto")
-    torch.set_num_threads(max(1, recipe.threads // processes_here()))
+    torch.set_num_threads(max(1, recipe.threads // local_process_count()))
     # What a GPU has trained is not gone on with by a CPU.
     where = f"{fabric.device.type} {fabric.strategy.precision.precision}"
     settings = f"{recipe.model_dump_json()} {where} {library_versions()}"
@@ -179,7 +179,7 @@ def make_bundle(
             report,
             log,
         )
-    leave_processes()
+    leave_process_group()
     if stages is None:
         return None
     entries: dict[Task, ModelEntry] = {}
@@ -199,7 +199,7 @@ def make_bundle(
         config.predictor,
         recipe.seed,
         stages.folder("predictor"),
-        carrier,
+        executor,
         lambda share: report("predictor data", share, ""),
     )
     manifest = Manifest(

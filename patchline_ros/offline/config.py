@@ -14,17 +14,18 @@ from pydantic import (
     model_validator,
 )
 
-from patchline_ros.config_files import DeclarationError, declarations_folder, read_declaration
+from patchline_ros.config_files import ConfigFileError, read_config_file
 from patchline_ros.host import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.offline.sources import INPUT_SIZES
+from patchline_ros.package_share import config_folder
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import SMALLEST_SIDE
 
-KIND: Final = "offline"
-"""Of declarations."""
+CONFIG_FOLDER: Final = "offline"
+"""The folder below `config` that holds the configurations of the package."""
 
 _Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
 
@@ -77,25 +78,25 @@ def known_configs() -> list[str]:
     """Names of the configurations that come with the package.
 
     Raises:
-        DeclarationError: their folder is not there.
+        MissingFolderError: their folder is not there.
     """
-    return sorted(path.stem for path in declarations_folder(KIND).glob("*.yaml"))
+    return sorted(path.stem for path in config_folder(CONFIG_FOLDER).glob("*.yaml"))
 
 
 def find_config(name: str) -> OfflineConfig:
     """A configuration that comes with the package, by name, or any by its file, FILE.yaml.
 
     Raises:
-        DeclarationError: there is none, or it is declared wrong.
+        ConfigFileError: there is none, or its file is wrong.
     """
     if is_file(name):
-        return read_declaration(Path(name), OfflineConfig)
+        return read_config_file(Path(name), OfflineConfig)
     if name not in known_configs():
-        raise DeclarationError(
+        raise ConfigFileError(
             f"there is no configuration {name!r}; known are {', '.join(known_configs())}; a file "
             "of your own must end with .yaml"
         )
-    return read_declaration(declarations_folder(KIND) / f"{name}.yaml", OfflineConfig)
+    return read_config_file(config_folder(CONFIG_FOLDER) / f"{name}.yaml", OfflineConfig)
 
 
 def is_file(name: str) -> bool:

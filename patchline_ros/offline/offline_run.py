@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
-from patchline_ros.jobs.executors import carrier_at
+from patchline_ros.jobs.executors import executor_at
 from patchline_ros.offline.bundle_making import make_bundle
 from patchline_ros.offline.config import OfflineConfig, find_config, is_file
 from patchline_ros.offline.sources import SourceData, load_source
@@ -64,7 +64,7 @@ class OfflineOptions:
 
 
 class OfflineError(ValueError):
-    """The options can't be carried out; the message says what to do."""
+    """The options can't be followed; the message says what to do."""
 
 
 def choose_weights(
@@ -115,8 +115,8 @@ class _Stages:
         self._progress.update(self._bars[stage], completed=share, figure=figure)
 
 
-def configured(options: OfflineOptions) -> OfflineConfig:
-    """The configuration with what the options say otherwise.
+def resolve_config(options: OfflineOptions) -> OfflineConfig:
+    """The configuration, with the options in place of what it says.
 
     Raises:
         ValueError: there is no such configuration, or something in it is wrong.
@@ -176,10 +176,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
         OfflineError: the output folder holds something else, or weights can't be had.
         ValueError: configuration, data or weights are missing or broken.
     """
-    config, data = configured(options), _data_folder(options)
+    config, data = resolve_config(options), _data_folder(options)
     out = options.out or Path("bundles") / config.name
     _check_folder(out)
-    carrier = carrier_at(options.ray_address, config.workers)
+    executor = executor_at(options.ray_address, config.workers)
     log = None
     if options.log is not None and is_first_process():
         log = TrainingLog(options.log, config.recipe.batch_size)
@@ -199,10 +199,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
             TextColumn("{task.fields[figure]}"),
             console=console,
         ) as progress,
-        closing(carrier),
+        closing(executor),
         closing(log) if log else nullcontext(),
     ):
-        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress), log)
+        bundle = make_bundle(source, made_from, weights, out, executor, _Stages(progress), log)
     if bundle is None:
         return None
     console.print(_summary(bundle))

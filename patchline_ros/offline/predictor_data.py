@@ -30,7 +30,7 @@ from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Advanced, Carrier, Ended, Report, insist
+from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
 from patchline_ros.offline.drifted import SAMPLES, Drift, Watched, drifted, spread
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
@@ -119,7 +119,7 @@ class DriftJob:
         corruption, severity = self.drift
         return self.place / f"{corruption}-{severity}-k{self.patches}-seed{self.seed}.json"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves the metric on held-out frames in its file.
 
         Raises:
@@ -128,7 +128,7 @@ class DriftJob:
         metric = self._measured(report)
         write_file(self.path, f"{json.dumps(metric)}\n".encode())
 
-    def _measured(self, report: Report) -> float:
+    def _measured(self, report: ReportProgress) -> float:
         inputs = _inputs(self.place)
         adapt, test = _frames(self.place, self.drift)
         if self.patches == 0:
@@ -215,13 +215,13 @@ def _jobs(
     ]
 
 
-def _carry_out(jobs: Sequence[DriftJob], carrier: Carrier, report: Report) -> None:
+def _run_missing(jobs: Sequence[DriftJob], executor: Executor, report: ReportProgress) -> None:
     """Does what is not on disk."""
     due = [job for job in jobs if not job.path.is_file()]
     shares = [0.0] * len(due)
     failures: dict[int, str] = {}
     report(1 - len(due) / len(jobs))
-    for event in insist(due, carrier):
+    for event in run_with_retries(due, executor):
         shares[event.job] = event.share if isinstance(event, Advanced) else 1.0
         if isinstance(event, Ended) and event.error:
             failures[event.job] = event.error
@@ -239,8 +239,8 @@ def predictor_data(
     settings: PredictorSettings,
     seed: int,
     folder: Path,
-    carrier: Carrier,
-    report: Report,
+    executor: Executor,
+    report: ReportProgress,
     method: PatchSettings = METHOD,
     training: TrainingSettings = TRAINING,
 ) -> PredictorData:
@@ -254,7 +254,7 @@ def predictor_data(
         settings: drifts, numbers of patches, trainings and the margin.
         seed: of the corruptions, and the first of the trainings.
         folder: where inputs and figures go; those of other inputs lie beside them.
-        carrier: does the jobs.
+        executor: does the jobs.
         report: told the share that is done.
         method: how the model is patched, but for k.
         training: how the patches are trained.
@@ -285,7 +285,7 @@ def predictor_data(
     each_once = dict.fromkeys(
         job for of_drift in jobs for same_count in of_drift.values() for job in same_count
     )
-    _carry_out(list(each_once), carrier, report)
+    _run_missing(list(each_once), executor, report)
     metrics = [
         {k: [job.figure() for job in same_count] for k, same_count in of_drift.items()}
         for of_drift in jobs

@@ -20,7 +20,7 @@ from patchline_ros.datasets.core50 import Core50
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
-from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, core50_source, sbd_parts
+from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, core50_source_split, sbd_split
 from patchline_ros.datasets.reading import Classes, Job, Labelled, Pictures, Samples
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder
@@ -166,7 +166,7 @@ class GtsrbSource(Source):
 
 
 class Core50Source(Source):
-    """CORe50's source pictures, as datasets/draws.py draws them."""
+    """CORe50's source pictures, as datasets/paper_splits.py draws them."""
 
     set: Literal["core50"] = "core50"
     folder: Path = Path("core50")
@@ -176,13 +176,13 @@ class Core50Source(Source):
         pictures = Core50(self.place(data, self.folder), CORE50_CATEGORIES)
         train, held_out = (
             _all(Pictures.of_frames(pictures.classes, pictures.frames(shots)))
-            for shots in core50_source(pictures)
+            for shots in core50_source_split(pictures)
         )
         return Draw(pictures.classes, train, held_out)
 
 
 class SbdSource(Source):
-    """SBD+'s source pictures, as datasets/draws.py draws them."""
+    """SBD+'s source pictures, as datasets/paper_splits.py draws them."""
 
     set: Literal["sbd"] = "sbd"
     folder: Path = Path()
@@ -191,7 +191,7 @@ class SbdSource(Source):
     def draw(self, task: Task, data: Path | None) -> Draw:
         """All three tasks."""
         frames = Sbd(self.place(data, self.folder))
-        parts = sbd_parts(frames)
+        parts = sbd_split(frames)
         pictures = Pictures.of_frames(sbd.TASK_CLASSES, frames)
         return Draw(pictures.classes, pictures.jobs(parts.train), pictures.jobs(parts.held_out))
 

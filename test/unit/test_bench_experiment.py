@@ -1,4 +1,4 @@
-"""Declarations of experiments: what they may say, and what is said of a wrong one."""
+"""Files of experiments: what they may say, and what is said of a wrong one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,
-    declared,
     find_experiment,
     known_experiments,
     read_experiment,
+    run_config,
 )
 from patchline_ros.bench.scenes import SCENES
 from patchline_ros.patching.patched_model import PatchSettings
@@ -114,18 +114,18 @@ def test_names_that_are_not_known(tmp_path: Path) -> None:
 
 def test_a_declaration_holds_what_decides_a_run(tmp_path: Path) -> None:
     experiment = read(tmp_path, SMALL)
-    plain = declared(experiment, "ours", 0, {}, "random")
+    plain = run_config(experiment, "ours", 0, {}, "random")
     assert plain.rates == dict.fromkeys(Task, 1.0)
     assert plain.settings.training == experiment.training_of("ours")
     # How a row is called decides nothing.
     titled = read(tmp_path, SMALL.replace("ours: {", "ours: {title: Ours, "))
-    assert declared(titled, "ours", 0, {}, "random") == plain
+    assert run_config(titled, "ours", 0, {}, "random") == plain
     longer = read(tmp_path, SMALL.replace("epochs: 7", "epochs: 8"))
     for other in (
-        declared(longer, "ours", 0, {}, "random"),
-        declared(experiment, "ours", 1, {}, "random"),
-        declared(experiment, "ours", 0, {Task.SEGMENTATION: 3.0}, "random"),
-        declared(experiment, "ours", 0, {}, "bundle b 1"),
+        run_config(longer, "ours", 0, {}, "random"),
+        run_config(experiment, "ours", 1, {}, "random"),
+        run_config(experiment, "ours", 0, {Task.SEGMENTATION: 3.0}, "random"),
+        run_config(experiment, "ours", 0, {}, "bundle b 1"),
     ):
         assert other != plain
 

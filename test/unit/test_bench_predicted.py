@@ -40,9 +40,9 @@ def test_the_drift_of_the_scene_decides(tmp_path: Path) -> None:
 
 
 def test_the_declaration_says_what_was_predicted() -> None:
-    declaration = with_patches(tiny.declaration("ours"), 3)
-    assert declaration.settings.method.k == 3  # type: ignore[union-attr]
-    assert declaration.settings.warm_start == "most_similar"
+    config = with_patches(tiny.config_of("ours"), 3)
+    assert config.settings.method.k == 3  # type: ignore[union-attr]
+    assert config.settings.warm_start == "most_similar"
 
 
 def test_without_a_bundle_there_is_no_predictor(tmp_path: Path) -> None:

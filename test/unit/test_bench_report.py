@@ -11,14 +11,14 @@ from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.report import write_report
 from patchline_ros.bench.result import (
-    Kept,
+    ExperimentRecord,
     Machine,
     PartStep,
     ResultError,
     RunResult,
     Scores,
     StepCost,
-    kept_path,
+    record_path,
     result_path,
     write_result,
 )
@@ -53,7 +53,7 @@ def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = ""
         untrained=untrained,
     )
     return RunResult(
-        declaration=tiny.declaration(row, seed),
+        declaration=tiny.config_of(row, seed),
         order=[Task.CLASSIFICATION, Task.SEGMENTATION],
         tasks={
             Task.CLASSIFICATION: task.model_copy(update={"untrained": ""}),
@@ -69,16 +69,18 @@ def folder(tmp_path: Path) -> Path:
     """Two rows, two seeds, as `patchline bench run` leaves them."""
     plain = tiny.EXPERIMENT
     rows = {**plain["rows"], "ours": {**plain["rows"]["ours"], "title": "our patches"}}
-    declared = Experiment.model_validate({**plain, "about": "About it.", "rows": rows})
-    write_result(kept_path(tmp_path, "tiny"), Kept(called="tiny", experiment=declared))
+    experiment = Experiment.model_validate({**plain, "about": "About it.", "rows": rows})
+    write_result(
+        record_path(tmp_path, "tiny"), ExperimentRecord(called="tiny", experiment=experiment)
+    )
     for one in (
         result("full", 0, 0.70, 40.0),
         result("full", 1, 0.72, 40.0),
         result("ours", 0, 0.73, 8.0),
         result("ours", 1, 0.77, 12.0, untrained="no frames were left"),
     ):
-        seed = one.declaration.seed
-        write_result(result_path(tmp_path, "tiny", one.declaration.row, seed), one)
+        seed = one.config.seed
+        write_result(result_path(tmp_path, "tiny", one.config.row, seed), one)
     return tmp_path
 
 
@@ -139,6 +141,6 @@ def test_one_seed_is_shown_without_an_interval(folder: Path) -> None:
 def test_a_folder_without_results_is_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ResultError, match=r"there are no results in .*no NAME/exp"):
         write_report(tmp_path / "nothing")
-    kept_path(folder, "tiny").write_text("{}")
+    record_path(folder, "tiny").write_text("{}")
     with pytest.raises(ResultError, match=r"experiment\.json: called: Field required"):
         write_report(folder)

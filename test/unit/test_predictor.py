@@ -26,7 +26,7 @@ from patchline_ros.adaptation.predictor_file import PredictorError, from_bytes, 
 from patchline_ros.adaptation.readers import ImageReader, TapReader
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.patch_predictor import (
     OneLabelError,
     compare_predictors,
@@ -269,7 +269,7 @@ def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
     settings = PredictorSettings(
         drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)), counts=(0, 1, 7)
     )
-    with closing(Processes(1)) as processes:
+    with closing(ProcessPool(1)) as processes:
         labels, _ = data(settings, tmp_path, processes)
     found = learn_predictors(watched, labels, image_reader(), seed=0)
     # What hardly differs from the source needs nothing.

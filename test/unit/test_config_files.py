@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from patchline_ros.config_files import DeclarationError, read_declaration
+from patchline_ros.config_files import ConfigFileError, read_config_file
 
 
 class Anything(BaseModel):
@@ -38,5 +38,5 @@ class Anything(BaseModel):
 def test_strange_yaml(text: str, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "strange.yaml"
     path.write_text(text)
-    with pytest.raises(DeclarationError, match=rf"^{path}:? ?{sentence.lstrip(': ')}$"):
-        read_declaration(path, Anything)
+    with pytest.raises(ConfigFileError, match=rf"^{path}:? ?{sentence.lstrip(': ')}$"):
+        read_config_file(path, Anything)
