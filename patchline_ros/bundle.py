@@ -327,7 +327,7 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureRecord:
     """What a bundle says of one task's pictures.
 
     Attributes:
@@ -346,7 +346,7 @@ def save_bundle(
     manifest: Manifest,
     models: Mapping[Task, TaskModel],
     reference: DriftReference,
-    pictures: Mapping[Task, Pictures],
+    pictures: Mapping[Task, PictureRecord],
 ) -> Bundle:
     """Writes a bundle; the manifest last, with the sha256 of the other files filled in.
 

@@ -16,7 +16,7 @@ from patchline_ros.bundle import (
     Manifest,
     ModelEntry,
     PatchStep,
-    Pictures,
+    PictureRecord,
     save_bundle,
 )
 from patchline_ros.drift.monitor import DriftReference
@@ -100,7 +100,7 @@ def make_bundle(
         files={},
     )
     pictures = {
-        task: Pictures(
+        task: PictureRecord(
             trained_on=[], held_out=["one", "two"], examples=[picture(900), picture(901)]
         )
         for task in models

@@ -10,7 +10,7 @@ import numpy as np
 from patchline_ros.adaptation.trainer import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.jobs.scheduler import Executor, ReportProgress
-from patchline_ros.offline.drifted import Watched, backbone_features
+from patchline_ros.offline.drifted import WatchedSource, backbone_features
 from patchline_ros.offline.predictor_data import (
     PredictorData,
     PredictorSettings,
@@ -35,7 +35,7 @@ def road(seed: int) -> Sample:
 
 
 @lru_cache(maxsize=1)
-def tiny_watched() -> Watched:
+def tiny_watched() -> WatchedSource:
     """Made once a process."""
     spec = ModelSpec(
         task=Task.SEGMENTATION, classes=("dark", "light"), input_size=(64, 64), width=0.25
@@ -54,7 +54,7 @@ def tiny_watched() -> Watched:
     model.eval()
     features = backbone_features(model, TAP, samples[:8])
     reference = DriftReference.from_source(features, window=4, alpha=0.05, permutations=20, seed=0)
-    return Watched(model, reference, TAP, samples[:8], samples[8:])
+    return WatchedSource(model, reference, TAP, samples[:8], samples[8:])
 
 
 def data(
@@ -62,7 +62,7 @@ def data(
     folder: Path,
     executor: Executor,
     report: ReportProgress = lambda _: None,
-    watched: Watched | None = None,
+    watched: WatchedSource | None = None,
 ) -> PredictorData:
     """Predictor data of the model above, or of another one."""
     return predictor_data(

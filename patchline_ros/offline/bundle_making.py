@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from patchline_ros.adaptation.affinity import affinity_tables
-from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.adaptation.selection import entropies
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import (
     CARD,
@@ -19,7 +16,7 @@ from patchline_ros.bundle import (
     DriftEntry,
     Manifest,
     ModelEntry,
-    Pictures,
+    PictureRecord,
     save_bundle,
 )
 from patchline_ros.drift.monitor import DriftReference
@@ -28,23 +25,27 @@ from patchline_ros.jobs.scheduler import Executor
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
-from patchline_ros.offline.drifted import Watched, backbone_features, spread
-from patchline_ros.offline.predictor_data import predictor_data
+from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
+from patchline_ros.offline.predictor_data import PredictorData, predictor_data
 from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.source_training import (
+    Tensors,
+    in_training_order,
+    measured,
+    taught_by,
+    train_source_model,
+)
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
-from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.fabric import leave_process_group, local_process_count, training_fabric
-from patchline_ros.vision.model import TaskModel, fingerprint
-from patchline_ros.vision.training import train_source
+from patchline_ros.vision.model import TaskModel
+from patchline_ros.vision.training import SourceStep
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-"""Lanes first: a label for each pixel teaches a random backbone most, and the others start from it
-where there are no weights to start from. From random weights the detector learnt nothing at all.
-The first that a bundle has is also the one whose features are watched for drift."""
 AFFINITY_MEASURE = "perceptual_hash"
 """The paper's own, which orders the training; the bundle has all others, too."""
 AFFINITY_IMAGES = 32
@@ -52,7 +53,6 @@ REFERENCE_FRAMES = 320
 EXAMPLES = 4
 """Held-out pictures of each task, for the card."""
 
-Tensors = dict[str, torch.Tensor]
 Report = Callable[[str, float, str], None]
 """Told the name of a stage, the share of it that is done, and a figure to show."""
 
@@ -72,54 +72,78 @@ def drift_reference(model: TaskModel, train: Sequence[Sample], recipe: Recipe) -
     )
 
 
-def _train(
-    task: Task,
-    data: TaskData,
+def _train_models(
+    source: SourceData,
     recipe: Recipe,
     weights: Tensors | None,
-    backbone: Tensors | None,
     stages: Stages | None,
     fabric: Fabric,
     report: Report,
     log: TrainingLog | None,
-) -> TaskModel:
-    spec = recipe.spec(task, data.classes, data.size)
-    finished = fabric.broadcast(stages.tensors(str(task)) if stages else None)
-    if finished is not None:
-        whole = TaskModel(spec)
-        whole.load_state_dict(finished)
-        return whole.eval()
-    model: TaskModel | None = None
-    for step, trained in train_source(
-        spec,
-        data.train,
-        weights=weights,
-        backbone=backbone,
-        epochs=recipe.epochs_of(task),
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        seed=recipe.seed,
-        ema=recipe.ema,
-        checkpoint=stages.checkpoint(str(task)) if stages else None,
-        fabric=fabric,
-    ):
-        model = trained
+) -> dict[Task, TaskModel]:
+    """The source models of all tasks, in the order of their trainings."""
+    models: dict[Task, TaskModel] = {}
+    for task in in_training_order(source.tasks):
+        data = source.tasks[task]
+        teacher = taught_by(task, source.tasks, weights is not None)
+
+        def on_step(step: SourceStep, task: Task = task) -> None:
+            if log is not None:
+                log.step(task, step)
+            report(f"train {task}", step.share, "")
+
+        models[task] = train_source_model(
+            recipe.spec(task, data.classes, data.size),
+            data.train,
+            recipe,
+            weights=weights,
+            backbone=models[teacher].backbone.state_dict() if teacher else None,
+            kept=stages.models if stages else None,
+            name=str(task),
+            fabric=fabric,
+            on_step=on_step,
+        )
+    return models
+
+
+def _entries(
+    models: Mapping[Task, TaskModel], source: SourceData, report: Report, log: TrainingLog | None
+) -> dict[Task, ModelEntry]:
+    entries: dict[Task, ModelEntry] = {}
+    for task, model in models.items():
+        entries[task] = measured(model, source.tasks[task].held_out)
+        report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
         if log is not None:
-            log.step(task, step)
-        report(f"train {task}", step.share, "")
-    assert model is not None
-    if stages is not None:
-        stages.keep(str(task), model.state_dict())
-    return model
+            log.held_out(task, entries[task].source_metric)
+    return entries
 
 
-def _entry(model: TaskModel, data: TaskData) -> ModelEntry:
-    return ModelEntry(
-        spec=model.spec,
-        fingerprint=fingerprint(model),
-        source_metric=evaluate(model, data.held_out),
-        source_entropy=float(np.mean(entropies(model, data.held_out))),
-    )
+def _watched(model: TaskModel, data: TaskData, recipe: Recipe, report: Report) -> WatchedSource:
+    """The model that watches for drift with what it compares with."""
+    reference = drift_reference(model, data.train, recipe)
+    report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
+    return WatchedSource(model, reference, recipe.drift_tap, data.train, data.held_out)
+
+
+def _affinity(
+    models: Mapping[Task, TaskModel], held_out: Sequence[Sample], report: Report
+) -> dict[str, dict[str, list[float]]]:
+    pictures = [sample.image for sample in held_out[:AFFINITY_IMAGES]]
+    tables = affinity_tables(models, pictures, list(MEASURES))
+    report("affinity", 1.0, "")
+    return tables
+
+
+def _begun(
+    path: Path, source: SourceData, recipe: Recipe, weights: Tensors | None, fabric: Fabric
+) -> Stages | None:
+    """What is finished of the bundle already; None in all processes but the first."""
+    if not fabric.is_global_zero:
+        return None
+    # What a GPU has trained is not gone on with by a CPU.
+    where = f"{fabric.device.type} {fabric.strategy.precision.precision}"
+    settings = f"{recipe.model_dump_json()} {where} {library_versions()}"
+    return Stages(path, inputs_key(source, settings, weights))
 
 
 def make_bundle(
@@ -153,64 +177,54 @@ def make_bundle(
             training whose weights became infinite.
     """
     recipe = config.recipe
-    order = [task for task in TRAINING_ORDER if task in source.tasks]
-    watching = order[0]
-    watched = source.tasks[watching]
+    watching = in_training_order(source.tasks)[0]
     check_inputs(source, config, watching)
     fabric = training_fabric(recipe.precision, "auto")
     torch.set_num_threads(max(1, recipe.threads // local_process_count()))
-    # What a GPU has trained is not gone on with by a CPU.
-    where = f"{fabric.device.type} {fabric.strategy.precision.precision}"
-    settings = f"{recipe.model_dump_json()} {where} {library_versions()}"
-    stages = None
-    if fabric.is_global_zero:
-        stages = Stages(path, inputs_key(source, settings, weights))
-    models: dict[Task, TaskModel] = {}
-    for task in order:
-        taught = models[watching].backbone.state_dict() if models else None
-        models[task] = _train(
-            task,
-            source.tasks[task],
-            recipe,
-            weights,
-            taught if weights is None else None,
-            stages,
-            fabric,
-            report,
-            log,
-        )
+    stages = _begun(path, source, recipe, weights, fabric)
+    models = _train_models(source, recipe, weights, stages, fabric, report, log)
     leave_process_group()
     if stages is None:
         return None
-    entries: dict[Task, ModelEntry] = {}
-    for task, model in models.items():
-        entries[task] = _entry(model, source.tasks[task])
-        report(f"train {task}", 1.0, f"{100 * entries[task].source_metric:.1f}")
-        if log is not None:
-            log.held_out(task, entries[task].source_metric)
-    reference = drift_reference(models[watching], watched.train, recipe)
-    report("drift reference", 1.0, f"threshold {reference.threshold:.3f}")
-    affinity = affinity_tables(
-        models, [sample.image for sample in watched.held_out[:AFFINITY_IMAGES]], list(MEASURES)
-    )
-    report("affinity", 1.0, "")
+    entries = _entries(models, source, report, log)
+    watched = _watched(models[watching], source.tasks[watching], recipe, report)
+    affinity = _affinity(models, watched.held_out, report)
     found = predictor_data(
-        Watched(models[watching], reference, recipe.drift_tap, watched.train, watched.held_out),
+        watched,
         config.predictor,
         recipe.seed,
         stages.folder("predictor"),
         executor,
         lambda share: report("predictor data", share, ""),
     )
-    manifest = Manifest(
+    manifest = _manifest(source.kind, config, entries, watched, affinity, found)
+    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
+    bundle = save_bundle(path, manifest, models, watched.reference, pictures)
+    write_card(bundle, path / CARD)
+    report("card", 1.0, "")
+    stages.done()
+    return bundle
+
+
+def _manifest(
+    kind: str,
+    config: OfflineConfig,
+    entries: dict[Task, ModelEntry],
+    watched: WatchedSource,
+    affinity: dict[str, dict[str, list[float]]],
+    found: PredictorData,
+) -> Manifest:
+    """What the bundle says of itself; `kind` is that of its source data."""
+    reference = watched.reference
+    return Manifest(
         name=config.name,
-        source=source.kind,
-        seed=recipe.seed,
+        source=kind,
+        seed=config.recipe.seed,
         models=entries,
         drift=DriftEntry(
-            task=watching,
-            tap=recipe.drift_tap,
-            window=recipe.drift_window,
+            task=watched.model.spec.task,
+            tap=watched.tap,
+            window=config.recipe.drift_window,
             bandwidth=reference.bandwidth,
             threshold=reference.threshold,
         ),
@@ -224,16 +238,10 @@ def make_bundle(
         config=config.model_dump(mode="json", exclude={"workers"}),
         files={},
     )
-    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
-    bundle = save_bundle(path, manifest, models, reference, pictures)
-    write_card(bundle, path / CARD)
-    report("card", 1.0, "")
-    stages.done()
-    return bundle
 
 
-def _pictures(data: TaskData) -> Pictures:
-    return Pictures(
+def _pictures(data: TaskData) -> PictureRecord:
+    return PictureRecord(
         trained_on=data.names,
         held_out=data.held_out_names,
         examples=[sample.image for sample in spread(data.held_out, EXAMPLES)],

@@ -28,7 +28,7 @@ Part = Literal["train", "held_out"]
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedSource:
     """The model that watches for drift, and the source data that drifts are made of.
 
     Attributes:

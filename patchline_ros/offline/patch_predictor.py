@@ -18,7 +18,7 @@ from patchline_ros.adaptation.predictor import (
 )
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
 from patchline_ros.bundle import DriftLabel
-from patchline_ros.offline.drifted import Watched, spread
+from patchline_ros.offline.drifted import WatchedSource, spread
 
 SOURCE_FRAMES = 64
 """Of the source that the light predictor compares with, evenly over the drive."""
@@ -152,7 +152,7 @@ def compare_predictors(
 
 
 def learn_predictors(
-    watched: Watched, labels: Sequence[DriftLabel], images: ImageReader, seed: int
+    watched: WatchedSource, labels: Sequence[DriftLabel], images: ImageReader, seed: int
 ) -> PredictorStudy:
     """Trains and compares `table`, `light` and `paper` on labelled drifts.
 
@@ -182,7 +182,7 @@ def learn_predictors(
     return PredictorStudy(sets, scores, predictors)
 
 
-def _drifted_set(watched: Watched, label: DriftLabel, seed: int) -> DriftedSet:
+def _drifted_set(watched: WatchedSource, label: DriftLabel, seed: int) -> DriftedSet:
     samples = watched.drifted((label.corruption, label.severity), seed)
     images = [sample.image for sample in samples]
     return DriftedSet(images, tap_features(watched.model, images), label.mmd2)

@@ -31,7 +31,7 @@ from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
 from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
-from patchline_ros.offline.drifted import SAMPLES, Drift, Watched, drifted, spread
+from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted, spread
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
@@ -235,7 +235,7 @@ def _run_missing(jobs: Sequence[DriftJob], executor: Executor, report: ReportPro
 
 
 def predictor_data(
-    watched: Watched,
+    watched: WatchedSource,
     settings: PredictorSettings,
     seed: int,
     folder: Path,

@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from patchline_ros.files import remove_leftovers, write_file
+from patchline_ros.files import remove_leftovers
+from patchline_ros.offline.kept_models import KeptModels
 from patchline_ros.offline.sources import SourceData
 from patchline_ros.vision.training import sample_bytes
 
@@ -46,41 +44,16 @@ class Stages:
                 )
                 shutil.rmtree(other)
         remove_leftovers(self._folder)
+        self.models = KeptModels(self._folder)
+        """Source models."""
 
     def folder(self, name: str) -> Path:
         """For a stage that keeps what it has in files of its own."""
         return self._folder / name
 
-    def tensors(self, name: str) -> dict[str, Tensor] | None:
-        """A finished model's state; None: it is not finished.
-
-        Raises:
-            ValueError: its file is damaged.
-        """
-        path = self._path(name)
-        if not path.is_file():
-            return None
-        try:
-            return load_tensors(path.read_bytes())
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged; delete it to make it again") from error
-
-    def keep(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """A model is finished; its checkpoint is not needed any more."""
-        state = {key: value.contiguous() for key, value in tensors.items()}
-        write_file(self._path(name), save_tensors(state))
-        self.checkpoint(name).unlink(missing_ok=True)
-
-    def checkpoint(self, name: str) -> Path:
-        """File for the state of a training that is under way."""
-        return self._folder / f"{name}.checkpoint"
-
     def done(self) -> None:
         """The bundle is whole: nothing of this is needed any more."""
         shutil.rmtree(self._folder.parent)
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.safetensors"
 
 
 def inputs_key(source: SourceData, settings: str, weights: Mapping[str, Tensor] | None) -> str:
