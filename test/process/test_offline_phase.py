@@ -13,7 +13,7 @@ import miniatures
 import pytest
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.cli.app import USER_ERROR
+from patchline_ros.cli.errors import USER_ERROR
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.tasks import Task
 

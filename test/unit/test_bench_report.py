@@ -93,7 +93,7 @@ def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
     results = Collected.read(folder / "tiny")
     assert results.rows == ["full", "ours"]
     head = accuracy(results).splitlines()[0]
-    assert "| lanes, mean IoU | less full |" in head
+    assert "| segmentation, mean IoU | less full |" in head
     assert cells(accuracy(results), "full")[3:] == ["71.0 ± 1.4", "-"]
     # Differences of 3 and 5 points: 4 by 12.706 standard errors of one.
     assert cells(accuracy(results), "our patches")[3:] == ["75.0 ± 2.8", "+4.0 (-8.7 to +16.7)"]
@@ -120,7 +120,9 @@ def test_the_page_names_command_machine_and_what_was_not_trained(folder: Path) -
     assert "    patchline bench run tiny\n" in page
     assert "Seeds 0, 1. Source models: random." in page
     assert "a CPU, 2 cores, cpu, 1 thread a run, 2 at a time" in page
-    assert "our patches kept the source model for lanes in 1 of 2 runs: no frames were" in page
+    assert (
+        "our patches kept the source model for segmentation in 1 of 2 runs: no frames were" in page
+    )
     for name in ("accuracy-compute", "epochs"):
         shown = f"{folder.name}/tiny/figures/{name}"
         assert f"]({shown}.png)" in page

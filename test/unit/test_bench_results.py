@@ -112,10 +112,10 @@ def test_a_row_takes_over_anothers_rates(tmp_path: Path) -> None:
 def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Path) -> None:
     experiment, inputs = tiny.experiment(), Inputs(data=None, out=tmp_path)
     first, others, tables = source_waves(experiment, inputs, [0, 1])
-    # Lanes first: from a random start the other models begin from theirs.
+    # Segmentation first: from a random start the other models begin from theirs.
     assert [job.name for job in first] == [
-        "source model for lanes, seed 1",
-        "source model for lanes, seed 0",
+        "source model for segmentation, seed 1",
+        "source model for segmentation, seed 0",
     ]
     assert len(others) == len(tables) == 2
     shared = experiment.model_copy(
