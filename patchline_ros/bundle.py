@@ -76,7 +76,7 @@ class DriftEntry(_Strict):
 
 
 class PatchStep(_Strict):
-    """From this MMD^2 on, so many patches."""
+    """A step of the patch table: from this MMD^2 on, this number of patches."""
 
     mmd2: float
     patches: int = Field(ge=0)
@@ -107,15 +107,15 @@ class Manifest(_Strict):
     models: dict[Task, ModelEntry]
     drift: DriftEntry
     affinity: dict[str, Affinity]
-    """By each measure."""
+    """Affinity of the models, by measure."""
     affinity_measure: str
-    """The one that orders the training."""
+    """Measure that orders the training."""
     patch_table: list[PatchStep]
     """Number of patches by MMD^2, both rising."""
     drift_labels: list[DriftLabel]
-    """What the table was learnt from."""
+    """Labelled drifts that the table was learnt from."""
     label_margin: float
-    """How far below the best metric one is still enough, for the labels."""
+    """Difference to the best metric, 0..1, that is still enough, for the labels."""
     versions: dict[str, str]
     config: dict[str, Any]
     """The configuration that it was made with, defaults filled in."""
@@ -172,7 +172,7 @@ _MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     1: _from_format_1,
     2: _from_format_2,
 }
-"""From each earlier format to the next."""
+"""Functions that turn each earlier format into the next."""
 
 
 def _migrated(plain: Any, path: Path) -> Any:

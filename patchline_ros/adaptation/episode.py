@@ -63,7 +63,7 @@ class EpisodeJob(BaseModel):
     """Files of the patch sets of an earlier drift that is like this one: these are verified, and
     nothing is trained. Empty: it is trained."""
     bank_entry: str = ""
-    """Where in the bank they lie."""
+    """Name of their entry in the bank."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and decides at the gate."""
@@ -166,7 +166,7 @@ class EpisodeReport:
     gate: dict[str, dict[str, float]] = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     bank_entry: str = ""
-    """Of the earlier drift whose patch sets were verified; empty where it was trained."""
+    """Bank entry of the earlier drift whose patch sets were verified; empty after a training."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class _Material:
     labelled: list[Sample]
     """All; their pictures give the norm statistics."""
     collected: int
-    """Those that are not held out, before the entropy filter."""
+    """The frames that are not held out, before the entropy filter."""
     train: list[Sample]
     gate: list[Sample]
 

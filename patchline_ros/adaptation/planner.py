@@ -31,7 +31,7 @@ class Drift:
     since_ns: int
     """Stamp from which frames may belong to the drift; it names the drift. 0: none."""
     stamp_ns: int
-    """Of the newest frame of the reading."""
+    """Stamp of the newest frame of the reading."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ Stamps = Callable[[int], Mapping[Task, list[int]]]
 """Stamps of the labelled frames of each task, from this one on, in the order of time."""
 
 _READINGS = 10_000
-"""Of a drift that are remembered: some minutes of the fastest camera."""
+"""Readings of a drift that are remembered: some minutes of the fastest camera."""
 PAUSE_SECONDS: Final = 60
 LONGEST_PAUSE_SECONDS: Final = 3600
 """Between a training that failed and the next of the same drift, by the stamps of the readings: the

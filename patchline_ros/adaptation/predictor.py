@@ -26,7 +26,7 @@ from patchline_ros.drift.kernels import Features
 from patchline_ros.tasks import Image
 
 ITERATIONS = 100
-"""Of L-BFGS, at most; the linear classifier's loss is convex and needs far fewer."""
+"""Most iterations of L-BFGS; the linear classifier's loss is convex and needs far fewer."""
 WEIGHT_DECAY = 1e-3
 FARTHEST = 5.0
 """Deviations at which a standardised input is cut off, so that a drift unlike all that were learnt
@@ -76,7 +76,7 @@ class PatchPredictor(Protocol):
 
     @property
     def share(self) -> float:
-        """Of a set's frames that it reads."""
+        """Share of a set's frames that it reads, 0..1."""
 
     def predict(self, drifted: DriftedSet) -> int:
         """Number of patches, 0 (the source model will do) to the number of groups."""

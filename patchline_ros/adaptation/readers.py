@@ -20,7 +20,7 @@ from patchline_ros.vision.model import SMALLEST_SIDE, TaskModel
 from patchline_ros.vision.torchvision_backbones import Weights, cut_backbone
 
 PAPER_SHARE: Final = 0.1
-"""Of a set's frames that the paper's predictor reads on the car."""
+"""Share of a set's frames that the paper's predictor reads on the car."""
 _BATCH = 8
 
 

@@ -51,7 +51,7 @@ class Material:
 
     collected: list[Sample]
     train: list[Sample]
-    """Of the collected ones those that the entropy filter left."""
+    """The collected frames that the entropy filter left."""
     validation: list[Sample]
     scene: list[Image]
     """All pictures that came with a label, for the norm statistics."""
@@ -109,7 +109,7 @@ def material_of(
 def order_of(
     row: Row, tasks: Sequence[Task], table: Affinity, seed: int, groups: int
 ) -> list[Task]:
-    """In which the tasks are trained."""
+    """The order in which the tasks are trained."""
     if isinstance(row.order, tuple):
         return list(row.order)
     if row.order == "random":

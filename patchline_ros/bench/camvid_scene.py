@@ -29,9 +29,9 @@ from patchline_ros.offline.sources import INPUT_SIZES
 from patchline_ros.tasks import Sample, Task
 
 SIGN_SEVERITY = 0.55
-"""Of the corruption `night`. A MobileNetV2 from ImageNet weights, trained on the source, knows 94%
-of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74 to 76% at this one
-(three seeds), 73% at 0.6, 62% at 0.7 and 33% at 1."""
+"""Severity of the corruption `night`. A MobileNetV2 from ImageNet weights, trained on the source,
+knows 94% of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74 to 76% at
+this one (three seeds), 73% at 0.6, 62% at 0.7 and 33% at 1."""
 
 VIEWS = 2
 """Pictures of each sign that is collected to adapt on."""

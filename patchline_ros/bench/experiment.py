@@ -46,36 +46,36 @@ class SourceRecipe(_Strict):
             Task.SEGMENTATION: 8,
         }
     )
-    """Passes over the source pictures by task; where none is named, the task's own number."""
+    """Passes over the source pictures, by task; a task that is not named has its own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     seed: int | None = None
-    """Of the one set of source models that all runs share; None: each seed has a set of its own."""
+    """Seed of one set of source models that all runs share; None: each seed has its own set."""
 
 
 class Row(_Strict):
     """One method with everything that its loop does; baselines and ours have the same fields."""
 
     title: str = ""
-    """How tables call the row; its name when empty."""
+    """Title of the row in tables; its name when empty."""
     method: MethodSettings | None = None
-    """What is trained; None: nothing."""
+    """Method that is trained; None: nothing is trained."""
     training: TrainingSettings = TrainingSettings()
-    """What differs from the experiment's own training settings; the rest is ignored."""
+    """Training settings in which the row differs from the experiment; others are ignored."""
     entropy_filter: EntropyFilter = "none"
     """`paper`: frames with H >= I_source only. `half`: at least the more uncertain half."""
     order: Order | tuple[Task, ...] = "affinity"
-    """In which the tasks are trained; `random` draws by the run's seed."""
+    """Order in which the tasks are trained; `random` draws by the run's seed."""
     affinity: str = "perceptual_hash"
-    """The measure behind order and warm start."""
+    """The measure that order and warm start go by."""
     warm_start: WarmStart = "none"
-    """Whose trained patches a task's training begins from."""
+    """The trained patches that a task's training begins from."""
     predict_patches: bool = False
-    """The predictor of the bundle replaces `k` by what it asks for on the scene's drift."""
+    """Whether the bundle's predictor chooses `k`, from the scene's drift."""
     drift_returns: bool = False
-    """At the end the drift comes again, and the bank of earlier patch sets is asked."""
+    """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     rates_of: str = ""
-    """Another row whose tuned learning rates this one takes over; empty: its own."""
+    """Name of another row whose tuned learning rates this one uses; empty: its own."""
 
     @model_validator(mode="after")
     def _fits(self) -> Row:
@@ -98,7 +98,7 @@ class Tuning(_Strict):
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
     """Factors on every peak learning rate."""
     seeds: tuple[int, ...] = Field(default=(100,), min_length=1)
-    """Seeds that no run has."""
+    """Seeds of the search; no run may have one of them."""
 
 
 class Experiment(_Strict):
@@ -107,15 +107,15 @@ class Experiment(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     about: str = ""
     scene: str
-    """One of `patchline_ros.bench.scenes.SCENES`."""
+    """Name of a scene in `patchline_ros.bench.scenes.SCENES`."""
     backbone: BackboneName = "mobilenet_v2"
     heads: dict[Task, HeadName] = Field(default_factory=dict)
-    """Of each task; where none is named, the light one of the car."""
+    """Head by task; a task that is not named has the light head of the car."""
     width: float = Field(default=1.0, gt=0, le=2)
     tasks: tuple[Task, ...] = Field(default=tuple(Task), min_length=1)
     source: SourceRecipe = SourceRecipe()
     training: TrainingSettings = TrainingSettings()
-    """Of every row, unless the row says otherwise."""
+    """Training settings of every row; a row may say otherwise."""
     rows: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_+.-]*$")], Row] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     tuning: Tuning = Tuning()
@@ -192,13 +192,13 @@ class RunConfig(_Strict):
     tasks: tuple[Task, ...]
     source: SourceRecipe
     origin: str
-    """Where the source models started: which weights, or which bundle."""
+    """What the source models started from: weights, or a bundle."""
     row: str
     settings: Row
-    """Of the row; its training settings are replaced by the whole ones."""
+    """The row, with all of its training settings filled in."""
     seed: int
     rates: dict[Task, float]
-    """Tuned factor on the learning rates."""
+    """Tuned factor on the learning rates, by task."""
 
 
 def run_config(

@@ -56,7 +56,7 @@ class SourceJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"source model for {self.task}, seed {self.seed}"
 
     def __call__(self, report: ReportProgress) -> None:
@@ -74,7 +74,7 @@ class AffinityJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"affinity, seed {self.seed}"
 
     def __call__(self, report: ReportProgress) -> None:
@@ -96,7 +96,7 @@ class RunJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"{self.config.row}, seed {self.config.seed}"
 
     def __call__(self, report: ReportProgress) -> None:
@@ -130,7 +130,7 @@ def _write_pictures(result: Path, config: RunConfig, scene: Scene) -> None:
 
 
 def path_of(config: RunConfig, inputs: Inputs) -> Path:
-    """Where the run's result lies."""
+    """Path of the run's result."""
     return result_path(inputs.out, config.experiment, config.row, config.seed)
 
 

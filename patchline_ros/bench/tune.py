@@ -80,7 +80,7 @@ class TrialJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"{self.config.row} at {self.path.parent.name}, seed {self.config.seed}"
 
     def __call__(self, report: ReportProgress) -> None:
@@ -200,7 +200,7 @@ def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) ->
 
 
 def rates_path(out: Path, experiment: str) -> Path:
-    """Where the chosen rates lie."""
+    """Path of the chosen rates."""
     return out / experiment / "rates.json"
 
 

@@ -19,21 +19,21 @@ class Entry:
     """One data set, or one layout of a user's own pictures."""
 
     name: str
-    """On the command line, and under the key `set` of a configuration."""
+    """Name on the command line, and under the key `set` of a configuration."""
     title: str
     tasks: tuple[Task, ...]
     licence: str
     where: str
     what: str
-    """To get from there, or to make."""
+    """What to get from there, or to make."""
     layout: str
-    """Below the folder that `patchline data check` is given."""
+    """Layout below the folder that `patchline data check` is given."""
     needs_classes: bool = False
     """The files hold numbers or names that only the user knows."""
 
     @property
     def to_get(self) -> str:
-        """What to put there, for who does not have it."""
+        """What to put into the folder, for those who do not have it."""
         return f"{self.what} ({self.where}; {self.licence})" if self.where else self.what
 
 
@@ -161,7 +161,7 @@ CATALOGUE: dict[str, Entry] = {
         ),
     )
 }
-"""By name."""
+"""The data sets by name."""
 
 
 def entry_of(name: str) -> Entry:

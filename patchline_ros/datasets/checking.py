@@ -36,7 +36,8 @@ from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.tasks import IGNORE, Boxes, Task
 
 Found = Counter[tuple[Task, str]]
-"""By task and class: pictures of it (signs), objects, or pictures that show it (lanes)."""
+"""Counts by task and class: pictures of it (classification), boxes (detection), or pictures that
+show it (segmentation)."""
 Missing = list[str]
 
 
@@ -46,7 +47,7 @@ class PartReport:
 
     name: str
     pictures: int = 0
-    """That are listed, broken ones included."""
+    """Pictures that are listed, broken ones included."""
     found: Found = field(default_factory=Counter)
     """Empty where only names were looked at."""
     missing: Missing = field(default_factory=list)

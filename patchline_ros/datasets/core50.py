@@ -40,7 +40,7 @@ class Shot:
 
     @property
     def name(self) -> str:
-        """Of its file, without the ending."""
+        """Name of its file without the ending."""
         return f"C_{self.session:02d}_{self.thing:02d}_{self.frame:03d}"
 
     @property

@@ -194,7 +194,7 @@ class BagPictures:
         self.names: Sequence[str] = bag.names[task]
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`, in one pass over the bag."""
+        """Jobs that read the pictures at these places in `names`, in one pass over the bag."""
         wanted = {self._bag.place(self._task, self.names[i]): self.names[i] for i in indices}
         for place, raw in enumerate(self._bag.messages()):
             if place in wanted:

@@ -25,7 +25,7 @@ CORE50_CATEGORIES = core50.CATEGORIES[:6]
 CORE50_SOURCE = (1800, 120)
 """Pictures to train on and held out (the paper's Table 3)."""
 CORE50_SOURCE_SHARE = 5 / 6
-"""Of each video to train on; the rest is held out."""
+"""Share of each video to train on; the rest is held out."""
 
 KNOWN_SESSIONS, NEW_SESSIONS = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
 """CORe50's own split into sessions to train on and to test on."""

@@ -30,7 +30,7 @@ class Labelled(Protocol):
     names: Sequence[str]
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`, in ascending order."""
+        """Jobs that read the pictures at these places in `names`, in ascending order."""
         ...
 
 
@@ -54,7 +54,7 @@ class Pictures:
         return cls({task: classes}, samples.names, lambda index: {task: samples.read(index)})
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`."""
+        """Jobs that read the pictures at these places in `names`."""
         return ((self.names[index], partial(self._read, index)) for index in indices)
 
 

@@ -42,7 +42,7 @@ STORE = "store"
 POLL_SECONDS = 0.2
 START_SECONDS = 120.0
 SILENCE_SECONDS = 300.0
-"""How long the graph may take to start, and how long a training may go without a word."""
+"""Seconds that the graph may take to start, and that a training may go without a word."""
 ENOUGH_LABELS = 0.9
 """Share of the drive's labels with which the training starts."""
 QUEUE_DEPTH = 20
@@ -168,7 +168,7 @@ class _LogFollower:
         )
 
     def wait_until_ready(self, processes: Processes, view: View) -> None:
-        """Until the recorder hears every node."""
+        """Waits until the recorder hears every node."""
         deadline = time.monotonic() + START_SECONDS
         while not self._progress.ready:
             if time.monotonic() > deadline:
@@ -178,7 +178,7 @@ class _LogFollower:
             self._step(processes, view)
 
     def follow(self, processes: Processes, view: View) -> None:
-        """Until the demo is over."""
+        """Follows both logs until the demo is over."""
         while not self._progress.finished():
             self._step(processes, view)
             self._progress.check()
@@ -190,7 +190,7 @@ class _LogFollower:
                 )
 
     def _step(self, processes: Processes, view: View) -> None:
-        """Wait a moment, then take in the new lines."""
+        """Waits a moment, then takes in the new lines."""
         time.sleep(POLL_SECONDS)
         processes.check()
         # Records first: the line of a picture is written before any answer to it can come.

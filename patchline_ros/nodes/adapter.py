@@ -72,9 +72,9 @@ from patchline_ros.vision.inputs import LabelError, check_label
 _TICK_SECONDS = 0.25
 _LOG_AGAIN_SECONDS = 5.0
 _SILENCE_SECONDS = 5.0
-"""Without a reading of the drift monitor, after which the diagnostics say so."""
+"""Seconds without a reading of the drift monitor after which the diagnostics say so."""
 _RECENT_SECONDS = 30.0
-"""For which a labelled frame that was refused is a warning; it stays counted."""
+"""Seconds for which a labelled frame that was refused is a warning; it stays counted."""
 _LAST_VERSION = 2**63 - 1
 """A status that names a later one is nonsense, which must not leave no number to give."""
 

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
 
 CLOCK_SECONDS: Final = 0.01
-"""Between two messages on /clock, of the machine's time."""
+"""Seconds of the machine's time between two messages on /clock."""
 CLOCK: Final = "/clock"
 LISTENER_SECONDS: Final = 5.0
-"""Waited for somebody to listen, at most: what is sent before is lost."""
+"""Most seconds to wait for somebody to listen: what is sent before is lost."""
 _POLL_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 1.0
-"""For the nodes to find each other once all are active, and for the last messages to arrive."""
+"""Seconds in which nodes that are active find each other, and in which the last messages arrive."""
 _NS: Final = 1_000_000_000
 
 

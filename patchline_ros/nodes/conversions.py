@@ -53,7 +53,7 @@ Regions: TypeAlias = NDArray[np.float32]
 
 NANOSECONDS = 1_000_000_000
 MOST_MEGAPIXELS = 50
-"""Of a picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
+"""Largest picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
 
 
 def _ros2_cv_bridge() -> CvBridge | None:

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 SILENCE_SECONDS = 5.0
-"""After which it is trouble."""
+"""Seconds of silence after which it is reported."""
 
 
 class InputWatchdog:

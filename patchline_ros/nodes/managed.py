@@ -21,7 +21,7 @@ from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, r
 
 _DIAGNOSTICS_SECONDS = 1.0
 RECENT_SECONDS = 10.0
-"""For which the diagnostics warn of something that came once, such as a broken message."""
+"""Seconds for which the diagnostics warn of something that came once, such as a broken message."""
 
 
 def _resident_mib() -> float:

@@ -30,7 +30,7 @@ from patchline_ros.tasks import Image as RgbImage
 _HELD: Final = 16
 """Pictures that wait for their detections: half a second at 30 Hz."""
 _MOST_REGIONS: Final = 8
-"""Of a picture, the largest; each costs a pass of the model."""
+"""Most regions of a picture that are classified, the largest; each costs a pass of the model."""
 _LEAST_SIDE: Final = 4
 """Pixels, below which a region shows nothing."""
 

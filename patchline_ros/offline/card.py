@@ -25,7 +25,7 @@ from patchline_ros.vision.inputs import to_picture
 
 TEMPLATE: Final = "card.html.jinja"
 _LEAST_WIDTH: Final = 256
-"""Of an example, so that what is drawn on it can be read."""
+"""Least width of an example in pixels, so that what is drawn on it can be read."""
 UNKNOWN: Final = "—"
 
 

@@ -36,20 +36,21 @@ class OfflineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Of the bundle, and of its folder below `bundles` where no other is named."""
+    """Name of the bundle, and of its folder below `bundles` where --out names no other."""
     sources: dict[Task, SourceConfig] = Field(min_length=1)
-    """Where each task's labelled pictures come from; the bundle has a model for each task here."""
+    """Labelled pictures by task; the bundle gets a model for each task that is named."""
     input_sizes: dict[Task, tuple[_Side, _Side]] = Field(
         default_factory=dict, validate_default=True
     )
-    """Height and width of the models' pictures; those of the car where none are given."""
+    """Height and width of the models' input in pixels, by task; by default those of the car."""
     weights: str = "auto"
-    """That backbones start from: a file, imagenet (torchvision's), none, or auto: a file in
-    DATA/weights, else torchvision's, else none."""
+    """Weights that the backbones start from: a file; imagenet (torchvision's); none; or auto, which
+    takes a file in DATA/weights, else torchvision's, else none."""
     recipe: Recipe = Field(default_factory=Recipe)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
     workers: int = Field(default_factory=all_cores, ge=1)
-    """How many read pictures, and make predictor data, at a time; it changes no result."""
+    """Number of threads that read pictures, and of processes that make predictor data. It changes
+    no result."""
 
     @field_validator("input_sizes")
     @classmethod

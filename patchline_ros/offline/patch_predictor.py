@@ -21,7 +21,7 @@ from patchline_ros.bundle import DriftLabel
 from patchline_ros.offline.drifted import WatchedSource, spread
 
 SOURCE_FRAMES = 64
-"""Of the source that the light predictor compares with, evenly over the drive."""
+"""Source frames that the light predictor compares with, evenly over the drive."""
 
 
 class OneLabelError(ValueError):

@@ -53,9 +53,9 @@ class PredictorSettings(BaseModel):
     counts: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     """Numbers of patches to try; 0 to the number of the backbone's groups when not given."""
     trainings: int = Field(default=1, ge=1)
-    """Of each number of patches, with seeds of their own; their mean decides."""
+    """Trainings of each number of patches, each with its own seed; their mean decides."""
     margin: float = Field(default=0.01, ge=0, allow_inf_nan=False)
-    """Of the metric, 0..1: the fewest patches that are so close to the best are enough."""
+    """Metric, 0..1, that may be lost: the fewest patches so close to the best are enough."""
 
     @field_validator("drifts")
     @classmethod
@@ -87,7 +87,7 @@ def _inputs(place: Path) -> Inputs:
 
 @lru_cache(maxsize=1)
 def _frames(place: Path, drift: Drift) -> tuple[list[Sample], list[Sample]]:
-    """To train and to measure on; kept likewise, since the jobs of a drift follow each other."""
+    """Frames to train and to measure on, kept likewise: the jobs of a drift come together."""
     inputs = _inputs(place)
     return (
         drifted(inputs.train, drift, "train", inputs.facts.seed),
@@ -109,13 +109,13 @@ class DriftJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         corruption, severity = self.drift
         return f"{corruption} {severity}, {self.patches} patches, seed {self.seed}"
 
     @property
     def path(self) -> Path:
-        """Where the figure lies."""
+        """Path of the figure."""
         corruption, severity = self.drift
         return self.place / f"{corruption}-{severity}-k{self.patches}-seed{self.seed}.json"
 
@@ -154,7 +154,7 @@ class DriftJob:
 
 
 Metrics = Mapping[int, list[float]]
-"""By number of patches, one a seed."""
+"""Metrics by number of patches, one for each seed."""
 
 
 def label_drifts(

@@ -44,13 +44,13 @@ class Expected(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     agreement: float
-    """With the model that ran then, 0..1 (`vision/agreement.py`)."""
+    """Agreement with the model that ran then, 0..1 (`vision/agreement.py`)."""
     ran: str | None = None
-    """Which one that was: `PatchSetMetadata.sha256` of its patch set, empty for the source model;
-    None: nobody says, as in patch sets that are older than this field."""
+    """The model that ran then: `PatchSetMetadata.sha256` of its patch set, empty for the source
+    model; None: not known, as in patch sets that are older than this field."""
     agreement_error: float = Field(gt=0)
     entropy: float
-    """In nats."""
+    """Mean entropy of the answers, in nats."""
     entropy_error: float = Field(gt=0)
 
 
@@ -69,10 +69,10 @@ class PatchSetMetadata(BaseModel):
     seed: int
     metrics: dict[str, float] = Field(default_factory=dict)
     expected: Expected | None = None
-    """None: nobody watches what becomes of it after a swap."""
+    """What is expected of it after a swap; None: nobody watches that."""
     versions: dict[str, str] = Field(default_factory=dict)
     sha256: str = ""
-    """Of the tensors' bytes; filled in when the patch set is written."""
+    """SHA-256 of the tensors' bytes; filled in when the patch set is written."""
 
 
 def to_bytes(model: AdaptedModel, metadata: PatchSetMetadata) -> bytes:
@@ -105,7 +105,7 @@ def _header_length(data: bytes) -> int:
 
 
 def tensors_sha256(data: bytes) -> str:
-    """Of a patch set's tensors, as they are: the same for one model, by whatever version it goes.
+    """SHA-256 of a patch set's tensors: the same for the same weights, whatever their version.
 
     An intact patch set has it as `PatchSetMetadata.sha256`.
     """

@@ -62,11 +62,11 @@ class Candidate:
     run: Run
     metadata: PatchSetMetadata
     sha256: str
-    """Of the patch set's bytes."""
+    """SHA-256 of the patch set's bytes."""
 
     @property
     def version(self) -> int:
-        """Of the patch set."""
+        """Version of the patch set."""
         return self.metadata.version
 
     def is_the_model_of(self, other: Candidate) -> bool:

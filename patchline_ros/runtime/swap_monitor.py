@@ -43,7 +43,7 @@ class SwapMonitor:
         return len(self._agreements) >= COMPARED
 
     def due(self) -> bool:
-        """To be asked once a picture: whether this one is to be compared."""
+        """Whether this picture is to be compared; it is asked once a picture."""
         self._pictures += 1
         return (self._pictures - 1) % EVERY == 0
 

@@ -37,7 +37,7 @@ PHASES: Final = ("alone", "training", "swaps")
 MOST_LOST: Final = 0.001
 """Share of the pictures that transport may lose."""
 MOST_SLOWER: Final = 2.0
-"""How many times the 95th percentile of the latency may grow in a training and in swaps."""
+"""Factor by which the 95th percentile of the latency may grow in a training and in swaps."""
 _EPOCHS: Final = 10_000
 _NEVER: Final = 100_000
 _SENT: Final = re.compile(r"sent (\d+)")

@@ -100,11 +100,11 @@ class Listener(OwnNode):
         self.until("the start of the graph", started, _START_SECONDS)
 
     def labelled_frames(self) -> Publisher[LabelledFrame]:
-        """To teach the adapter."""
+        """A publisher of labelled frames, to teach the adapter."""
         return self.node.create_publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES)
 
     def patch_sets(self) -> dict[Task, Publisher[PatchSet]]:
-        """To send patch sets beside the adapter."""
+        """Publishers of patch sets by task, to send some beside the adapter."""
         return {
             task: self.node.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
             for task in Task

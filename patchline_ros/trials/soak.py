@@ -31,7 +31,7 @@ WARM_UP: Final = 0.2
 """Share of the time that does not count."""
 SWAP_SECONDS: Final = 30.0
 LABEL_SECONDS: Final = 1.0
-"""Between two swaps of each node, and between two labelled frames of each task."""
+"""Seconds between two swaps of each node, and between two labelled frames of each task."""
 _SAMPLE_SECONDS: Final = 5.0
 _SWAPPED_SECONDS: Final = 30.0
 _NEVER: Final = 100_000

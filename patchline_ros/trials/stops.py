@@ -21,7 +21,7 @@ from patchline_ros.trials.trial_setup import Setting, wide_console
 
 MOMENTS: Final = ("starting", "running", "training")
 LIMIT_SECONDS: Final = 3.0
-"""From the first signal until the last process is gone."""
+"""Most seconds from the first signal until the last process is gone."""
 _GIVE_UP_SECONDS: Final = 15.0
 _STARTING_SECONDS: Final = 6.0
 """Over so long the signals that come while the graph starts are spread, until a start was timed."""

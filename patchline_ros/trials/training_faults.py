@@ -21,7 +21,7 @@ from patchline_ros.trials.respawn import children_of
 from patchline_ros.trials.trial_graph import ADAPTER, NotSeenError, World, made_patch_set
 
 _LABELS: Final = 12
-"""Of each task, that a training has at least."""
+"""Labels of each task that a training has at least."""
 TRAINING_SECONDS: Final = 240.0
 _UNDER_WAY: Final = (AdaptationStatus.TRAINING, AdaptationStatus.VERIFYING)
 _OVER: Final = (AdaptationStatus.FINISHED, AdaptationStatus.FAILED)

@@ -23,7 +23,7 @@ from patchline_ros.host import library_versions
 from patchline_ros.package_share import bundle_folder, share_folder
 
 Parameters: TypeAlias = dict[str, bool | int | float | str]
-"""Of one node."""
+"""Parameters of one node, by name."""
 
 MARK = "PATCHLINE_TRIAL"
 """Environment variable that all processes of one trial share, also those that they start."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
-"""In Fabric's words: numbers of 32 bit, or 16 bit where that is safe and 32 in the weights. `auto`
+"""Precision in Fabric's words: 32 bit, or 16 bit where that is safe and 32 in the weights. `auto`
 is mixed on a GPU, bfloat16 where it computes in that, and 32-true on a CPU."""
 
 

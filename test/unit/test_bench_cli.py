@@ -84,7 +84,7 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     options = (str(path), "--out", str(tmp_path), "--workers", "1")
     tuned = call("tune", *options)
     assert tuned.exit_code == 0
-    assert "full: signs 3" in tuned.output
+    assert "full: classification 3" in tuned.output
     # What is named twice is run once.
     run = call("run", *options, "--rows", "full,full", "--seeds", "0, 0")
     assert run.exit_code == 0
