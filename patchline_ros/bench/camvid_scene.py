@@ -38,7 +38,7 @@ VIEWS = 2
 
 
 def camvid_dusk(data: Path | None, seed: int) -> Scene:
-    """CamVid, day -> dusk, for lanes and objects; GTSRB, clear -> night corruption, for signs.
+    """CamVid, day -> dusk, for segmentation and detection; GTSRB, clear -> night, for signs.
 
     Roads: the source is that of `patchline offline` with the same data: all of CamVid's day but the
     last ten of each fifty frames, which are held out. The 62 dusk frames are one drive; blocks of 8

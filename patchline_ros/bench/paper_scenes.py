@@ -51,11 +51,11 @@ SBD_SEVERITY = 0.5
 def core50_nc(data: Path | None, seed: int) -> Scene:
     """CORe50, things of the known categories that the source has not seen, in known places.
 
-    Classification (signs), detection and, where there are masks, segmentation (lanes) of 6
-    categories. Source: things 1 to 3 of each category in the 8 sessions that CORe50 trains on,
-    drawn from the first five sixths of each video, held out from the last. Drift: things 4 and 5 in
-    the same sessions. To adapt on is drawn from the first half of each video, to test on from the
-    second, as many of each category; `seed` draws.
+    Classification, detection and, where there are masks, segmentation of 6 categories. Source:
+    things 1 to 3 of each category in the 8 sessions that CORe50 trains on, drawn from the first
+    five sixths of each video, held out from the last. Drift: things 4 and 5 in the same sessions.
+    To adapt on is drawn from the first half of each video, to test on from the second, as many of
+    each category; `seed` draws.
     """
     return _core50("core50-nc", data, seed, KNOWN_SESSIONS, NEW_THINGS)
 
@@ -103,7 +103,7 @@ def _core50(
 def acdc_rain(data: Path | None, seed: int) -> Scene:
     """ACDC, fog -> rain, the paper's car: 50 pictures to adapt on, 10 to test on.
 
-    Detection (8 classes) and segmentation (lanes, 19 classes); ACDC has no label for a classifier.
+    Detection (8 classes) and segmentation (19 classes); ACDC has no label for a classifier.
     Source: all 400 pictures in fog to train on, the 100 for validation held out. Drift: drawn by
     `seed` from the other condition's pictures to train on, and for validation.
     """

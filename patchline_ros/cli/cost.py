@@ -10,6 +10,26 @@ import typer
 
 from patchline_ros.cli.errors import USER_ERROR, errors_in_a_sentence, fail
 
+Patches = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of groups with a patch, counted from the input.",
+        show_default="as many as the paper's Algorithm 1 affords",
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="Whether the head is trained beside patches or a ladder: trained or frozen.",
+        show_default="trained",
+    ),
+]
+Wiring = Annotated[
+    str | None,
+    typer.Option(help="How patches are wired: inline, detached or side.", show_default="side"),
+]
+
 
 def cost(
     model: Annotated[
@@ -18,25 +38,9 @@ def cost(
     method: Annotated[
         str, typer.Option(help="The method: patchline, ft_full, ft_norm, ft_last or lst.")
     ] = "patchline",
-    patches: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of groups with a patch, counted from the input.",
-            show_default="as many as the paper's Algorithm 1 affords",
-        ),
-    ] = None,
-    wiring: Annotated[
-        str | None,
-        typer.Option(help="How patches are wired: inline, detached or side.", show_default="side"),
-    ] = None,
-    head: Annotated[
-        str | None,
-        typer.Option(
-            help="Whether the head is trained beside patches or a ladder: trained or frozen.",
-            show_default="trained",
-        ),
-    ] = None,
+    patches: Patches = None,
+    wiring: Wiring = None,
+    head: Head = None,
     size: Annotated[
         str,
         typer.Option(help="Side of the input in pixels, or its height and width as 240x320."),

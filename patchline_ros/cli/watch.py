@@ -10,6 +10,19 @@ import typer
 from patchline_ros.cli.errors import USER_ERROR, errors_in_a_sentence, fail
 from patchline_ros.cli.ros import require_ros
 
+Port = Annotated[
+    int,
+    typer.Option(min=0, max=65535, help="Port of the page for a browser; 0 takes any free one."),
+]
+WebsocketPort = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
+    ),
+]
+
 
 def watch(
     namespace: Annotated[
@@ -37,20 +50,8 @@ def watch(
             help="Address to listen on; 0.0.0.0 lets everyone on the network see the camera."
         ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int,
-        typer.Option(
-            min=0, max=65535, help="Port of the page for a browser; 0 takes any free one."
-        ),
-    ] = 8766,
-    websocket_port: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
-        ),
-    ] = 8765,
+    port: Port = 8766,
+    websocket_port: WebsocketPort = 8765,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 

@@ -58,7 +58,7 @@ class Acdc(FileSet[Frame]):
         gt_detection/CONDITION/instancesonly_CONDITION_SPLIT_gt_detection.json     (COCO's format)
 
     400 pictures of 1920x1080 to train on per condition, 100 for validation (night: 106). Every
-    frame has a lanes sample (19 classes) and an objects sample (8 classes; crowds left out) that
+    frame has a segmentation sample (19 classes) and a detection sample (8 classes; no crowds) that
     share its picture. Pictures are read when they are asked for.
     Raises ValueError where a folder or file is missing or the boxes are not of this format.
     """

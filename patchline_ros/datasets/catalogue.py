@@ -49,7 +49,7 @@ CATALOGUE: dict[str, Entry] = {
             tasks=_ALL,
             licence="CC BY 4.0",
             where="vlomonaco.github.io/core50",
-            what="CORe50's archives core50_350x350 and bbox, and for the lanes task a folder masks "
+            what="CORe50's archives core50_350x350 and bbox, and for segmentation a folder masks "
             "that you made",
             layout="core50_350x350/sSESSION/oTHING/*.png, bbox/sSESSION/CropC_oTHING.txt, "
             "masks/sSESSION/oTHING/*.png (0 background)",
@@ -146,7 +146,7 @@ CATALOGUE: dict[str, Entry] = {
             where="",
             what="folders images and masks, or such a pair for each split",
             layout="images/*.jpg|png, masks/*.png of the same stems, grey or with a palette, "
-            "255 where nothing is judged",
+            "255 where nothing is labelled",
             needs_classes=True,
         ),
         Entry(

@@ -161,7 +161,7 @@ def _core50_videos(
     if lacking:
         missing.append(f"{len(lacking)} of {len(videos)} videos, such as {', '.join(lacking[:5])}")
     if Task.SEGMENTATION not in pictures.classes:
-        missing.append(f"the folder {folder / 'masks'}, so there is no lanes task")
+        missing.append(f"the folder {folder / 'masks'}, so there is no segmentation task")
     return Pictures.of_frames(pictures.classes, pictures.frames(shots)), missing
 
 

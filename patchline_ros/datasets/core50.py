@@ -59,8 +59,8 @@ class Core50:
         masks/sSESSION/oTHING/C_SESSION_THING_FRAME.png     0 background, anything else the thing
 
     CORe50 publishes depth and no masks; they have to be made (the authors' way is
-    github.com/giacomobartoli/core50_segmentation). Without the folder masks there is no lanes task;
-    with it every picture needs one.
+    github.com/giacomobartoli/core50_segmentation). Without the folder masks there is no
+    segmentation; with it every picture needs one.
     categories: classes of the labels; the other things are not read.
     Raises ValueError where a folder is missing.
     """

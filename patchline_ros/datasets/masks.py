@@ -19,7 +19,7 @@ class MaskFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with `masks/<same stem>.png`, in natural order of the names.
 
     A mask holds a class id for each pixel, or a colour of a palette whose place is the id; 255 is
-    not judged. Pictures are read when they are asked for.
+    not labelled. Pictures are read when they are asked for.
     Raises ValueError where a folder is missing or the files do not pair.
     """
 

@@ -83,7 +83,7 @@ def differences(one: Manifest, other: Manifest) -> list[str]:
 
 
 def facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Each fact with its place, such as models.signs.fingerprint; a list of plain values is one."""
+    """Each fact with its place, such as models.detection.width; a list of plain values is one."""
     inner: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
         inner = value.items()

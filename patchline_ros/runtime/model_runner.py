@@ -40,7 +40,7 @@ class Perception:
 
     Attributes:
         prediction: class id, boxes or class map, in pixels of the picture that was given.
-        confidence: probability of the class (signs), else the best box's score or the mean
+        confidence: probability of the class (classification), else the best box's score or the mean
             probability of the pixels' classes.
         entropy: mean entropy of the outputs in nats.
         features: (d,) float32, what the drift monitor compares; always of the *source* backbone,

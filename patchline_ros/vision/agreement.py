@@ -21,9 +21,9 @@ LEAST_IOU: Final = 0.5
 def agreement(one: Label, other: Label) -> float:
     """0 (nothing alike) to 1 (the same), symmetric.
 
-    Signs: whether the classes are equal. Lanes: share of the pixels whose classes are. Objects: the
-    F1 of one set of boxes against the other, pairs having the same class and an IoU of 0.5 or more;
-    1 where neither has a box.
+    Classification: whether the classes are equal. Segmentation: share of the pixels whose classes
+    are. Detection: the F1 of one set of boxes against the other, pairs having the same class and an
+    IoU of 0.5 or more; 1 where neither has a box.
 
     Args:
         one, other: answers of the same task to the same picture.

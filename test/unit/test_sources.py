@@ -255,12 +255,12 @@ def test_broken_pictures_are_named_and_left_out(tmp_path: Path) -> None:
 def test_a_source_without_labels_for_its_task(tmp_path: Path) -> None:
     make_camvid_and_gtsrb(tmp_path)
     with pytest.raises(
-        ValueError, match="camvid has no labels for signs here, only for objects, l"
+        ValueError, match="camvid has no labels for classification here, only for detection, s"
     ):
         load({"classification": {"set": "camvid"}}, tmp_path)
     make_core50(tmp_path)
     (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
-    with pytest.raises(ValueError, match="core50 has no labels for lanes here"):
+    with pytest.raises(ValueError, match="core50 has no labels for segmentation here"):
         load({"segmentation": {"set": "core50"}}, tmp_path)
     with pytest.raises(ValueError, match="no task to train"):
         load({}, tmp_path)
