@@ -53,8 +53,8 @@ def check(
 ) -> None:
     """Open all of a data set and say what is there, what is missing and what is broken.
 
-    Ends with 2 where something is. A broken file need not stop you: what is made from the set
-    leaves it out, and says so.
+    Ends with 2 where something is missing or broken. A broken file need not stop you: what is made
+    from the set leaves it out, and says so.
     """
     from rich.console import Console
 

@@ -105,7 +105,7 @@ def soak(
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
-    """Pictures, labelled frames and swaps for a long time: memory, threads and files stay flat."""
+    """Send pictures, labelled frames and swaps for long: memory, threads and files must stay flat."""
     with _trial_errors():
         from patchline_ros.trials.soak import soak
         from patchline_ros.trials.trial_setup import make_setting
@@ -131,7 +131,7 @@ def faults(
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
-    """Kill its processes and damage its messages and files; after each it must recover in 10 s.
+    """Kill the graph's processes, damage its messages and files; it must recover in 10 s.
 
     No wrong weights may ever be active, and no labelled frame that was acknowledged may be lost.
     """
