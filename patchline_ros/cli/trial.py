@@ -105,7 +105,7 @@ def soak(
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
-    """Send pictures, labelled frames and swaps for long: memory, threads and files must stay flat."""
+    """Send pictures, labels and swaps for long: memory, threads and files must stay flat."""
     with _trial_errors():
         from patchline_ros.trials.soak import soak
         from patchline_ros.trials.trial_setup import make_setting
