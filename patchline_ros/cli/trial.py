@@ -50,12 +50,12 @@ def stops(
     """Start and stop the graph again and again: no traceback, nothing left, under 3 s."""
     with _sentences():
         from patchline_ros.trials.stops import try_stops
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_stops(setting, times)
+        setup = make_setup("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_stops(setup, times)
     if failed:
-        _fail(f"{failed} of {times} stops did not hold; logs are in {setting.out}", FAILURE)
+        _fail(f"{failed} of {times} stops did not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -76,12 +76,12 @@ def latency(
     """
     with _sentences():
         from patchline_ros.trials.latency import measure_latency
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        missed = measure_latency(setting, seconds, rate, swaps, backend)
+        setup = make_setup("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        missed = measure_latency(setup, seconds, rate, swaps, backend)
     if missed:
-        _fail(f"{missed} limits do not hold; logs are in {setting.out}", FAILURE)
+        _fail(f"{missed} limits do not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -94,12 +94,12 @@ def soak(
     """Pictures, labelled frames and swaps for a long time: memory, threads and files stay flat."""
     with _sentences():
         from patchline_ros.trials.soak import soak
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        grown = soak(setting, minutes, rate)
+        setup = make_setup("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        grown = soak(setup, minutes, rate)
     if grown:
-        _fail(f"{grown} processes grow; logs are in {setting.out}", FAILURE)
+        _fail(f"{grown} processes grow; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -121,16 +121,16 @@ def faults(
     """
     with _sentences():
         from patchline_ros.trials.faults import chosen_cases, list_cases, try_faults
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
         cases = chosen_cases(comma_separated(only))
         if list_:
             list_cases(cases)
             return
-        setting = make_setting("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_faults(setting, cases)
+        setup = make_setup("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_faults(setup, cases)
     if failed:
-        _fail(f"{failed} of {len(cases)} cases failed; logs are in {setting.out}", FAILURE)
+        _fail(f"{failed} of {len(cases)} cases failed; logs are in {setup.out}", FAILURE)
 
 
 @contextmanager
