@@ -58,12 +58,12 @@ def stops(
     """Start and stop the graph again and again: no traceback, nothing left, under 3 s."""
     with _trial_errors():
         from patchline_ros.trials.stops import try_stops
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_stops(setting, times)
+        setup = make_setup("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_stops(setup, times)
     if failed:
-        fail(f"{failed} of {times} stops did not hold; logs are in {setting.out}", FAILURE)
+        fail(f"{failed} of {times} stops did not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -90,12 +90,12 @@ def latency(
     """
     with _trial_errors():
         from patchline_ros.trials.latency import measure_latency
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        missed = measure_latency(setting, seconds, rate, swaps, backend)
+        setup = make_setup("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        missed = measure_latency(setup, seconds, rate, swaps, backend)
     if missed:
-        fail(f"{missed} limits do not hold; logs are in {setting.out}", FAILURE)
+        fail(f"{missed} limits do not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -108,12 +108,12 @@ def soak(
     """Send pictures, labels and swaps for long: memory, threads and files must stay flat."""
     with _trial_errors():
         from patchline_ros.trials.soak import soak
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        grown = soak(setting, minutes, rate)
+        setup = make_setup("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        grown = soak(setup, minutes, rate)
     if grown:
-        fail(f"{grown} processes grow; logs are in {setting.out}", FAILURE)
+        fail(f"{grown} processes grow; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -137,16 +137,16 @@ def faults(
     """
     with _trial_errors():
         from patchline_ros.trials.faults import chosen_cases, list_cases, try_faults
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
         cases = chosen_cases(comma_separated(only))
         if list_:
             list_cases(cases)
             return
-        setting = make_setting("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_faults(setting, cases)
+        setup = make_setup("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_faults(setup, cases)
     if failed:
-        fail(f"{failed} of {len(cases)} cases failed; logs are in {setting.out}", FAILURE)
+        fail(f"{failed} of {len(cases)} cases failed; logs are in {setup.out}", FAILURE)
 
 
 @contextmanager

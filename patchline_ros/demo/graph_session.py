@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +26,7 @@ from patchline_ros.graph.description import (
     SIGN_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
+    Parameters,
     command,
     describe,
 )
@@ -118,14 +119,11 @@ def run_graph(
 def _car(settings: GraphSettings, shots: Shots, options: DemoOptions) -> list[NodeDescription]:
     """The nodes of a car, with the parameters that a demo sets otherwise."""
     min_frames = round(ENOUGH_LABELS * shots.labelled_frames())
-    changes = {
+    changes: dict[str, Parameters] = {
         "adapter": {"min_frames": min_frames, "seed": options.seed},
         **{node: {"queue_depth": QUEUE_DEPTH} for node in NODE_OF_TASK.values()},
     }
-    return [
-        replace(node, parameters={**node.parameters, **changes.get(node.name, {})})
-        for node in describe(settings)
-    ]
+    return describe(settings, changes)
 
 
 def _camera(options: DemoOptions) -> NodeDescription:

@@ -66,7 +66,7 @@ def answer_bytes(task: Task, perception: Perception) -> bytes:
     return without_header(mask_to_image(cast(ClassMap, prediction), Header()))
 
 
-class Answers:
+class ExpectedAnswers:
     """Knows the source models and every patch set that lies, or lay, accepted in the store."""
 
     def __init__(

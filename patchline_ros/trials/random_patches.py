@@ -18,23 +18,41 @@ from patchline_ros.tasks import Image, Task
 from patchline_ros.trials.expected_answers import answer_bytes
 
 _DEVIATION = 0.05
+_VISIBLE_DEVIATION = 0.3
+
+
+def made_patch_set(bundle: Bundle, task: Task, version: int, seed: int = 0) -> bytes:
+    """Two patches with random weights that are large enough to change the answers.
+
+    The weights are the same for the same sum of `seed` and version.
+    """
+    torch.manual_seed(seed + version)
+    model = PatchedModel(bundle.model(task), PatchSettings(k=2))
+    with torch.no_grad():
+        for parameter in model.patches.parameters():
+            parameter.normal_(std=_VISIBLE_DEVIATION)
+    return _patch_set(bundle, model, version, seed)
 
 
 def random_patch_set(bundle: Bundle, task: Task, version: int) -> bytes:
     """One patch with random weights; the same for the same version."""
-    settings = PatchSettings(k=1)
-    model = PatchedModel(bundle.model(task), settings)
+    model = PatchedModel(bundle.model(task), PatchSettings(k=1))
     generator = torch.Generator().manual_seed(version)
     with torch.no_grad():
         for weight in model.patches.parameters():
             weight.normal_(std=_DEVIATION, generator=generator)
+    return _patch_set(bundle, model, version, version)
+
+
+def _patch_set(bundle: Bundle, model: PatchedModel, version: int, seed: int) -> bytes:
+    task = model.spec.task
     metadata = PatchSetMetadata(
         task=task,
         version=version,
         base_fingerprint=bundle.fingerprint(task),
-        method=settings,
+        method=model.settings,
         norm="source",
-        seed=version,
+        seed=seed,
     )
     return to_bytes(model, metadata)
 
