@@ -63,7 +63,9 @@ class SignClassifier(PerceptionNode):
         super().activate()
         if self._by_regions:
             topic = self.resolve_topic_name("sign/detections")
-            detections = self.hear(Detection2DArray, topic, self._on_detections, qos.RESULTS)
+            detections = self.subscribe(
+                Detection2DArray, topic, self._on_detections, qos.RESULTS, overridable=True
+            )
             self._detections_watchdog = InputWatchdog(
                 self, "detections", detections, "check the detector and the remapping of the topic"
             )

@@ -97,7 +97,7 @@ def test_detectors_may_name_their_classes_or_leave_them_out(bench, options, regi
     signs.detector.publish(found)
     signs.bench.until(lambda: bool(signs.answers))
     assert len(signs.answers[0].detections) == (1 if region_class else 3)
-    assert signs.node.counts.unreadable == 0
+    assert signs.node.counts.unreadable.count == 0
 
 
 def test_pictures_without_their_detections_are_counted(bench, options):
