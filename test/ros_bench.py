@@ -14,7 +14,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
 from patchline_ros.graph.description import GraphSettings, NodeDescription, ros_arguments
-from patchline_ros.graph.processes import free_domain
+from patchline_ros.graph.processes import free_domain, release_domain
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.managed import ManagedNode
 
@@ -103,3 +103,4 @@ class Bench:
         for node in [*self.nodes, self.probe]:
             node.destroy_node()
         rclpy.try_shutdown()
+        release_domain(self.domain)

@@ -15,6 +15,7 @@ from tools.bootstrap import set_up_steps
 from tools.install import UV, configured_options, uv_options
 from tools.layout import Layout
 from tools.ros import Ros, environment
+from tools.test_command import TIERS, pytest_arguments
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = Layout(Path("/car/checkout"))
@@ -50,6 +51,17 @@ def test_another_ros_has_an_environment_of_its_own() -> None:
     assert jazzy.venv == ROOT / ".patchline" / "jazzy" / "venv"
     steps = {step.name: " ".join(step.command) for step in set_up_steps(jazzy, Ros(()))}
     assert "ros-jazzy.txt" in steps["ros"] and "/ros.txt" not in steps["ros"]
+
+
+def test_tiers_are_named_before_what_is_for_pytest() -> None:
+    assert pytest_arguments(["unit", "nodes", "-k", "process"])[-4:] == [
+        "test/unit",
+        "test/nodes",
+        "-k",
+        "process",
+    ]
+    assert all((ROOT / "test" / tier).is_dir() for tier in TIERS)
+    assert pytest_arguments([])[:3] == ["-m", "pytest", "-rfEs"]
 
 
 def test_the_launcher_can_be_read_by_an_old_python() -> None:
