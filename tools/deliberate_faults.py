@@ -27,6 +27,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
 TIMEOUT_SECONDS = 120
+OUT_OF_TIME = "out of time"
+"""The verdict where the tests took too long to say anything; it counts as missed."""
 LEFT_OUT = (".git", ".patchline", "__pycache__", "runs", "shared", ".*_cache")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
@@ -80,33 +82,32 @@ def copied_tree(folder: Path) -> Path:
 
 
 def failures(root: Path, tests: Sequence[str], *options: str) -> list[str]:
-    """Ids of the tests that fail; none where they take longer than they may."""
+    """Ids of the tests that fail. Raises TimeoutExpired where they take longer than they may."""
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Python takes a compiled file for current when the source has the same size and second.
     variables = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *options]
-    try:
-        done = subprocess.run(
-            [*command, *tests],
-            cwd=root,
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS * len(tests),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return []
+    done = subprocess.run(
+        [*command, *tests],
+        cwd=root,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS * len(tests),
+        check=False,
+    )
     return _FAILED.findall(done.stdout)
 
 
 def found_by(fault: Fault, root: Path) -> str:
-    """The first test that fails with the fault; empty: none does."""
+    """The first test that fails with the fault, or OUT_OF_TIME; empty: none fails."""
     path = root / "patchline_ros" / fault.file
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole.replace(fault.text, fault.replacement), encoding="utf-8")
     try:
         failed = failures(root, [f"test/{test}" for test in fault.tests], "-x")
+    except subprocess.TimeoutExpired:
+        return OUT_OF_TIME
     finally:
         path.write_text(whole, encoding="utf-8")
     return failed[0] if failed else ""
@@ -135,12 +136,12 @@ def try_faults(faults: Sequence[Fault], jobs: int) -> int:
             found[fault.name] = test
             verdict = test.removeprefix("test/") or f"MISSED ({fault.breaks})"
             print(f"{fault.name:{width}}  {verdict}", flush=True)
-        tests = sorted(set(filter(None, found.values())))
+        tests = sorted(set(found.values()) - {"", OUT_OF_TIME})
         always = set(failures(free.get(), tests)) if tests else set()
     for name, test in found.items():
         if test in always:
             print(f"{name:{width}}  MISSED, since {test} fails without the fault, too")
-    return sum(not test or test in always for test in found.values())
+    return sum(test in ("", OUT_OF_TIME, *always) for test in found.values())
 
 
 def main() -> int:
