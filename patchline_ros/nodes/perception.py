@@ -17,16 +17,11 @@ from vision_msgs.msg import LabelInfo
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK, patch_set_topic
-from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.labels import ConversionError, Regions
+from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos, signing_keys
-from patchline_ros.nodes.conversions import (
-    Regions,
-    compressed_to_rgb,
-    image_to_rgb,
-    label_info,
-    rgb_to_image,
-)
+from patchline_ros.nodes.conversions import label_info, rgb_to_image
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread

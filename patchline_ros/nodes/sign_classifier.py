@@ -12,14 +12,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2DArray
 
-from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.labels import ConversionError, Regions, msg_to_regions
 from patchline_ros.nodes import parameters, qos
-from patchline_ros.nodes.conversions import (
-    Regions,
-    boxes_to_msg,
-    classification_to_msg,
-    msg_to_regions,
-)
+from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode

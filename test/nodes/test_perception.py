@@ -19,10 +19,10 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.files import sha256
 from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.messages.pictures import image_to_classmap
 from patchline_ros.nodes import input_watchdog, qos, refusals
 from patchline_ros.nodes.conversions import (
     bytes_field,
-    image_to_classmap,
     ns_to_stamp,
     rgb_to_image,
 )
