@@ -30,6 +30,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import remove_leftovers, sha256, write_file
 from patchline_ros.tasks import EARLIER_TASK_NAMES, Image, Task
@@ -196,9 +197,7 @@ def _validated(text: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(_migrated(plain, path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise BundleError(f"bundle manifest {path}: {where}: {first['msg']}") from error
+        raise BundleError(f"bundle manifest {path}: {first_mistake(error, Manifest)}") from error
 
 
 def _weights(manifest: Manifest, task: Task) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
+from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.drift.window import FrameWindow
@@ -298,6 +299,4 @@ def settled_in(report: bytes) -> int | None:
     try:
         return settled_since(_StoredReport.model_validate_json(report).model_dump())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        raise ValueError(first_mistake(error, _StoredReport, whole="")) from error

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 
 from patchline_ros.adaptation.predictor import Classifier, NetworkPredictor, Reader
 from patchline_ros.adaptation.readers import ImageReader, TapReader
+from patchline_ros.config_files import first_mistake
 from patchline_ros.vision.model import fingerprint
 from patchline_ros.vision.torchvision_backbones import Weights
 
@@ -96,9 +97,7 @@ def _read_facts(data: bytes) -> _TapFacts | _ImageFacts:
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise PredictorError("the file's header holds no patch predictor") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PredictorError(f"patch predictor, {where}: {first['msg']}") from error
+        raise PredictorError(f"patch predictor, {first_mistake(error, _Header)}") from error
 
 
 def _reader(facts: _TapFacts | _ImageFacts, weights: Weights | None) -> Reader:

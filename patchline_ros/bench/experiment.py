@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.trainer import TrainingSettings
-from patchline_ros.config_files import ConfigFileError, read_mapping
+from patchline_ros.config_files import ConfigFileError, first_mistake, read_mapping
 from patchline_ros.package_share import config_folder
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
@@ -176,9 +176,8 @@ class Experiment(_Strict):
                 **head,
             )
         except ValidationError as error:
-            raise ExperimentError(
-                f"experiment {self.name}, {task}: {first_error(error)}"
-            ) from error
+            mistake = first_mistake(error, ModelSpec, whole="")
+            raise ExperimentError(f"experiment {self.name}, {task}: {mistake}") from error
 
 
 class RunConfig(_Strict):
@@ -230,14 +229,6 @@ def known_experiments() -> list[str]:
         names.append(path.stem)
         names.extend(f"{path.stem}:{variant}" for variant in _plain(path).get("variants", {}))
     return names
-
-
-def first_error(error: ValidationError) -> str:
-    """The first thing that is wrong in an experiment or a result, and where."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where or 'the whole file'}: {message}"
 
 
 def _plain(path: Path) -> dict[str, Any]:
@@ -292,7 +283,7 @@ def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment.model_validate(_varied(path, _plain(path), variants))
     except ValidationError as error:
-        raise ExperimentError(f"experiment {path}: {first_error(error)}") from error
+        raise ExperimentError(f"experiment {path}: {first_mistake(error, Experiment)}") from error
 
 
 def find_experiment(name: str) -> Experiment:

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.bench.experiment import Experiment, RunConfig, first_error
+from patchline_ros.bench.experiment import Experiment, RunConfig
+from patchline_ros.config_files import first_mistake
 from patchline_ros.cost.step_cost import MethodCost
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
@@ -234,7 +235,7 @@ def read_result(path: Path) -> RunResult:
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"result file {path}: {first_error(error)}") from error
+        raise ResultError(f"result file {path}: {first_mistake(error, RunResult)}") from error
 
 
 def read_record(path: Path) -> ExperimentRecord:
@@ -248,7 +249,7 @@ def read_record(path: Path) -> ExperimentRecord:
     except FileNotFoundError as error:
         raise ResultError(f"there is no {path}: this is no folder of an experiment") from error
     except ValidationError as error:
-        raise ResultError(f"experiment {path}: {first_error(error)}") from error
+        raise ResultError(f"experiment {path}: {first_mistake(error, ExperimentRecord)}") from error
 
 
 def read_results(folder: Path) -> list[RunResult]:

@@ -23,7 +23,6 @@ from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,
     RunConfig,
-    first_error,
     run_config,
 )
 from patchline_ros.bench.inputs import Inputs, origin_of
@@ -31,6 +30,7 @@ from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.sources import SourceStore
+from patchline_ros.config_files import first_mistake
 from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 
@@ -130,7 +130,7 @@ def _read_trial(path: Path) -> Trial:
     try:
         return Trial.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"trial {path}: {first_error(error)}") from error
+        raise ResultError(f"trial {path}: {first_mistake(error, Trial)}") from error
 
 
 def _fits(job: TrialJob) -> bool:
@@ -216,7 +216,7 @@ def read_rates(out: Path, experiment: str) -> ChosenRates:
     try:
         chosen = ChosenRates.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"rates {path}: {first_error(error)}") from error
+        raise ResultError(f"rates {path}: {first_mistake(error, ChosenRates)}") from error
     if chosen.experiment != experiment:
         raise ResultError(f"rates {path} are those of {chosen.experiment}, not of {experiment}")
     return chosen

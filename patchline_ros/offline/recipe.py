@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.host import all_cores
 from patchline_ros.tasks import Task
 from patchline_ros.vision.fabric import Precision
@@ -61,5 +62,5 @@ class Recipe(BaseModel):
                 **head,
             )
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            reason = first_mistake(error, ModelSpec, whole="")
             raise ValueError(f"the model for {task} can't be built: {reason}") from error

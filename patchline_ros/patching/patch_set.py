@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.methods import MethodSettings, adapted
@@ -138,9 +139,8 @@ def read_metadata(data: bytes) -> PatchSetMetadata:
         text = header["__metadata__"][_HEADER_KEY]
         return PatchSetMetadata.model_validate(_migrated(from_json(text)))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PatchSetError(f"patch set metadata, {where}: {first['msg']}") from error
+        mistake = first_mistake(error, PatchSetMetadata)
+        raise PatchSetError(f"patch set metadata, {mistake}") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise PatchSetError("the file's header holds no patch set metadata") from error
 

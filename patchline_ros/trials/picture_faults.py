@@ -34,7 +34,7 @@ def _tiny_picture(msg: Image) -> None:
 def picture_cases() -> list[Case]:
     """Pictures that can't be read, that are odd, and that come in another manner."""
     spoiled: list[tuple[str, str, Callable[[Image], None]]] = [
-        ("encoding", "the encoding is unknown", setting(encoding="yuv422_yuy2")),
+        ("encoding", "the encoding is unknown", setting(encoding="rgb24")),
         ("encoding-empty", "the encoding is empty", setting(encoding="")),
         ("encoding-other", "bytes of rgb8 are said to be bgra8", setting(encoding="bgra8")),
         ("truncated", "half of the data is missing", cut_picture),

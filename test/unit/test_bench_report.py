@@ -144,5 +144,5 @@ def test_a_folder_without_results_is_named(tmp_path: Path, folder: Path) -> None
     with pytest.raises(ResultError, match=r"there are no results in .*no NAME/exp"):
         write_report(tmp_path / "nothing")
     record_path(folder, "tiny").write_text("{}")
-    with pytest.raises(ResultError, match=r"experiment\.json: called: Field required"):
+    with pytest.raises(ResultError, match=r"experiment\.json: called: this key is missing"):
         write_report(folder)

@@ -61,13 +61,17 @@ def test_result_files_are_checked(tmp_path: Path) -> None:
     assert read_results(tmp_path / "tiny") == [finished("ours", 0)]
     plain = json.loads(path.read_text())
     path.write_text(json.dumps({**plain, "schema_version": 9}))
-    with pytest.raises(ResultError, match=r"seed-0\.json: schema_version: Input should be 2"):
+    with pytest.raises(
+        ResultError, match=r"seed-0\.json: schema_version: 9 is not allowed; known are 2"
+    ):
         read_result(path)
     path.write_text(json.dumps({**plain, "mood": "good"}))
-    with pytest.raises(ResultError, match=r"seed-0\.json: mood: Extra inputs"):
+    with pytest.raises(ResultError, match=r"seed-0\.json: mood: there is no such key"):
         read_result(path)
     path.write_text("{half a file")
-    with pytest.raises(ResultError, match=r"seed-0\.json: the whole file: Invalid JSON"):
+    with pytest.raises(
+        ResultError, match=r"seed-0\.json: the whole file: something in it can't be used"
+    ):
         read_result(path)
     write_result(path, finished("ours", 1))
     with pytest.raises(ResultError, match="is of row ours, seed 1: it was moved or renamed"):
