@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-import yaml
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_suffix(".yaml")
@@ -56,7 +56,7 @@ class Fault:
 
 def read_faults(path: Path = LIST) -> list[Fault]:
     """The faults of all rooms."""
-    rooms = yaml.safe_load(path.read_text(encoding="utf-8"))
+    rooms = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     return [
         Fault(name, file, text, replacement, breaks, tuple(tests))
         for faults in rooms.values()

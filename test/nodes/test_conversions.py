@@ -87,7 +87,11 @@ def spoil_mask_encoding(msg):
     ("task", "spoil", "says"),
     [
         (Task.CLASSIFICATION, spoil_id, "no id"),
-        (Task.CLASSIFICATION, spoil_task, "task is 'lane'; use one of signs, objects, lanes"),
+        (
+            Task.CLASSIFICATION,
+            spoil_task,
+            "task is 'lane'; use one of classification, detection, segmentation",
+        ),
         (Task.CLASSIFICATION, spoil_sign, "0 results"),
         (Task.DETECTION, spoil_class, "class id is 'car'"),
         (Task.DETECTION, spoil_size, "detection 0 has a box of -1.0"),
