@@ -19,7 +19,7 @@ from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
 Parameters: TypeAlias = dict[str, bool | int | float | str]
-"""Of one node, by name."""
+"""Parameters of one node, by name."""
 
 NODE_OF_TASK = {
     Task.CLASSIFICATION: "sign_classifier",

@@ -152,7 +152,7 @@ def release_domain(domain: int) -> None:
 
 
 _claims: dict[int, socket.socket] = {}
-"""Of the domains that were drawn by this process."""
+"""The sockets that claim the domains of this process, by domain."""
 
 
 def _claim(domain: int) -> socket.socket | None:

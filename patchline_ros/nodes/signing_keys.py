@@ -11,7 +11,7 @@ from patchline_ros.signing import Signer, SigningError, Verifier
 
 
 def signer(values: Mapping[str, Any]) -> Signer | None:
-    """Of `signing_key`; None where it is empty. Raises ParameterError where it can't be read."""
+    """The key of `signing_key`; None where that is empty. ParameterError for a broken one."""
     path = values["signing_key"]
     try:
         return Signer(Path(path).expanduser()) if path else None
@@ -20,7 +20,7 @@ def signer(values: Mapping[str, Any]) -> Signer | None:
 
 
 def verifier(values: Mapping[str, Any]) -> Verifier | None:
-    """Of `trusted_key`; None where it is empty.
+    """The key of `trusted_key`; None where it is empty.
 
     Raises ParameterError where signatures are required and there is no key to check them with, or
     none that can be read.

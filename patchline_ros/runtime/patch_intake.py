@@ -55,7 +55,7 @@ class OfferedPatchSet:
     base_fingerprint: str
     sha256: str
     data: memoryview
-    """Of bytes; they are only copied once the rest was checked."""
+    """The set's bytes; they are only copied once the rest was checked."""
     signature: bytes
 
 
