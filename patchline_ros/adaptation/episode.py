@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchline_ros.adaptation.affinity import most_similar, training_order
 from patchline_ros.adaptation.gate import MARGIN, Comparison, Model, compare
-from patchline_ros.adaptation.patch_count import patches_for
+from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.trainer import (
@@ -159,6 +159,9 @@ class EpisodeReport:
     seed: int
     versions: dict[str, str]
     settings: dict[str, Any]
+    patch_choice: dict[str, Any] = field(default_factory=dict)
+    """A `PatchChoice`: what chose the number of patches, and what that cost. Empty where kept patch
+    sets were verified."""
     seconds: dict[str, float] = field(default_factory=dict)
     train_gflops: dict[str, float] = field(default_factory=dict)
     accepted: dict[str, bool] = field(default_factory=dict)
@@ -262,10 +265,13 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
             too_few.append(found)
         elif found is not None:
             material[task] = found
-    patches = patches_for(bundle.manifest.patch_table, job.mmd2)
+    watched = material.get(bundle.manifest.drift.task)
+    choice = choose_patches(bundle, watched.scene if watched else [], job.mmd2)
+    patches = choice.patches
     order = training_order(bundle.manifest.training_affinity, list(material), patches)
     report = EpisodeReport(
         patches=patches,
+        patch_choice=asdict(choice),
         order=[str(task) for task in order],
         collected={str(task): m.collected for task, m in material.items()},
         kept={str(task): len(m.train) for task, m in material.items()},

@@ -71,7 +71,8 @@ class Row(_Strict):
     warm_start: WarmStart = "none"
     """The trained patches that a task's training begins from."""
     predict_patches: bool = False
-    """Whether the bundle's predictor chooses `k`, from the scene's drift."""
+    """Whether the bundle's predictor chooses `k`, from the scene's drift; the selection's cost has
+    what that takes."""
     drift_returns: bool = False
     """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     rates_of: str = ""

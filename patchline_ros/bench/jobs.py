@@ -11,7 +11,7 @@ from pathlib import Path
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.predicted import predicted_patches, with_patches
+from patchline_ros.bench.predicted import patches_on, with_cost, with_patches
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
@@ -112,6 +112,9 @@ class RunJob:
             workers=self.inputs.workers,
             report=report,
         )
+        if self.config.settings.predict_patches and self.inputs.bundle is not None:
+            scene = scene_of(self.experiment, self.inputs, seed)
+            result = with_cost(result, patches_on(Bundle.load(self.inputs.bundle), scene))
         path = path_of(self.config, self.inputs)
         write_result(path, result)
         _write_pictures(path, self.config, scene_of(self.experiment, self.inputs, seed))
@@ -161,8 +164,8 @@ def _config_of_run(
         return config
     if inputs.bundle is None:
         raise ExperimentError(f"row {row} takes the predictor of a bundle; name one with --bundle")
-    scene = scene_of(experiment, inputs, seed)
-    return with_patches(config, predicted_patches(Bundle.load(inputs.bundle), scene))
+    choice = patches_on(Bundle.load(inputs.bundle), scene_of(experiment, inputs, seed))
+    return with_patches(config, choice.patches)
 
 
 def due_runs(

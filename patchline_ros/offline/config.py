@@ -14,6 +14,8 @@ from pydantic import (
     model_validator,
 )
 
+from patchline_ros.adaptation.readers import LARGEST_SIDE, PAPER_SIZE
+from patchline_ros.bundle import PatchCount
 from patchline_ros.config_files import ConfigFileError, read_config_file
 from patchline_ros.host import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
@@ -27,7 +29,21 @@ from patchline_ros.vision.model import SMALLEST_SIDE
 CONFIG_FOLDER: Final = "offline"
 """The folder below `config` that holds the configurations of the package."""
 
+RANDOM: Final = "none"
+"""Weights that are drawn by chance."""
 _Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+_ReadSide = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
+
+
+class Vgg16Settings(BaseModel):
+    """The VGG16 by which the paper's patch predictor reads pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str = Field(min_length=1)
+    """A file of torchvision's VGG16, or none: random ones. Nothing is fetched."""
+    size: tuple[_ReadSide, _ReadSide] = PAPER_SIZE
+    """Height and width that it reads pictures at."""
 
 
 class OfflineConfig(BaseModel):
@@ -48,6 +64,11 @@ class OfflineConfig(BaseModel):
     takes a file in DATA/weights, else torchvision's, else none."""
     recipe: Recipe = Field(default_factory=Recipe)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+    patch_count: PatchCount = "table"
+    """What says on the car how many patches a drift gets: the table from MMD^2, which every bundle
+    has, or a predictor that was learnt from the same drifts and looks at the frames."""
+    vgg16: Vgg16Settings | None = None
+    """Only and always with patch_count: vgg16."""
     workers: int = Field(default_factory=all_cores, ge=1)
     """Number of threads that read pictures, and of processes that make predictor data. It changes
     no result."""
@@ -60,6 +81,19 @@ class OfflineConfig(BaseModel):
         tasks = before.data.get("sources", given)
         _are_there("input_sizes", list(given), list(tasks))
         return {task: given.get(task, INPUT_SIZES[task]) for task in tasks}
+
+    @model_validator(mode="after")
+    def _vgg16_is_named(self) -> OfflineConfig:
+        if self.patch_count == "vgg16" and self.vgg16 is None:
+            raise ValueError(
+                "patch_count: vgg16 reads pictures by weights that you name; add "
+                "vgg16: {weights: FILE}, or none for random ones"
+            )
+        if self.patch_count != "vgg16" and self.vgg16 is not None:
+            raise ValueError(
+                f"vgg16 is for patch_count: vgg16, which is {self.patch_count} here; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _models_can_be_built(self) -> OfflineConfig:

@@ -20,11 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.adaptation.patch_count import (
-    learn_patch_table,
-    smallest_sufficient,
-    steps_reached,
-)
+from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
 from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
@@ -32,6 +28,7 @@ from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
 from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
 from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted, spread
+from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample

@@ -36,6 +36,7 @@ def test_format_1_is_migrated_as_it_is_read() -> None:
         "affinity_measure": "perceptual_hash",
         "drift_labels": [],
         "label_margin": 0.01,
+        "patch_predictor": None,
     }
     assert {task: entry.fingerprint for task, entry in bundle.manifest.models.items()} == {
         Task.CLASSIFICATION: written["models"]["signs"]["fingerprint"],

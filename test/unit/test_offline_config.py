@@ -98,6 +98,20 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
             ("width: 0.25", "heads: {segmentation: ssd}"),
             "segmentation can't be built: ssd is not a head for",
         ),
+        (("recipe:", "patch_count: tabel\nrecipe:"), r'patch_count: "tabel" is not .* mean table'),
+        (("recipe:", "patch_count: vgg16\nrecipe:"), "reads pictures by weights that you name"),
+        (
+            ("recipe:", "vgg16: {weights: none}\nrecipe:"),
+            "vgg16 is for patch_count: vgg16, which is table here",
+        ),
+        (
+            ("recipe:", "patch_count: vgg16\nvgg16: {size: [350, 350]}\nrecipe:"),
+            r"vgg16\.weights: this key is missing",
+        ),
+        (
+            ("recipe:", "patch_count: vgg16\nvgg16: {weights: none, size: [16, 350]}\nrecipe:"),
+            r"vgg16\.size\.0: 16 is not .*to 32",
+        ),
         (("width: 0.25", "width: ["), r"small\.yaml is not YAML: .* \(line \d+\)"),
         (("recipe:", "name: other\nrecipe:"), r"the key 'name' is there twice \(line 6\)"),
     ],
