@@ -95,7 +95,6 @@ def test_what_was_removed_is_not_taken_again_but_a_newer_one_is(lanes: Lanes) ->
     assert lanes.take_version(2).state is ModelState.ACTIVE
     collapsed = lanes.intake.collapsed(2, "it is unsure")
     assert collapsed.reason == "version 2 was taken back: it is unsure"
-    assert lanes.take(offered(make_patch_set(lanes.bundle, Task.SEGMENTATION, 2), 2)) is None
 
 
 def test_an_empty_patch_set_brings_the_source_back(lanes: Lanes) -> None:
