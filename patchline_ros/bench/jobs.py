@@ -11,14 +11,15 @@ from pathlib import Path
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.predicted import predicted_patches, with_patches
+from patchline_ros.bench.predicted import CarKnowledge, PatchTables, predicted_patches, with_patches
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
-from patchline_ros.bench.sources import SourceStore, training_order
+from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.offline.source_training import in_training_order
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -102,19 +103,34 @@ class RunJob:
     def __call__(self, report: Report) -> None:
         """Leaves a result file."""
         seed = self.declaration.seed
+        scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
+        sources, patches = dict(store.sources()), None
+        if self.declaration.settings.product:
+            car = self._car(store, scene)
+            patches, affinity = car.patches, car.affinity
+            sources = {task: sources[task].with_entropy(car.entropies[task]) for task in sources}
+        else:
+            affinity = store.affinity(self.declaration.settings.affinity)
         result = run_row(
             self.declaration,
-            scene_of(self.experiment, self.inputs, seed),
-            store.sources(),
-            store.affinity(self.declaration.settings.affinity),
+            scene,
+            sources,
+            affinity,
+            patches=patches,
             device=self.inputs.device,
             workers=self.inputs.workers,
             report=report,
         )
         path = path_of(self.declaration, self.inputs)
         write_result(path, result)
-        _write_pictures(path, self.declaration, scene_of(self.experiment, self.inputs, seed))
+        _write_pictures(path, self.declaration, scene)
+
+    def _car(self, store: SourceStore, scene: Scene) -> CarKnowledge:
+        if self.inputs.bundle is not None:
+            return CarKnowledge.of_bundle(Bundle.load(self.inputs.bundle), scene)
+        tables = PatchTables(store, scene, self.experiment.predictor)
+        return CarKnowledge.of_sources(store, tables, scene)
 
 
 def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> None:
@@ -140,12 +156,25 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
     The models that others may start from come first. Seeds that share their models are one.
     """
     by_source = {experiment.source_seed(seed): seed for seed in reversed(seeds)}
-    first, *others = training_order(experiment.tasks)
+    first, *others = in_training_order(experiment.tasks)
     return [
         [SourceJob(experiment, inputs, seed, first) for seed in by_source.values()],
         [SourceJob(experiment, inputs, seed, t) for seed in by_source.values() for t in others],
         [AffinityJob(experiment, inputs, seed) for seed in by_source.values()],
     ]
+
+
+def patch_tables(jobs: Sequence[Job]) -> list[PatchTables]:
+    """Those that runs of the product need: none where a bundle has one."""
+    due = {}
+    for job in jobs:
+        product = isinstance(job, RunJob) and job.declaration.settings.product
+        if isinstance(job, RunJob) and product and job.inputs.bundle is None:
+            experiment, seed = job.experiment, job.declaration.seed
+            scene = scene_of(experiment, job.inputs, seed)
+            store = store_of(experiment, job.inputs, seed)
+            due[experiment.source_seed(seed)] = PatchTables(store, scene, experiment.predictor)
+    return list(due.values())
 
 
 def _same(kept: RunResult, declaration: Declaration) -> bool:

@@ -1,26 +1,41 @@
-"""How many patches the predictor of a bundle asks for on the drift of a scene."""
+"""How many patches the drift of a scene needs, told as on the car.
+
+That is from MMD^2 of the first window of the frames to adapt on. The features are those that
+perception publishes anyway; nothing else is computed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from patchline_ros.adaptation.affinity import Affinity
 from patchline_ros.adaptation.patch_count import patches_for
-from patchline_ros.bench.experiment import Declaration
+from patchline_ros.bench.experiment import Declaration, ExperimentError
 from patchline_ros.bench.scene import Scene
-from patchline_ros.bundle import Bundle
-from patchline_ros.drift.mmd import mmd2
-from patchline_ros.offline.drifted import backbone_features
+from patchline_ros.bench.sources import SourceStore
+from patchline_ros.bundle import Bundle, PatchStep
+from patchline_ros.files import write_file
+from patchline_ros.jobs.scheduler import Carrier
+from patchline_ros.offline.bundle_making import AFFINITY_MEASURE, drift_reference
+from patchline_ros.offline.drifted import WatchedSource
+from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
+from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.source_training import in_training_order
 from patchline_ros.patching.patched_model import PatchSettings
+from patchline_ros.tasks import Task
+
+_TABLE = TypeAdapter(list[PatchStep])
 
 
 def predicted_patches(bundle: Bundle, scene: Scene) -> int:
-    """As on the car: from MMD^2 of the first window of the frames to adapt on.
-
-    The features are those that perception publishes anyway; nothing else is computed.
-    """
-    watching, reference = bundle.manifest.drift, bundle.drift_reference
-    frames = scene.tasks[watching.task].adapt[: watching.window]
-    features = backbone_features(bundle.model(watching.task), watching.tap, frames)
-    drift = mmd2(reference.standardise(features), reference.features, reference.bandwidth)
-    return patches_for(bundle.manifest.patch_table, drift)
+    """What the predictor of a bundle asks for."""
+    drift = bundle.manifest.drift
+    watched = WatchedSource(bundle.model(drift.task), bundle.drift_reference, drift.tap, [], [])
+    frames = scene.tasks[drift.task].adapt[: drift.window]
+    return patches_for(bundle.manifest.patch_table, watched.mmd2(frames))
 
 
 def with_patches(declaration: Declaration, patches: int) -> Declaration:
@@ -30,3 +45,92 @@ def with_patches(declaration: Declaration, patches: int) -> Declaration:
     method = row.method.model_copy(update={"k": patches})
     settings = row.model_copy(update={"method": method})
     return declaration.model_copy(update={"settings": settings})
+
+
+@dataclass(frozen=True)
+class CarKnowledge:
+    """What a car has from its bundle besides the source models.
+
+    Attributes:
+        patches: that its predictor asks for on the scene's drift.
+        affinity: that orders the trainings.
+        entropies: I_source of each task.
+    """
+
+    patches: int
+    affinity: Affinity
+    entropies: dict[Task, float]
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, scene: Scene) -> CarKnowledge:
+        """As a car with this bundle has it."""
+        manifest = bundle.manifest
+        entropies = {task: entry.source_entropy for task, entry in manifest.models.items()}
+        return cls(predicted_patches(bundle, scene), manifest.training_affinity, entropies)
+
+    @classmethod
+    def of_sources(cls, store: SourceStore, tables: PatchTables, scene: Scene) -> CarKnowledge:
+        """As a car has it with a bundle of the experiment's own source models.
+
+        Raises:
+            ExperimentError: the patch table was not made, or its file is damaged.
+        """
+        frames = scene.tasks[tables.watching].adapt[: tables.recipe.drift_window]
+        patches = patches_for(tables.read(), tables.watched().mmd2(frames))
+        sources = store.sources()
+        entropies = {task: source.record.source_entropy for task, source in sources.items()}
+        return cls(patches, store.affinity(AFFINITY_MEASURE), entropies)
+
+
+class PatchTables:
+    """The patch table that a bundle of the experiment's source models would have; kept on disk.
+
+    It is learnt from drifts of the source frames, by as many trainings as for a bundle.
+    """
+
+    def __init__(self, store: SourceStore, scene: Scene, settings: PredictorSettings) -> None:
+        """Nothing is read or made yet."""
+        self._store, self._scene, self._settings = store, scene, settings
+        self.recipe = Recipe(seed=store.recipe.seed)
+        self.watching = in_training_order(scene.tasks)[0]
+        self._path = store.path_for(
+            "patch-table", store.key(self.watching), settings.model_dump(mode="json")
+        )
+
+    def watched(self) -> WatchedSource:
+        """The model that watches for drift, and its source frames.
+
+        Raises:
+            ValueError: fewer source frames than two windows of the monitor.
+        """
+        there = self._scene.tasks[self.watching]
+        model = self._store.load(self.watching).model
+        reference = drift_reference(model, there.source_train, self.recipe)
+        tap = self.recipe.drift_tap
+        return WatchedSource(model, reference, tap, there.source_train, there.source_held_out)
+
+    def make(self, carrier: Carrier, report: Callable[[float], None]) -> None:
+        """Learns the table; does nothing where it is kept already.
+
+        Raises:
+            ValueError: too few source frames, or trainings that failed.
+        """
+        if self._path.is_file():
+            return
+        folder = self._path.with_suffix("")
+        seed = self.recipe.seed
+        found = predictor_data(self.watched(), self._settings, seed, folder, carrier, report)
+        write_file(self._path, _TABLE.dump_json(found.table, indent=1) + b"\n")
+
+    def read(self) -> list[PatchStep]:
+        """The kept table.
+
+        Raises:
+            ExperimentError: it was not made, or its file is damaged.
+        """
+        try:
+            return _TABLE.validate_json(self._path.read_bytes())
+        except (ValidationError, OSError) as error:
+            raise ExperimentError(
+                f"the patch table {self._path} is damaged or missing; delete it to make it again"
+            ) from error

@@ -121,6 +121,25 @@ class Returned(_Strict):
     """To find the entry (shared by all tasks), to read the patch set and to verify it."""
 
 
+class Gate(_Strict):
+    """What the car's gate decided on the model that the product trained."""
+
+    running: float
+    """Metric of the source model on the frames that decide."""
+    candidate: float
+    """Metric of the trained model there."""
+    error: float
+    """Standard error of their difference."""
+    frames: int
+    """That decide: the held-out ones, or all labelled ones where nothing was fitted to labels."""
+    accepted: bool
+    """A car that refuses keeps its model; `test.final` is that of the model that runs then."""
+    test: float
+    """Metric of the trained model on the frames to test on, accepted or not."""
+    patch_set: str
+    """sha256 of the tensors of the trained patch set, by which it is the one of a car or not."""
+
+
 class TaskResult(_Strict):
     """What became of one task in a run."""
 
@@ -157,6 +176,8 @@ class TaskResult(_Strict):
     """Whose patches the training began from."""
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
+    gate: Gate | None = None
+    """None in rows that ask no gate, and where nothing was trained."""
     returned: Returned | None = None
     """None where the row does not let the drift come again, or where nothing was trained."""
 
@@ -193,6 +214,8 @@ class RunResult(_Strict):
 
     schema_version: Literal[2] = SCHEMA
     declaration: Declaration
+    patches: int | None = None
+    """That the drift needed, in the row of the product; None in others, which declare theirs."""
     order: list[Task]
     """In which the tasks were trained."""
     tasks: dict[Task, TaskResult]

@@ -5,7 +5,6 @@ Training runs in a worker process of its own, so perception and this node go on 
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,6 @@ from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode import (
-    LEAST_FRAMES,
     Accepted,
     Chosen,
     Event,
@@ -33,7 +31,9 @@ from patchline_ros.adaptation.episode import (
     Progress,
     Rejected,
 )
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
+from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
 from patchline_ros.adaptation.planner import (
     Collect,
     Drift,
@@ -531,7 +531,7 @@ class AdapterNode(ManagedNode):
             self._publish_status(under_way, task=str(event.task), reason=event.reason)
         elif isinstance(event, Finished):
             self._finish(event.episode)
-            result = json.dumps(event.episode)
+            result = event.episode.as_json()
             self._publish_status(
                 AdaptationStatus.FINISHED, task="", progress=1.0, episode_json=result
             )
@@ -542,8 +542,8 @@ class AdapterNode(ManagedNode):
             self.get_logger().error(f"{what} failed: {event.reason}{again}")
             self._publish_status(AdaptationStatus.FAILED, reason=f"{event.reason}{again}")
 
-    def _finish(self, episode: Mapping[str, Any]) -> None:
-        what = "verification" if episode["bank_entry"] else "training"
+    def _finish(self, episode: EpisodeReport) -> None:
+        what = "verification" if episode.bank_entry else "training"
         self.get_logger().info(f"{what} finished")
         try:
             self._planner.finished(episode, self._accepted)

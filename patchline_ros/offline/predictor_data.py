@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import (
     learn_patch_table,
     smallest_sufficient,
@@ -35,6 +34,7 @@ from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
+from patchline_ros.vision.evaluation import evaluate
 
 TRAINING = TrainingSettings(epochs=6, mirror=False)
 METHOD = PatchSettings(k=1)

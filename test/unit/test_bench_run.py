@@ -215,7 +215,7 @@ def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
         "test": tiny.samples(LANES, 20, 6),
     }
     visit = SecondVisit(Scene("clear again", {LANES: dataclasses.replace(clear, **parts)}), sources)
-    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), True).values()
+    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), "reestimated").values()
     assert not returned.found and not returned.accepted
     assert returned.final == returned.source
     assert returned.gflops == 0

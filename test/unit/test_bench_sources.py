@@ -36,8 +36,8 @@ def test_a_model_is_trained_once_and_read_after_that(inputs: Inputs) -> None:
     assert fingerprint(again.model) == fingerprint(first.model) == first.record.fingerprint
     assert not again.model.training
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    assert 0 <= first.record.held_out_metric <= 1
-    assert first.record.entropy > 0
+    assert 0 <= first.record.source_metric <= 1
+    assert first.record.source_entropy > 0
 
 
 def test_other_seeds_recipes_and_data_are_other_models(inputs: Inputs) -> None:
