@@ -20,7 +20,7 @@ from patchline_ros.adaptation.task_adaptation import (
     car_settings,
     norm_policy,
 )
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.verdict import Running, Verdict, judged
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file

@@ -25,12 +25,8 @@ from patchline_ros.adaptation.frame_choice import (
     SourceModel,
     choose_frames,
 )
-from patchline_ros.adaptation.trainer import (
-    TrainingError,
-    TrainingRecord,
-    TrainingSettings,
-    train_adapted,
-)
+from patchline_ros.adaptation.trainer import TrainingError, train_adapted
+from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.methods import MethodSettings, adapted

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.task_adaptation import Order, WarmStart, car_settings
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.config_files import DeclarationError, declarations_folder, read_mapping
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
@@ -132,9 +132,7 @@ class Experiment(_Declared):
             if row.rates_of and row.rates_of not in self.rows:
                 raise ValueError(f"row {name}: rates_of names {row.rates_of!r}, which is no row")
             if row.product and row.model_fields_set - {"product", "title", "drift_returns"}:
-                raise ValueError(
-                    f"row {name}: the product is what a car does; name only its title"
-                )
+                raise ValueError(f"row {name}: the product is what a car does; name only its title")
             if isinstance(row.order, tuple) and set(row.order) != set(self.tasks):
                 raise ValueError(f"row {name}: its order does not name each task once")
         if self.reference and self.reference not in self.rows:

@@ -31,8 +31,17 @@ _TABLE = TypeAdapter(list[PatchStep])
 
 
 def predicted_patches(bundle: Bundle, scene: Scene) -> int:
-    """What the predictor of a bundle asks for."""
+    """What the predictor of a bundle asks for.
+
+    Raises:
+        ExperimentError: the scene has no frames of the task whose model watches for drift.
+    """
     drift = bundle.manifest.drift
+    if drift.task not in scene.tasks:
+        raise ExperimentError(
+            f"bundle {bundle.path} measures drift on frames of {drift.task}, and scene "
+            f"{scene.name} has none; leave --bundle out, or name a bundle of its tasks"
+        )
     watched = WatchedSource(bundle.model(drift.task), bundle.drift_reference, drift.tap, [], [])
     frames = scene.tasks[drift.task].adapt[: drift.window]
     return patches_for(bundle.manifest.patch_table, watched.mmd2(frames))
@@ -92,7 +101,7 @@ class PatchTables:
         """Nothing is read or made yet."""
         self._store, self._scene, self._settings = store, scene, settings
         self.recipe = Recipe(seed=store.recipe.seed)
-        self.watching = in_training_order(scene.tasks)[0]
+        self.watching = in_training_order(store.tasks)[0]
         self._path = store.path_for(
             "patch-table", store.key(self.watching), settings.model_dump(mode="json")
         )

@@ -94,6 +94,11 @@ class SourceStore:
                     f"scene {scene.name} has no {task}; name only {there} under tasks"
                 )
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Of the experiment."""
+        return self._experiment.tasks
+
     def _spec(self, task: Task) -> ModelSpec:
         there = self._scene.tasks[task]
         return self._experiment.spec(task, there.classes, there.input_size)

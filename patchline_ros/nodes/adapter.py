@@ -44,7 +44,7 @@ from patchline_ros.adaptation.planner import (
 )
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.files import sha256
 from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError

@@ -24,7 +24,8 @@ from patchline_ros.adaptation.patch_count import (
     smallest_sufficient,
     steps_reached,
 )
-from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
+from patchline_ros.adaptation.trainer import train_adapted
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file

@@ -25,7 +25,8 @@ from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.events import to_line
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.adaptation.trainer import TrainingError, TrainingSettings, train_adapted
+from patchline_ros.adaptation.trainer import TrainingError, train_adapted
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle, BundleError
 from patchline_ros.patching.patch_set import apply
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings

@@ -21,7 +21,7 @@ from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.frame_choice import FILTER_ABOVE, LEAST_FRAMES
 from patchline_ros.adaptation.returning_drift import recall_episode
 from patchline_ros.adaptation.store import FrameStore, StoredFrames
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
 from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import Sample, Task

@@ -21,7 +21,7 @@ from miniatures import (
     write_voc,
 )
 
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import declared, find_experiment
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
