@@ -27,7 +27,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from patchline_ros.graph.description import GraphSettings, describe, parse_remap, profile_variables
 from patchline_ros.nodes.bag_player import inputs_of
 from patchline_ros.package_share import PACKAGE
-from patchline_ros.word_lists import listed, number
+from patchline_ros.word_lists import comma_separated, float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
 PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
@@ -85,7 +85,7 @@ def player(context: LaunchContext) -> list[Action]:
         for name in (*(argument.name for argument in ARGUMENTS), "namespace", "remap")
     }
     bag = Path(given["bag"]).expanduser()
-    topics = listed(given["topics"]) or inputs_of(bag)
+    topics = comma_separated(given["topics"]) or inputs_of(bag)
     namespace = given["namespace"].strip("/")
     nodes = [node.name for node in describe(GraphSettings(bundle="", store=""))]
     names = ["/".join(["", *filter(None, [namespace]), name]) for name in nodes]
@@ -97,8 +97,8 @@ def player(context: LaunchContext) -> list[Action]:
                 {
                     "bag": str(bag),
                     "topics": ",".join(topics),
-                    "rate": number("rate", given["rate"]),
-                    "start": number("start", given["start"]),
+                    "rate": float_argument("rate", given["rate"]),
+                    "start": float_argument("start", given["start"]),
                     "loop": given["loop"] == "true",
                     "wait_for": ",".join(names),
                 }

@@ -31,7 +31,7 @@ from patchline_ros.graph.description import (
 )
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.sim import Condition
-from patchline_ros.word_lists import number
+from patchline_ros.word_lists import float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
 PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
@@ -95,11 +95,11 @@ def camera(context: LaunchContext) -> list[Action]:
             parameters=[
                 {
                     "condition": given["condition"],
-                    "severity": number("severity", given["severity"]),
-                    "change_after": number("change_after", given["change_after"]),
+                    "severity": float_argument("severity", given["severity"]),
+                    "change_after": float_argument("change_after", given["change_after"]),
                     "labels": given["labels"] == "true",
-                    "rate_hz": number("rate", given["rate"]),
-                    "seed": int(number("seed", given["seed"])),
+                    "rate_hz": float_argument("rate", given["rate"]),
+                    "seed": int(float_argument("seed", given["seed"])),
                 }
             ],
             remappings=[

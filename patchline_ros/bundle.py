@@ -6,6 +6,7 @@
     trained_on.json          names of the pictures that the models were trained on
     held_out.json            names of those that they were measured on
     examples.safetensors     a few of the latter, for the card
+    predictor.safetensors    the learnt patch predictor, where there is one
     card.html                for people; not in the manifest, so it may be deleted or made again
 
 Reading checks everything before anything is used; a manifest is written last, so a folder with a
@@ -15,8 +16,7 @@ manifest is whole. Manifests of earlier formats are migrated as they are read (d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,12 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import remove_leftovers, sha256, write_file
+from patchline_ros.files import sha256
 from patchline_ros.tasks import EARLIER_TASK_NAMES, Image, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
@@ -40,8 +39,14 @@ REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
 HELD_OUT = "held_out.json"
 EXAMPLES = "examples.safetensors"
+PREDICTOR = "predictor.safetensors"
 CARD = "card.html"
 FORMAT: Final = 3
+
+LearntKind = Literal["light", "vgg16"]
+"""Of a learnt patch predictor: it reads the drift of each tap, or the pictures by a VGG16."""
+PatchCount = Literal["table", "light", "vgg16"]
+"""What says how many patches a drift gets."""
 
 Affinity = dict[str, list[float]]
 """Similarity of two models' feature maps per group, under "task task", names sorted."""
@@ -76,7 +81,7 @@ class DriftEntry(_Strict):
 
 
 class PatchStep(_Strict):
-    """From this MMD^2 on, so many patches."""
+    """A step of the patch table: from this MMD^2 on, this number of patches."""
 
     mmd2: float
     patches: int = Field(ge=0)
@@ -96,6 +101,20 @@ class DriftLabel(_Strict):
     """What a table that was learnt from the other drifts asks for."""
 
 
+class PredictorEntry(_Strict):
+    """The learnt patch predictor, and what it said of drifts that it was trained without."""
+
+    kind: LearntKind
+    vgg16: str = ""
+    """Where the weights of a VGG16 come from: a file's name, or `random weights`."""
+    predicted: list[int]
+    """For each of the labelled drifts, by one that was trained on all others."""
+    accuracy: float = Field(ge=0, le=1)
+    """Share of these that are the smallest sufficient number."""
+    mean_absolute_error: float = Field(ge=0)
+    """Of these, in patches."""
+
+
 class Manifest(_Strict):
     """What a bundle holds."""
 
@@ -107,15 +126,17 @@ class Manifest(_Strict):
     models: dict[Task, ModelEntry]
     drift: DriftEntry
     affinity: dict[str, Affinity]
-    """By each measure."""
+    """Affinity of the models, by measure."""
     affinity_measure: str
-    """The one that orders the training."""
+    """Measure that orders the training."""
     patch_table: list[PatchStep]
     """Number of patches by MMD^2, both rising."""
     drift_labels: list[DriftLabel]
-    """What the table was learnt from."""
+    """Labelled drifts that the table was learnt from."""
     label_margin: float
-    """How far below the best metric one is still enough, for the labels."""
+    """Difference to the best metric, 0..1, that is still enough, for the labels."""
+    patch_predictor: PredictorEntry | None = None
+    """None: the table alone says how many patches a drift gets."""
     versions: dict[str, str]
     config: dict[str, Any]
     """The configuration that it was made with, defaults filled in."""
@@ -128,6 +149,12 @@ class Manifest(_Strict):
             raise ValueError(
                 f"affinity_measure is {self.affinity_measure!r}, but affinity has only "
                 f"{', '.join(self.affinity) or 'nothing'}"
+            )
+        predictor = self.patch_predictor
+        if predictor is not None and len(predictor.predicted) != len(self.drift_labels):
+            raise ValueError(
+                f"patch_predictor says {len(predictor.predicted)} numbers of patches, but "
+                f"drift_labels has {len(self.drift_labels)} drifts"
             )
         return self
 
@@ -172,7 +199,7 @@ _MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     1: _from_format_1,
     2: _from_format_2,
 }
-"""From each earlier format to the next."""
+"""Functions that turn each earlier format into the next."""
 
 
 def _migrated(plain: Any, path: Path) -> Any:
@@ -196,9 +223,7 @@ def _validated(text: bytes, path: Path) -> Manifest:
     try:
         return Manifest.model_validate(_migrated(plain, path))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-        raise BundleError(f"bundle manifest {path}: {where}: {first['msg']}") from error
+        raise BundleError(f"bundle manifest {path}: {first_mistake(error, Manifest)}") from error
 
 
 def _weights(manifest: Manifest, task: Task) -> str:
@@ -240,6 +265,8 @@ class Bundle:
                     f"bundle {path} is damaged: {name} does not have the sha256 of the manifest"
                 )
         missing = {_weights(manifest, task) for task in manifest.models} | {REFERENCE, TRAINED_ON}
+        if manifest.patch_predictor is not None:
+            missing.add(PREDICTOR)
         missing -= manifest.files.keys()
         if missing:
             raise BundleError(f"bundle {path}: the manifest does not list {sorted(missing)[0]}")
@@ -324,68 +351,3 @@ class Bundle:
             threshold=drift.threshold,
             window=drift.window,
         )
-
-
-@dataclass(frozen=True)
-class PictureRecord:
-    """What a bundle says of one task's pictures.
-
-    Attributes:
-        trained_on: names of those that the model was trained on.
-        held_out: names of those that it was measured on.
-        examples: a few of the latter, all of one size.
-    """
-
-    trained_on: Sequence[str]
-    held_out: Sequence[str]
-    examples: Sequence[Image]
-
-
-def save_bundle(
-    path: Path,
-    manifest: Manifest,
-    models: Mapping[Task, TaskModel],
-    reference: DriftReference,
-    pictures: Mapping[Task, PictureRecord],
-) -> Bundle:
-    """Writes a bundle; the manifest last, with the sha256 of the other files filled in.
-
-    What is there of an earlier bundle, or of one that was not finished, goes.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path)
-    weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
-    others = weights - {f"{task}.safetensors" for task in models}
-    for earlier in (MANIFEST, CARD, *others):
-        (path / earlier).unlink(missing_ok=True)
-    contents = {
-        f"{task}.safetensors": save_tensors(
-            {name: value.contiguous() for name, value in model.state_dict().items()}
-        )
-        for task, model in models.items()
-    }
-    contents[REFERENCE] = save_arrays(
-        {
-            "features": reference.features,
-            "mean": reference.mean,
-            "scale": reference.scale,
-            "null": reference.null,
-        }
-    )
-    contents[TRAINED_ON] = _listing({task: of.trained_on for task, of in pictures.items()})
-    contents[HELD_OUT] = _listing({task: of.held_out for task, of in pictures.items()})
-    contents[EXAMPLES] = save_arrays(
-        {str(task): np.stack(of.examples) for task, of in pictures.items() if of.examples}
-    )
-    for name, data in contents.items():
-        write_file(path / name, data)
-    whole = manifest.model_copy(
-        update={"files": {name: sha256(data) for name, data in sorted(contents.items())}}
-    )
-    write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
-    return Bundle(path, whole)
-
-
-def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:
-    listed = {str(task): list(of_task) for task, of_task in names.items()}
-    return json.dumps(listed, indent=1).encode()

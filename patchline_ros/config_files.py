@@ -1,100 +1,118 @@
-"""Declarations in YAML files: where the package's own lie, how one is read, and what is wrong."""
+"""Configuration files in YAML: how one is read and checked, and what is said of a mistake."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
-
-from patchline_ros.package_share import PACKAGE
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import ScalarNode, SequenceNode
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class DeclarationError(ValueError):
-    """A declaration can't be read; the message says why in one sentence."""
+class ConfigFileError(ValueError):
+    """A configuration file can't be used; the message says why in one sentence."""
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML whose mappings may not name a key twice: the first of the two would be lost."""
+_MOST_NODES: Final = 100_000
+"""Of a file, with what its aliases stand for: a few lines of aliases of aliases say billions."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        names: list[Any] = []
-        # What a tag calls a mapping and is none fails further down.
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.value in names:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is there twice", key.start_mark
-                )
-            names.append(key.value)
-        return super().construct_mapping(node, deep)
+_MOST_LEVELS: Final = 100
+"""Of lists and mappings in each other; ruamel.yaml becomes slow where there are many."""
+
+
+class _Constructor(SafeConstructor):
+    """Values of the plain kinds; one that its tag does not fit is named with its line."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except (AttributeError, LookupError, ValueError) as error:
-            kind = node.tag.rpartition(":")[-1]
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{node.value[:40]!r} is no {kind}", node.start_mark
+            kind = str(node.tag).rpartition(":")[-1]
+            raise ConstructorError(
+                None, None, f"{str(node.value)[:40]!r} is no {kind}", node.start_mark
             ) from error
 
 
-# In YAML 1.1, which PyYAML reads, 1e-3 would be a word.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def declarations_folder(kind: str) -> Path:
-    """The folder of the declarations of a kind that come with the package.
-
-    Raises:
-        DeclarationError: it is not there.
-    """
-    for parent in Path(__file__).resolve().parents:
-        for share in (parent, parent / "share" / PACKAGE):
-            if (share / "config" / kind).is_dir():
-                return share / "config" / kind
-    raise DeclarationError(f"the package's folder config/{kind} is not there; name a file instead")
-
-
 def read_mapping(path: Path) -> dict[str, Any]:
-    """What a YAML file says, not checked any further.
+    """What a YAML file (of YAML 1.2) says, not checked any further.
 
     Raises:
-        DeclarationError: no such file, no YAML (with the line), or no mapping of names to values.
+        ConfigFileError: no such file, no YAML (with the line), one that says far too much, or no
+            mapping of names to values.
     """
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except RecursionError as error:
-        raise DeclarationError(f"{path} is nested too deeply") from error
+        plain = _read(path.read_text(encoding="utf-8"))
+    except (MaxDepthExceededError, RecursionError) as error:
+        raise ConfigFileError(f"{path} is nested too deeply") from error
+    except OverflowError as error:
+        raise ConfigFileError(f"{path} {error}") from error
     except OSError as error:
-        raise DeclarationError(f"{path} can't be read: {error.strerror}") from error
+        raise ConfigFileError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DeclarationError(f"{path} is not YAML: it is no text in UTF-8") from error
-    except yaml.MarkedYAMLError as error:
+        raise ConfigFileError(f"{path} is not YAML: it is no text in UTF-8") from error
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" (line {mark.line + 1})" if mark else ""
-        reason = " ".join((error.problem or error.context or "").split())
-        raise DeclarationError(f"{path} is not YAML: {reason}{line}") from error
-    except yaml.YAMLError as error:
-        raise DeclarationError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise ConfigFileError(f"{path} is not YAML: {_reason(error)}{line}") from error
+    except YAMLError as error:
+        raise ConfigFileError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(plain, dict):
-        raise DeclarationError(f"{path} is no mapping of names to values")
+        raise ConfigFileError(f"{path} is no mapping of names to values")
     return plain
 
 
-def read_declaration(path: Path, model: type[_Model]) -> _Model:
-    """Reads and checks a declaration; a value of another type than the declared one is refused.
+def _reader() -> YAML:
+    """Builds plain values only, and refuses a key that is there twice."""
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _Constructor
+    reader.max_depth = _MOST_LEVELS
+    return reader
+
+
+def _read(text: str) -> Any:
+    """What it says; OverflowError where that is far too much."""
+    if _nodes(_reader().compose(text), {}) > _MOST_NODES:
+        raise OverflowError(f"says more than {_MOST_NODES} values, counted with its aliases")
+    return _reader().load(text)
+
+
+def _reason(error: MarkedYAMLError) -> str:
+    reason = " ".join((error.problem or error.context or "").split())
+    twice = re.match('found duplicate key "(.*?)" with value', reason)
+    return f"the key {twice[1]!r} is there twice" if twice else reason
+
+
+def _nodes(node: Any, known: dict[int, int]) -> int:
+    """How many nodes it is with all below it, those that aliases stand for each time.
+
+    One that is inside itself counts once: it is found where it is written as JSON.
+    """
+    if node is None or isinstance(node, ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = 1
+        inner = node.value if isinstance(node, SequenceNode) else chain.from_iterable(node.value)
+        known[id(node)] = 1 + sum(_nodes(each, known) for each in inner)
+    return known[id(node)]
+
+
+def read_config_file(path: Path, model: type[_Model]) -> _Model:
+    """Reads and checks a configuration file; a value of another type than its field is refused.
 
     Raises:
-        DeclarationError: as read_mapping raises it, or the first key or value that is wrong: where
+        ConfigFileError: as read_mapping raises it, or the first key or value that is wrong: where
             it stands, and what would be right.
     """
     # In Python's types a list would be no tuple and a name no Task; in JSON's they are.
@@ -102,58 +120,89 @@ def read_declaration(path: Path, model: type[_Model]) -> _Model:
     try:
         text = json.dumps(plain, default=str)
     except TypeError as error:
-        raise DeclarationError(f"{path} has a key that is no name: {error}") from error
+        raise ConfigFileError(f"{path} has a key that is no name: {error}") from error
     except ValueError as error:
-        raise DeclarationError(f"{path} holds something that is inside itself") from error
+        raise ConfigFileError(f"{path} holds something that is inside itself") from error
     try:
         return model.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise DeclarationError(f"{path}: {_first_mistake(error, model)}") from error
+        raise ConfigFileError(f"{path}: {first_mistake(error, model)}") from error
 
 
 _IN_A_KEY: Final = "[key]"
 """What pydantic puts behind a key that is wrong itself."""
 
 
-_IN_YAML: Final = {"an object": "a mapping of names to values", "a valid array": "a list"}
-"""How JSON's words, which pydantic uses, are called here."""
+_IN_YAML: Final = {
+    "an object": "a mapping of names to values",
+    "a valid dictionary": "a mapping of names to values",
+    "a valid array": "a list",
+}
+"""How the words of JSON and Python, which pydantic uses, are called here."""
 
 
-def _first_mistake(error: ValidationError, model: type[BaseModel]) -> str:
-    """A key that is not known before a value that is wrong: it may be why one is missing."""
+def first_mistake(
+    error: ValidationError, model: type[BaseModel], whole: str = "the whole file"
+) -> str:
+    """The first thing that is wrong, and where, in one sentence.
+
+    A key that is not known comes before a value that is wrong: it may be why one is missing.
+
+    Args:
+        error: that the model's validation raised.
+        model: that was validated.
+        whole: what is wrong where it is no single key; empty: that is not said.
+    """
     mistakes = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     first = mistakes[0]
     known, place, node = _followed(model.model_json_schema(), first["loc"])
-    where = ".".join(place) or "the whole file"
+    where, what = ".".join(place), _mistake(first, place, known, node)
+    if first["type"] in _OF_A_KIND and (key := _kind_key(first)):
+        where = f"{where}.{key}" if where else key
+    return f"{where or whole}: {what}" if where or whole else what
+
+
+_OF_A_KIND: Final = ("union_tag_invalid", "union_tag_not_found")
+"""Where a key says of which kind the rest is."""
+
+
+def _kind_key(first: ErrorDetails) -> str:
+    """The key that tells the kinds apart; empty where a function does."""
+    key = str(first["ctx"]["discriminator"])
+    return "" if key.endswith("()") else key.strip("'")
+
+
+def _mistake(
+    first: ErrorDetails, place: Sequence[str], known: Sequence[str], node: Mapping[str, Any]
+) -> str:
+    """What is wrong with the value or key at a place."""
     given, allowed = first["input"], first.get("ctx", {})
     match first["type"]:
         case "extra_forbidden":
-            return f"{where}: there is no such key{_meant(place[-1], known, 'it may have')}"
+            return f"there is no such key{_meant(place[-1], known, 'it may have')}"
         case "json_invalid":
             # Half of a character, or hundreds of lists in each other.
-            return f"{where}: something in it can't be used: {allowed['error']}"
+            return f"something in it can't be used: {allowed['error']}"
         case "missing":
-            return f"{where}: this key is missing"
+            return "this key is missing"
         case "union_tag_invalid":
-            kind = str(allowed["discriminator"]).strip("'")
-            words = re.findall(r"'([^']*)'", str(allowed["expected_tags"]))
             named = str(allowed["tag"])
-            return f"{where}.{kind}: {_refused(named)}{_meant(named, words, 'known are')}"
+            words = re.findall(r"'([^']*)'", str(allowed["expected_tags"]))
+            return f"{_refused(named)}{_meant(named, words, 'known are')}"
         case "union_tag_not_found":
-            kind = str(allowed["discriminator"]).strip("'")
-            words = list(node["discriminator"]["mapping"])
-            return f"{where}.{kind}: this key is missing; known are {', '.join(words)}"
+            words = list(node.get("discriminator", {}).get("mapping", {}))
+            return f"this key is missing{_meant('', words, 'known are')}"
         case "enum" | "literal_error":
             words = re.findall(r"'([^']*)'", str(allowed["expected"])) or [allowed["expected"]]
             wrong = "there is no such key" if first["loc"][-1] == _IN_A_KEY else _refused(given)
-            return f"{where}: {wrong}{_meant(str(given), words, 'known are')}"
+            return f"{wrong}{_meant(str(given), words, 'known are')}"
         case "value_error":
-            return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+            return first["msg"].removeprefix("Value error, ")
     # "Input should be ...", "List should have ...": what it should is what is allowed.
-    _, _, should = first["msg"].partition(" should ")
+    said, _, should = first["msg"].partition(" should ")
     for theirs, ours in _IN_YAML.items():
         should = should.replace(theirs, ours)
-    return f"{where}: {_refused(given)}: it should {should}"
+    return f"{_refused(given)}: it should {should}" if should else f"{_refused(given)}: {said}"
 
 
 def _meant(word: str, known: Sequence[str], otherwise: str) -> str:

@@ -14,7 +14,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 
 from patchline_ros.graph.description import GraphSettings, NodeDescription, ros_arguments
-from patchline_ros.graph.processes import free_domain
+from patchline_ros.graph.processes import free_domain, release_domain
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.managed import ManagedNode
 
@@ -73,10 +73,18 @@ class Bench:
         self.until(future.done)
         return future.result()
 
-    def until(self, condition: Callable[[], bool], seconds: float = 30.0) -> None:
-        """Spins until it holds; fails after `seconds`."""
-        deadline = time.monotonic() + seconds
+    def until(
+        self,
+        condition: Callable[[], bool],
+        seconds: float = 30.0,
+        progress: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Spins until it holds; fails after `seconds` in which `progress` says the same."""
+        deadline, before = time.monotonic() + seconds, progress()
         while not condition():
+            now = progress()
+            if now != before:
+                deadline, before = time.monotonic() + seconds, now
             assert time.monotonic() < deadline, f"not within {seconds} s"
             self.spin(0.02)
         assert all(node.failure is None for node in self.nodes)
@@ -103,3 +111,4 @@ class Bench:
         for node in [*self.nodes, self.probe]:
             node.destroy_node()
         rclpy.try_shutdown()
+        release_domain(self.domain)

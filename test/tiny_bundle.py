@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from patchline_ros.adaptation.predictor import NetworkPredictor, Reader
+from patchline_ros.adaptation.predictor_file import to_bytes as to_file
+from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
 from patchline_ros.bundle import (
     Bundle,
     DriftEntry,
     DriftLabel,
+    LearntKind,
     Manifest,
     ModelEntry,
     PatchStep,
-    PictureRecord,
-    save_bundle,
+    PredictorEntry,
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import write_file
+from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
+from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend_pass import graph_path
@@ -37,6 +42,8 @@ CLASSES = {
     Task.SEGMENTATION: ("sky", "road", "car"),
 }
 TAP = 2
+LEARNT_PATCHES = 2
+"""What a learnt predictor says of every drift; the table says 1."""
 
 
 def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
@@ -44,18 +51,34 @@ def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def spec_of(task: Task) -> ModelSpec:
+    """How the model of a task is built."""
+    return ModelSpec(task=task, classes=CLASSES[task], input_size=(SIDE, SIDE), width=0.25)
+
+
+def predictor(watched: TaskModel, kind: LearntKind) -> NetworkPredictor:
+    """A learnt patch predictor that says `LEARNT_PATCHES`, whatever it reads."""
+    reader: Reader
+    if kind == "light":
+        raw = tap_features(watched, [picture(seed) for seed in range(8)])
+        reader = TapReader.from_source(watched.backbone.channels, raw)
+    else:
+        reader = ImageReader(None, (SIDE, SIDE), vgg16_width=1 / 16)
+    rows = torch.zeros(2, reader.width)
+    outputs = len(watched.backbone.specs) + 1
+    classifier = train_classifier([rows], [LEARNT_PATCHES], outputs, reader.hidden, seed=0)
+    return NetworkPredictor(reader, classifier)
+
+
 def make_bundle(
-    path: Path, source_entropy: float = 0.0, tasks: tuple[Task, ...] = tuple(Task)
+    path: Path,
+    source_entropy: float = 0.0,
+    tasks: tuple[Task, ...] = tuple(Task),
+    learnt: LearntKind | None = None,
 ) -> Bundle:
     """Writes it below `path`; the drift reference is of random pictures."""
     torch.manual_seed(0)
-    models = {
-        task: TaskModel(
-            ModelSpec(task=task, classes=classes, input_size=(SIDE, SIDE), width=0.25)
-        ).eval()
-        for task, classes in CLASSES.items()
-        if task in tasks
-    }
+    models = {task: TaskModel(spec_of(task)).eval() for task in CLASSES if task in tasks}
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
         features = pooled(models[Task.SEGMENTATION].backbone(batch)[TAP]).numpy()
@@ -105,7 +128,23 @@ def make_bundle(
         )
         for task in models
     }
-    return save_bundle(path, manifest, models, reference, pictures)
+    if learnt is None:
+        return save_bundle(path, manifest, models, reference, pictures)
+    entry = PredictorEntry(
+        kind=learnt,
+        vgg16="random weights" if learnt == "vgg16" else "",
+        predicted=[LEARNT_PATCHES] * 3,
+        accuracy=0.0,
+        mean_absolute_error=2 / 3,
+    )
+    return save_bundle(
+        path,
+        manifest.model_copy(update={"patch_predictor": entry}),
+        models,
+        reference,
+        pictures,
+        to_file(predictor(models[Task.SEGMENTATION], learnt)),
+    )
 
 
 def _affinity(tasks: tuple[Task, ...], like: Callable[[str, str], float]) -> dict[str, list[float]]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from patchline_ros.adaptation.affinity import affinity_table
-from patchline_ros.bench.experiment import Declaration, Experiment, declared
+from patchline_ros.bench.experiment import Experiment, RunConfig, run_config
 from patchline_ros.bench.result import Scores, TaskResult
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.bench.sources import Source, SourceRecord
@@ -136,6 +136,6 @@ def task_result(**changes: object) -> TaskResult:
     return TaskResult.model_validate(facts | changes)
 
 
-def declaration(row: str, seed: int = 0) -> Declaration:
+def config_of(row: str, seed: int = 0) -> RunConfig:
     """Of a run of the tiny experiment."""
-    return declared(experiment(), row, seed, {}, "random")
+    return run_config(experiment(), row, seed, {}, "random")

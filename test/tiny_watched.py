@@ -9,7 +9,7 @@ import numpy as np
 
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.jobs.scheduler import Carrier, Report
+from patchline_ros.jobs.scheduler import Executor, ReportProgress
 from patchline_ros.offline.drifted import WatchedSource, backbone_features
 from patchline_ros.offline.predictor_data import (
     PredictorData,
@@ -60,11 +60,11 @@ def tiny_watched() -> WatchedSource:
 def data(
     settings: PredictorSettings,
     folder: Path,
-    carrier: Carrier,
-    report: Report = lambda _: None,
+    executor: Executor,
+    report: ReportProgress = lambda _: None,
     watched: WatchedSource | None = None,
 ) -> PredictorData:
     """Predictor data of the model above, or of another one."""
     return predictor_data(
-        watched or tiny_watched(), settings, 0, folder, carrier, report, training=TRAINING
+        watched or tiny_watched(), settings, 0, folder, executor, report, training=TRAINING
     )

@@ -17,8 +17,8 @@ from tools.ros import Ros, base_python, environment, find_ros
 from tools.steps import SetupError, Step, locked, run_due, write_aside
 
 INSTALLED_FOLDERS = ("patchline_ros", "config", "launch", "resource")
-PACKAGES = ("packages", "models", "offline", "onnx", "watch", "test")
-"""Requirement files of all that runs in a checkout, beside PyTorch and ROS."""
+PACKAGES = ("torch", "packages", "models", "offline", "onnx", "watch", "test")
+"""Requirement files of all that runs in a checkout, beside ROS."""
 
 
 def ensure(layout: Layout, inherited: dict[str, str]) -> dict[str, str]:
@@ -36,17 +36,53 @@ def ensure(layout: Layout, inherited: dict[str, str]) -> dict[str, str]:
         steps = set_up_steps(layout, ros)
         if not all(step.done for step in steps):
             _check_machine(ros)
-            run_due(steps, layout.log, variables, lock)
+            # Without it, colcon has ninja wait as long as other work keeps the cores busy.
+            jobs = {"MAKEFLAGS": f"-j{os.cpu_count() or 1}"}
+            run_due(steps, layout.log, {**jobs, **variables}, lock)
     return variables
 
 
 def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
-    """All steps of the set-up, in order."""
+    """All steps of the set-up, each after the one that it needs."""
     requirements = layout.root / "tools" / "requirements"
     arrays = requirements / f"numpy{ros.numpy_major}.txt"
     wheels = requirements / (f"ros-{layout.distro}.txt" if layout.distro else "ros.txt")
+    packages = [requirements / f"{name}.txt" for name in PACKAGES]
+    venv = _environment_step(layout, ros)
+    # uv overlooks the packages of a sourced ROS; without it, pip installs.
+    below = venv
+    if not ros.home:
+        title = "installing uv, which installs the rest"
+        below = _install_step(layout, "uv", title, [requirements / "uv.txt"], venv)
+    build_tools = _install_step(
+        layout,
+        "ros",
+        "installing build tools" if ros.home else "installing ROS 2 and build tools",
+        [requirements / "build.txt", arrays, *([] if ros.home else [wheels])],
+        below,
+        # The packages come while the builds run, and so must replace nothing of this.
+        constraints=packages,
+    )
+    rest = _install_step(
+        layout,
+        "packages",
+        "installing PyTorch and other packages",
+        [*packages, arrays],
+        build_tools,
+    )
+    builds = []
+    if not ros.has_package("vision_msgs"):
+        source = layout.root / "tools" / "vision_msgs"
+        builds.append(_build_step(layout, ros, source, _vision_msgs_inputs(source), build_tools))
+    package_inputs = list(_package_inputs(layout.root))
+    needed = builds[-1] if builds else build_tools
+    builds.append(_build_step(layout, ros, layout.root, package_inputs, needed))
+    return [venv, *([] if ros.home else [below]), build_tools, rest, *builds]
+
+
+def _environment_step(layout: Layout, ros: Ros) -> Step:
     options = ["--system-site-packages"] if ros.home else []
-    venv = Step(
+    return Step(
         name="environment",
         title="creating the Python environment",
         command=[base_python(), "-m", "venv", "--clear", *options, str(layout.venv)],
@@ -55,42 +91,23 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         needs=None,
         advice="Remove the cause that the log names",
     )
-    build_tools = _pip_step(
-        layout,
-        "ros",
-        "installing build tools" if ros.home else "installing ROS 2 and build tools",
-        [requirements / "build.txt", arrays, *([] if ros.home else [wheels])],
-        venv,
-    )
-    torch = _pip_step(layout, "torch", "installing PyTorch", [requirements / "torch.txt"], venv)
-    packages = _pip_step(
-        layout,
-        "packages",
-        "installing Python packages",
-        [requirements / f"{name}.txt" for name in PACKAGES] + [arrays],
-        torch,
-    )
-    builds = []
-    if not ros.has_package("vision_msgs"):
-        source = layout.root / "tools" / "vision_msgs"
-        builds.append(_build_step(layout, source, _vision_msgs_inputs(source), build_tools))
-    package_inputs = list(_package_inputs(layout.root))
-    needed = builds[-1] if builds else build_tools
-    builds.append(_build_step(layout, layout.root, package_inputs, needed))
-    return [venv, build_tools, torch, packages, *builds]
 
 
-def _pip_step(layout: Layout, name: str, title: str, requirements: list[Path], needs: Step) -> Step:
+def _install_step(
+    layout: Layout,
+    name: str,
+    title: str,
+    requirements: list[Path],
+    needs: Step,
+    constraints: Iterable[Path] = (),
+) -> Step:
+    """A step that installs requirements; what constraints say is no reason to repeat it."""
     files = [option for path in requirements for option in ("--requirement", str(path))]
+    limits = [option for path in constraints for option in ("--constraint", str(path))]
     return Step(
         name=name,
         title=title,
-        command=[
-            str(layout.python),
-            *("-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
-            *("--progress-bar", "off", "--quiet"),
-            *files,
-        ],
+        command=[str(layout.python), str(layout.root / "tools" / "install.py"), *files, *limits],
         inputs=_contents(requirements),
         made=layout.venv,
         needs=needs,
@@ -99,9 +116,11 @@ def _pip_step(layout: Layout, name: str, title: str, requirements: list[Path], n
     )
 
 
-def _build_step(layout: Layout, source: Path, inputs: list[bytes], needs: Step) -> Step:
+def _build_step(layout: Layout, ros: Ros, source: Path, inputs: list[bytes], needs: Step) -> Step:
     name = "patchline_ros" if source == layout.root else source.name
-    include = layout.root / "tools" / "clear_wheel_paths.cmake"
+    clear = layout.root / "tools" / "clear_wheel_paths.cmake"
+    # Known to work with what the wheels generate; a sourced ROS may be of any age.
+    join = [] if ros.home else [layout.root / "tools" / "join_sources.cmake"]
     return Step(
         name=name,
         title=f"building {name}",
@@ -116,9 +135,10 @@ def _build_step(layout: Layout, source: Path, inputs: list[bytes], needs: Step) 
             *("--cmake-args", "-GNinja", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF"),
             f"-DPython3_EXECUTABLE={layout.python}",
             f"-DPYTHON_INSTALL_DIR={PYTHON_FOLDER}",
-            f"-DCMAKE_PROJECT_{name}_INCLUDE={include}",
+            f"-DCMAKE_PROJECT_{name}_INCLUDE={clear}",
+            *(f"-DCMAKE_PROJECT_INCLUDE={path}" for path in join),
         ],
-        inputs=[*inputs, *_contents([include])],
+        inputs=[*inputs, *_contents([clear, *join])],
         made=layout.install,
         needs=needs,
         advice="Remove the cause that the compiler or CMake names in the log",
@@ -214,7 +234,7 @@ def _missing_in_python() -> Iterator[str]:
 
 
 def _drop_half_installed(site_packages: Path) -> None:
-    """Let pip install anew what it was killed at: it writes INSTALLER when all else is there."""
+    """Have installed anew what was cut off: pip and uv write INSTALLER when all else is there."""
     for information in site_packages.glob("*.dist-info"):
         if not (information / "INSTALLER").exists():
             shutil.rmtree(information)

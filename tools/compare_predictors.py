@@ -26,7 +26,7 @@ from patchline_ros.bundle import Bundle, DriftLabel
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import all_cores
-from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
 from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
@@ -93,7 +93,7 @@ def main(
         backbone_features(model, TAP, train), window=WINDOW, alpha=0.01, permutations=100, seed=seed
     )
     watched = WatchedSource(model, reference, TAP, spread(train, FRAMES), spread(test, FRAMES))
-    with Progress(console=console) as progress, closing(Processes(all_cores())) as processes:
+    with Progress(console=console) as progress, closing(ProcessPool(all_cores())) as processes:
         bar = progress.add_task("trainings", total=1.0)
         labels, _ = predictor_data(
             watched,

@@ -35,7 +35,7 @@ class Layout:
 
     @property
     def site_packages(self) -> Path:
-        """Where pip installs to."""
+        """Where packages are installed to."""
         return self.venv / PYTHON_FOLDER
 
     @property

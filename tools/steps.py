@@ -3,6 +3,8 @@
 import fcntl
 import hashlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOG_LINES_SHOWN = 15
+SECONDS_TO_END = 10.0
+"""After which a step that was asked to end is killed."""
 
 
 class SetupError(Exception):
@@ -55,18 +59,48 @@ class Step:
         return self.stamp.exists() and self.stamp.read_text() == self.key
 
 
-def run_due(steps: list[Step], log: Path, environment: dict[str, str], lock: int) -> None:
-    """Run the steps that are not done, with a line of progress each.
+@dataclass(frozen=True)
+class _Run:
+    """A step at work, with the start of its line of progress."""
 
-    log: folder for what the commands print. environment: variables of the commands. lock:
-    descriptor of the locked file, which the commands inherit, so that one that outlives a killed
-    launcher keeps the lock until it has ended. Raises SetupError at the first step that fails.
+    step: Step
+    line: str
+    log: Path
+    process: subprocess.Popen[bytes]
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+def run_due(steps: list[Step], log: Path, environment: dict[str, str], lock: int) -> None:
+    """Run the steps that are not done, side by side where they may, with a line of progress each.
+
+    steps: each after the one that it needs. log: folder for what the commands print. environment:
+    variables of the commands. lock: descriptor of the locked file, which the commands inherit, so
+    that one that outlives a killed launcher keeps the lock until it has ended. Raises SetupError at
+    the first step that fails, when those beside it have been ended too.
     """
-    for number, step in enumerate(steps, start=1):
-        # Asked at its turn: a step before it may have cleared the folder that holds its stamp.
-        if not step.done:
-            line = f"[{number}/{len(steps)}] {step.title}"
-            _run(step, line, log / f"{step.name}.log", environment, lock)
+    lines = {step.name: f"[{n}/{len(steps)}] {step.title}" for n, step in enumerate(steps, 1)}
+    waiting = list(steps)
+    runs: list[_Run] = []
+    try:
+        while waiting or runs:
+            for step in _ready(waiting, runs):
+                waiting.remove(step)
+                # Asked at its turn: the one that it needs may have cleared the folder of its stamp.
+                if not step.done:
+                    path = log / f"{step.name}.log"
+                    runs.append(_start(step, lines[step.name], path, environment, lock))
+            for run in [run for run in runs if run.process.poll() is not None]:
+                runs.remove(run)
+                _finish(run)
+            _show(runs)
+            if runs:
+                time.sleep(0.05)
+    finally:
+        _end(runs)
 
 
 @contextmanager
@@ -89,10 +123,15 @@ def write_aside(path: Path, text: str) -> None:
     os.replace(aside, path)
 
 
-def _run(step: Step, line: str, log: Path, environment: dict[str, str], lock: int) -> None:
+def _ready(waiting: list[Step], runs: list[_Run]) -> list[Step]:
+    """The steps whose turn it is: what they need is neither to come nor at work."""
+    unfinished = {step.name for step in waiting} | {run.step.name for run in runs}
+    return [step for step in waiting if not step.needs or step.needs.name not in unfinished]
+
+
+def _start(step: Step, line: str, log: Path, environment: dict[str, str], lock: int) -> _Run:
     step.stamp.unlink(missing_ok=True)
     started = time.monotonic()
-    print(f"{line} ...", end="", file=sys.stderr, flush=True)
     step.prepare()
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -102,38 +141,65 @@ def _run(step: Step, line: str, log: Path, environment: dict[str, str], lock: in
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=[lock],
+            # A group of its own, to end it with everything that it has started.
+            start_new_session=True,
         )
-        status = _wait(process, f"{line} ...", started)
-    print(f" {time.monotonic() - started:.0f} s", file=sys.stderr)
+    return _Run(step, line, log, process, started)
+
+
+def _finish(run: _Run) -> None:
+    """Say how long the step took and leave its stamp, or raise SetupError if it failed."""
+    _clear()
+    print(f"{run.line} ... {run.seconds:.0f} s", file=sys.stderr, flush=True)
+    status = run.process.returncode
     if status != 0:
-        last = log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+        last = run.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
         raise SetupError(
             "\n".join(
                 [
-                    f"{line} failed (exit status {status}). The log ends with:",
+                    f"{run.line} failed (exit status {status}). The log ends with:",
                     *(f"    {text}" for text in last),
-                    f"The whole log is {os.path.relpath(log)}.",
-                    f"{step.advice}, then call ./patchline again: what is done is kept.",
+                    f"The whole log is {os.path.relpath(run.log)}.",
+                    f"{run.step.advice}, then call ./patchline again: what is done is kept.",
                 ]
             )
         )
-    write_aside(step.stamp, step.key)
+    write_aside(run.step.stamp, run.step.key)
 
 
-def _wait(process: subprocess.Popen[bytes], line: str, started: float) -> int:
-    """Exit status of the step; counts the seconds on a terminal meanwhile."""
-    while True:
-        try:
-            status = process.wait(timeout=1)
-        except subprocess.TimeoutExpired:
-            if sys.stderr.isatty():
-                seconds = time.monotonic() - started
-                print(f"\r{line} {seconds:.0f} s", end="", file=sys.stderr, flush=True)
-        except KeyboardInterrupt:
-            # The terminal has sent the signal to the step as well.
-            process.wait()
-            raise
-        else:
-            if sys.stderr.isatty():
-                print(f"\r{line}", end="", file=sys.stderr)
-            return status
+def _show(runs: list[_Run]) -> None:
+    """On a terminal, show what is at work and for how long; the next line takes its place."""
+    if runs and sys.stderr.isatty():
+        line = ", ".join(f"{run.line} ... {run.seconds:.0f} s" for run in runs)
+        # One that is broken into two could not be replaced.
+        line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _end(runs: list[_Run]) -> None:
+    """End the steps at work and whatever they have started."""
+    for run in runs:
+        _send(run, signal.SIGTERM)
+    until = time.monotonic() + SECONDS_TO_END
+    # Not only the step itself: ninja's compilers are in groups of their own, and it ends them.
+    while any(_send(run, 0) for run in runs) and time.monotonic() < until:
+        time.sleep(0.02)
+    for run in runs:
+        _send(run, signal.SIGKILL)
+        run.process.wait()
+
+
+def _send(run: _Run, number: int) -> bool:
+    """Send a signal to what is left of a step; whether there was anything left."""
+    # One that has ended counts for as long as nobody has asked.
+    run.process.poll()
+    try:
+        os.killpg(run.process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True

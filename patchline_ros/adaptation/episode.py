@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, GateScores
 from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
 from patchline_ros.adaptation.gate import MARGIN
-from patchline_ros.adaptation.patch_count import patches_for
+from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
     Adaptation,
@@ -53,7 +53,7 @@ class EpisodeJob(BaseModel):
     """Files of the patch sets of an earlier drift that is like this one: these are verified, and
     nothing is trained. Empty: it is trained."""
     bank_entry: str = ""
-    """Where in the bank they lie."""
+    """Name of their entry in the bank."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and decides at the gate."""
@@ -157,11 +157,14 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle or running patch set.
     """
     bundle = Bundle.load(job.bundle)
-    patches = patches_for(bundle.manifest.patch_table, job.mmd2)
-    adaptation = _adaptation(job, bundle, patches, emit)
+    labelled = _labelled(job, bundle, emit)
+    watched = labelled.get(bundle.manifest.drift.task, [])
+    choice = choose_patches(bundle, [sample.image for sample in watched], job.mmd2)
+    adaptation = _adaptation(job, bundle, choice.patches, labelled)
     frames = {t: f for t, f in adaptation.frames.items() if t not in adaptation.refused}
     report = EpisodeReport(
-        patches=patches,
+        patches=choice.patches,
+        patch_choice=choice,
         order=adaptation.order,
         collected={task: len(chosen.collected) for task, chosen in frames.items()},
         kept={task: len(chosen.train) for task, chosen in frames.items()},
@@ -173,7 +176,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         settings=job.training.model_dump(),
         accepted=dict.fromkeys(adaptation.refused, False),
     )
-    emit(Chosen(patches, report.order, report.collected, report.kept))
+    emit(Chosen(choice.patches, report.order, report.collected, report.kept))
     for task, reason in adaptation.refused.items():
         emit(Rejected(task, reason))
     for task in adaptation.order:
@@ -182,13 +185,18 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     emit(Finished(report))
 
 
-def _adaptation(
-    job: EpisodeJob, bundle: Bundle, patches: int, emit: Callable[[Event], None]
-) -> Adaptation:
-    """Of the tasks with labelled frames; nobody asked for the others."""
+def _labelled(
+    job: EpisodeJob, bundle: Bundle, emit: Callable[[Event], None]
+) -> dict[Task, list[Sample]]:
+    """The frames of the tasks that have any; nobody asked for the others."""
     store = StoredFrames(job.store)
     labelled = {task: job.samples(store, task, emit) for task in bundle.manifest.models}
-    labelled = {task: samples for task, samples in labelled.items() if samples}
+    return {task: samples for task, samples in labelled.items() if samples}
+
+
+def _adaptation(
+    job: EpisodeJob, bundle: Bundle, patches: int, labelled: dict[Task, list[Sample]]
+) -> Adaptation:
     models = bundle.manifest.models
     sources = {
         task: SourceModel(bundle.model(task), models[task].source_entropy) for task in labelled

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from patchline_ros.adaptation.patch_choice import PatchChoice
 from patchline_ros.tasks import Task
 
 
@@ -54,6 +55,9 @@ class EpisodeReport(BaseModel):
 
     patches: int = 0
     """Of each patched model; 0 where nothing was trained."""
+    patch_choice: PatchChoice | None = None
+    """What chose the number of patches, and what that cost; None where kept patch sets were
+    verified."""
     order: list[Task] = Field(default_factory=list)
     """In which the tasks were trained, or verified."""
     collected: dict[Task, int] = Field(default_factory=dict)

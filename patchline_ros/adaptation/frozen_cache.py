@@ -20,7 +20,7 @@ _DTYPES: dict[CachePrecision, torch.dtype] = {
 }
 _NUMPY = {torch.float32: np.float32, torch.float16: np.float16, torch.uint8: np.uint8}
 STEPS = 255
-"""Of an 8 bit number."""
+"""Steps between the smallest and the largest 8 bit number."""
 
 
 class FrozenCache:

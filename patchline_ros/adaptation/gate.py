@@ -15,7 +15,7 @@ from patchline_ros.vision.evaluation import Model, answers
 from patchline_ros.vision.metrics import score
 
 MARGIN: Final = 0.005
-"""By which a candidate has to be better, where nobody says otherwise."""
+"""Difference of the metric by which a candidate must be better, unless another is given."""
 MOST_BLOCKS: Final = 10
 """Into which frames are divided to see how sure a difference is: as many more scores are needed."""
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.drift.window import FrameWindow
@@ -32,7 +33,7 @@ class Drift:
     since_ns: int
     """Stamp from which frames may belong to the drift; it names the drift. 0: none."""
     stamp_ns: int
-    """Of the newest frame of the reading."""
+    """Stamp of the newest frame of the reading."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ Stamps = Callable[[int], Mapping[Task, list[int]]]
 """Stamps of the labelled frames of each task, from this one on, in the order of time."""
 
 _READINGS = 10_000
-"""Of a drift that are remembered: some minutes of the fastest camera."""
+"""Readings of a drift that are remembered: some minutes of the fastest camera."""
 PAUSE_SECONDS: Final = 60
 LONGEST_PAUSE_SECONDS: Final = 3600
 """Between a training that failed and the next of the same drift, by the stamps of the readings: the
@@ -289,6 +290,4 @@ def settled_in(report: bytes) -> int | None:
     try:
         return settled_since(EpisodeReport.model_validate_json(report))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        raise ValueError(first_mistake(error, EpisodeReport, whole="")) from error

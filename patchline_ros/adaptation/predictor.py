@@ -12,23 +12,19 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from patchline_ros.adaptation.patch_count import steps_reached
-from patchline_ros.bundle import PatchStep
+from patchline_ros.bundle import LearntKind, PatchStep
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.kernels import Features
 from patchline_ros.tasks import Image
 
-ITERATIONS = 100
-"""Of L-BFGS, at most; the linear classifier's loss is convex and needs far fewer."""
-WEIGHT_DECAY = 1e-3
-FARTHEST = 5.0
+FARTHEST: Final = 5.0
 """Deviations at which a standardised input is cut off, so that a drift unlike all that were learnt
 from can't drive the logits anywhere."""
 
@@ -40,7 +36,7 @@ class DriftedSet:
     Attributes:
         images: n pictures, n >= 2.
         features: (n, d) pooled features of all taps of the watched source model, as
-            `tap_features` gives them.
+            `tap_features` gives them; d is 0 for a reader that reads pictures only.
         mmd2: MMD^2 from the source, as the drift monitor measures it, on one tap.
 
     Raises:
@@ -76,13 +72,13 @@ class PatchPredictor(Protocol):
 
     @property
     def share(self) -> float:
-        """Of a set's frames that it reads."""
+        """Share of a set's frames that it reads, 0..1."""
 
     def predict(self, drifted: DriftedSet) -> int:
         """Number of patches, 0 (the source model will do) to the number of groups."""
 
     def gflops(self, drifted: DriftedSet) -> float:
-        """Forward GFLOPs for each frame that is read, besides what the nodes compute anyway."""
+        """Forward GFLOPs for each frame that is read, on top of the taps' features."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +101,13 @@ class Reader(nn.Module):
     """Turns frames into the numbers that a classifier reads; it is not trained.
 
     Attributes:
+        kind: what predictors with this reader are called.
         width: how many numbers a frame gives.
         share: of a set's frames that a prediction reads.
         hidden: widths of the hidden layers of the classifier that goes with it.
     """
 
+    kind: ClassVar[LearntKind]
     width: int
     share: float
     hidden: tuple[int, ...]
@@ -150,70 +148,6 @@ class Classifier(nn.Module):
         return logits
 
 
-def _checked(inputs: Sequence[Tensor], labels: Sequence[int], outputs: int) -> None:
-    if not inputs or len(inputs) != len(labels):
-        raise ValueError(
-            f"a patch predictor is trained on sets and as many labels; {len(inputs)} and "
-            f"{len(labels)} came"
-        )
-    for number, (rows, label) in enumerate(zip(inputs, labels, strict=True)):
-        if not len(rows):
-            raise ValueError(f"set {number} has no frames")
-        if not torch.isfinite(rows).all():
-            raise ValueError(f"set {number} has features that are not finite; leave it out")
-        if not 0 <= label < outputs:
-            raise ValueError(
-                f"set {number} needs {label} patches; a predictor of this backbone knows 0 to "
-                f"{outputs - 1}"
-            )
-
-
-def train_classifier(
-    inputs: Sequence[Tensor], labels: Sequence[int], outputs: int, hidden: Sequence[int], seed: int
-) -> Classifier:
-    """Trains on all frames at once, cross-entropy with weight decay.
-
-    Where all sets need the same number of patches, the classifier learns to say just that.
-
-    Args:
-        inputs: (frames, width) of each set.
-        labels: patches that each set needs.
-        outputs: G + 1.
-        hidden: widths of the hidden layers.
-        seed: of the first weights; the global random state is left alone.
-
-    Raises:
-        ValueError: no sets, other than one label a set, a set without frames, inputs that are not
-            finite, or a label that is not in 0..G.
-    """
-    _checked(inputs, labels, outputs)
-    rows = torch.cat([set_rows.float() for set_rows in inputs])
-    targets = torch.cat(
-        [torch.full((len(s),), label) for s, label in zip(inputs, labels, strict=True)]
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier = Classifier(rows.shape[1], hidden, outputs)
-    spread = rows.std(dim=0, correction=0)
-    classifier.mean.copy_(rows.mean(dim=0))
-    # A number that is the same on all frames says nothing; it must not be blown up later.
-    classifier.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-    weights = [parameter for parameter in classifier.parameters() if parameter.ndim > 1]
-    optimiser = torch.optim.LBFGS(
-        classifier.parameters(), max_iter=ITERATIONS, line_search_fn="strong_wolfe"
-    )
-
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        decay = torch.stack([weight.square().sum() for weight in weights]).sum() / 2
-        total = functional.cross_entropy(classifier(rows), targets) + WEIGHT_DECAY * decay
-        total.backward()
-        return total
-
-    optimiser.step(loss)
-    return classifier.eval().requires_grad_(False)
-
-
 class NetworkPredictor(nn.Module):
     """A reader and the classifier that was trained on what it reads."""
 
@@ -242,5 +176,9 @@ class NetworkPredictor(nn.Module):
     def _rows(self, drifted: DriftedSet) -> list[int]:
         """The frames that are read, evenly over the set."""
         count = len(drifted.images)
-        rows = np.linspace(0, count - 1, math.ceil(self.share * count))
-        return [int(row) for row in rows]
+        return evenly(count, math.ceil(self.share * count))
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the places 0 to count - 1, in order and evenly over all of them."""
+    return [int(place) for place in np.linspace(0, count - 1, min(count, most))]

@@ -1,27 +1,39 @@
 """A learnt patch predictor as one safetensors file, with its facts as JSON in the header.
 
-The VGG16 of the paper's predictor is not in it: who loads brings its weights, and a fingerprint
-tells whether they are the right ones.
+It holds all that a car needs to run it: source features for the light one, its VGG16 for the
+paper's. Who reads it trusts nothing in it: what it says of itself is bounded, and nothing is built
+but what its own tensors fill.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from patchline_ros.adaptation.predictor import Classifier, NetworkPredictor, Reader
-from patchline_ros.adaptation.readers import ImageReader, TapReader
-from patchline_ros.vision.model import fingerprint
-from patchline_ros.vision.torchvision_backbones import Weights
+from patchline_ros.adaptation.readers import LARGEST_SIDE, ImageReader, TapReader
+from patchline_ros.config_files import first_mistake
+from patchline_ros.vision.model import SMALLEST_SIDE
 
 FORMAT: Final = 1
 _HEADER_KEY = "patchline_predictor"
-_BACKBONE = "reader.backbone."
+MOST_BYTES: Final = 96 * 2**20
+"""VGG16 takes 59 MB of it; the light predictor of Swin-T, the largest one, half a MB."""
+_MOST_HEADER_BYTES = 64 * 2**10
+_MOST_OUTPUTS = 100
+_MOST_TAPS = 100
+_MOST_LAYERS = 8
+_WIDEST = 2**20
+"""What is said of a layer, a tap or a number of frames may not be too large to multiply."""
+_POSITIVE = ("classifier.scale", "reader.scale", "reader.bandwidths")
 
 
 class PredictorError(ValueError):
@@ -32,21 +44,25 @@ class _Facts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = FORMAT
-    outputs: int = Field(ge=2)
-    hidden: tuple[Annotated[int, Field(ge=1)], ...]
+    outputs: int = Field(ge=2, le=_MOST_OUTPUTS)
+    hidden: tuple[Annotated[int, Field(ge=1, le=_WIDEST)], ...] = Field(max_length=_MOST_LAYERS)
 
 
 class _TapFacts(_Facts):
     reads: Literal["taps"] = "taps"
-    widths: tuple[Annotated[int, Field(ge=2)], ...]
-    source_frames: int = Field(ge=2)
+    widths: tuple[Annotated[int, Field(ge=2, le=_WIDEST)], ...] = Field(
+        min_length=1, max_length=_MOST_TAPS
+    )
+    source_frames: int = Field(ge=2, le=_WIDEST)
+
+
+_Side = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 
 
 class _ImageFacts(_Facts):
     reads: Literal["images"] = "images"
-    size: tuple[int, int]
-    vgg16_width: float = Field(gt=0)
-    vgg16_fingerprint: str
+    size: tuple[_Side, _Side]
+    vgg16_width: float = Field(ge=1 / 64, le=1)
 
 
 class _Header(BaseModel):
@@ -70,72 +86,43 @@ def _facts(predictor: NetworkPredictor) -> _TapFacts | _ImageFacts:
             hidden=classifier.hidden,
             size=reader.size,
             vgg16_width=reader.vgg16_width,
-            vgg16_fingerprint=fingerprint(reader.backbone),
         )
     raise TypeError(f"there is no file for a predictor that reads by {type(reader).__name__}")
 
 
 def to_bytes(predictor: NetworkPredictor) -> bytes:
-    """The predictor as a safetensors file, without the VGG16."""
-    tensors = {
-        name: value.contiguous()
-        for name, value in predictor.state_dict().items()
-        if not name.startswith(_BACKBONE)
-    }
+    """The predictor as a safetensors file."""
+    tensors = {name: value.contiguous() for name, value in predictor.state_dict().items()}
     header = _Header(predictor=_facts(predictor))
     return save_tensors(tensors, metadata={_HEADER_KEY: header.model_dump_json()})
 
 
 def _read_facts(data: bytes) -> _TapFacts | _ImageFacts:
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
+    if len(data) < 8 or length > min(len(data) - 8, _MOST_HEADER_BYTES):
         raise PredictorError("this is not a safetensors file: its header does not fit in it")
     try:
-        text = json.loads(data[8 : 8 + length])["__metadata__"][_HEADER_KEY]
+        text = from_json(data[8 : 8 + length])["__metadata__"][_HEADER_KEY]
         return _Header.model_validate_json(text).predictor
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise PredictorError("the file's header holds no patch predictor") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PredictorError(f"patch predictor, {where}: {first['msg']}") from error
+        raise PredictorError(f"patch predictor, {first_mistake(error, _Header)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PredictorError("the file's header holds no patch predictor") from error
 
 
-def _reader(facts: _TapFacts | _ImageFacts, weights: Weights | None) -> Reader:
-    if isinstance(facts, _TapFacts):
-        return TapReader(facts.widths, facts.source_frames)
-    if weights is None:
-        raise PredictorError("this predictor reads pictures; give the VGG16 weights it was made on")
-    reader = ImageReader(weights, facts.size, facts.vgg16_width)
-    found = fingerprint(reader.backbone)
-    if found != facts.vgg16_fingerprint:
-        raise PredictorError(
-            f"this predictor was trained on another VGG16: fingerprint "
-            f"{facts.vgg16_fingerprint[:12]}..., here {found[:12]}..."
-        )
-    return reader
+def _unfilled(facts: _TapFacts | _ImageFacts) -> NetworkPredictor:
+    """The predictor without memory for its tensors, so that it costs nothing to say too much."""
+    with torch.device("meta"):
+        reader: Reader
+        if isinstance(facts, _TapFacts):
+            reader = TapReader(facts.widths, facts.source_frames)
+        else:
+            reader = ImageReader(None, facts.size, facts.vgg16_width)
+        classifier = Classifier(reader.width, facts.hidden, facts.outputs)
+        return NetworkPredictor(reader, classifier)
 
 
-def from_bytes(data: bytes, weights: Weights | None = None) -> NetworkPredictor:
-    """The predictor of a file, strictly.
-
-    Args:
-        data: what `to_bytes` gave.
-        weights: torchvision's VGG16 state dict, for a predictor that reads pictures.
-
-    Raises:
-        PredictorError: no predictor, missing, unknown, misshapen or non-finite tensors, or
-            another VGG16.
-        ValueError: weights that are not a VGG16's.
-    """
-    facts = _read_facts(data)
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise PredictorError(f"the predictor's tensors can't be read: {error}") from error
-    reader = _reader(facts, weights)
-    predictor = NetworkPredictor(reader, Classifier(reader.width, facts.hidden, facts.outputs))
-    expected = {k: v for k, v in predictor.state_dict().items() if not k.startswith(_BACKBONE)}
+def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     odd = sorted(expected.keys() ^ tensors.keys())
     if odd:
         raise PredictorError(f"{len(odd)} tensors are missing or unknown, the first {odd[0]}")
@@ -147,5 +134,26 @@ def from_bytes(data: bytes, weights: Weights | None = None) -> NetworkPredictor:
             )
         if not value.isfinite().all():
             raise PredictorError(f"tensor {name} has values that are not finite")
-    predictor.load_state_dict(tensors, strict=False)
+        if name in _POSITIVE and not (value > 0).all():
+            raise PredictorError(f"tensor {name} has values that are not above 0")
+
+
+def from_bytes(data: bytes) -> NetworkPredictor:
+    """The predictor of a file, strictly; the global random state is left alone.
+
+    Raises:
+        PredictorError: no predictor, one that is too large, or missing, unknown, misshapen or
+            non-finite tensors.
+    """
+    if len(data) > MOST_BYTES:
+        raise PredictorError(
+            f"the file has {len(data)} bytes; a patch predictor has {MOST_BYTES} at most"
+        )
+    predictor = _unfilled(_read_facts(data))
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise PredictorError(f"the predictor's tensors can't be read: {error}") from error
+    _check_tensors(tensors, predictor.state_dict())
+    predictor.load_state_dict(tensors, assign=True)
     return predictor.eval().requires_grad_(False)

@@ -20,25 +20,37 @@ from patchline_ros.vision.model import SMALLEST_SIDE, TaskModel
 from patchline_ros.vision.torchvision_backbones import Weights, cut_backbone
 
 PAPER_SHARE: Final = 0.1
-"""Of a set's frames that the paper's predictor reads on the car."""
+"""Share of a set's frames that the paper's predictor reads on the car."""
+PAPER_SIZE: Final = (350, 350)
+"""Height and width at which it reads them."""
+LARGEST_SIDE: Final = 1024
+"""At which VGG16 reads a picture; one of 1024 x 1024 takes 630 GFLOPs."""
 _BATCH = 8
 
 
 def tap_features(model: TaskModel, images: Sequence[Image]) -> Features:
     """(n, d) pooled features of all taps of a source model, side by side from the stem on.
 
-    One pass of the source backbone a picture, which the selection of samples makes anyway.
+    It takes one pass of the source backbone a picture.
     """
     rows = []
     with torch.inference_mode():
         for image in images:
             taps = model.backbone(image_tensor(resize_image(image, model.spec.input_size))[None])
-            rows.append(torch.cat([pooled(tap)[0] for tap in taps]))
+            rows.append(torch.cat([_pooled(tap)[0] for tap in taps]))
     return torch.stack(rows).numpy()
 
 
+def _pooled(tap: Tensor) -> Tensor:
+    """`pooled`, also of a map that small pictures have left with one place: it deviates by 0."""
+    if tap.shape[2:].numel() > 1:
+        return pooled(tap)
+    means = tap.mean(dim=(2, 3))
+    return torch.cat([means, torch.zeros_like(means)], dim=1)
+
+
 class TapReader(Reader):
-    """Reads how far each tap has drifted; what it needs, the nodes have computed.
+    """Reads how far each tap of the watched source model has drifted.
 
     Three numbers a tap: the MMD^2 of the whole set, and how far this frame's channel means and
     channel deviations lie from the source, as the root mean square of the standardised features,
@@ -46,6 +58,7 @@ class TapReader(Reader):
     that learns from 18 sets.
     """
 
+    kind = "light"
     share = 1.0
     hidden = ()
     source: Tensor
@@ -135,17 +148,18 @@ class ImageReader(Reader):
     connected layers are. Averaging leaves 512 numbers.
     """
 
+    kind = "vgg16"
     share = PAPER_SHARE
     hidden = (256, 64)
 
     def __init__(
-        self, weights: Weights | None, size: tuple[int, int] = (350, 350), vgg16_width: float = 1.0
+        self, weights: Weights | None, size: tuple[int, int] = PAPER_SIZE, vgg16_width: float = 1.0
     ) -> None:
         """A reader on torchvision's VGG16, frozen.
 
         Args:
             weights: torchvision state dict; None: random ones, drawn from the global state.
-            size: (height, width) that pictures are brought to; the paper's is 350 x 350.
+            size: (height, width) that pictures are brought to.
             vgg16_width: multiplier of every channel count.
 
         Raises:

@@ -21,22 +21,23 @@ class TrainingSettings(BaseModel):
     epochs: int = Field(default=7, ge=1)
     batch_size: int = Field(default=4, ge=2)
     reestimate_norm: bool = True
-    """Take the frozen norm statistics over the frames first, without labels; the paper does not."""
+    """Whether to re-estimate the frozen norm statistics on the frames first, without labels. The
+    paper does not."""
     norm_prior: int = Field(default=16, ge=0)
-    """As how many frames the source's statistics count then; 0: not at all."""
+    """Number of frames that the source's statistics count as then; 0: they do not count."""
     mirror: bool = True
-    """Also train on the mirrored frames (never where a picture has one label)."""
+    """Whether to train on the mirrored frames, too (never where a picture has one label)."""
     augmented_views: int = Field(default=0, ge=0)
-    """Also train on so many views of each frame that are zoomed, mirrored at random and differently
+    """Number of further views of each frame to train on: zoomed, mirrored at random and differently
     exposed. A picture that has one label is moved instead of zoomed and mirrored. The views are
     drawn once, so that their frozen part can be kept."""
     crops: int = Field(default=0, ge=0)
-    """An epoch sees so many random crops, half as high and half as wide, of each view (never where
-    it has one label); 0: the whole view."""
+    """Number of random crops, half as high and half as wide, that an epoch sees of each view (never
+    where it has one label); 0: the whole view."""
     patience: int | None = Field(default=None, ge=1)
-    """Stop after so many epochs without a better score on the held-out frames; None: never."""
+    """Epochs without a better score on the held-out frames after which to stop; None: never."""
     rate: float = Field(default=1.0, gt=0)
-    """Multiplies every peak learning rate."""
+    """Factor on every peak learning rate."""
     cache: CachePolicy = "float32"
     """How the frozen part is kept: as it is, rounded to half or a quarter of the memory, or not at
     all, so that each epoch computes it anew."""
@@ -57,7 +58,7 @@ class TrainingRecord:
     metrics: list[float] = field(default_factory=list)
     """The task's metric on the held-out frames: before any training, then after each epoch."""
     best_epoch: int = 0
-    """Whose state was kept; 0 is the one before any training."""
+    """Epoch whose state was kept; 0 is the state before any training."""
     seconds: float = 0.0
     stage_gflops: dict[Stage, float] = field(default_factory=dict)
     """Re-estimated norms; the frozen part, once or each time; steps; scores of held-out frames."""

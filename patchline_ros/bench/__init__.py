@@ -1,1 +1,1 @@
-"""The benchmark: methods side by side on drifts that are declared here, and what they score."""
+"""The benchmark: methods side by side on the same drifts, and what they score."""

@@ -1,4 +1,4 @@
-"""What the commands do: choose rows and seeds, make source models, run what is due."""
+"""The commands `bench run` and `bench tune`: choose rows and seeds, make source models, run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rich.status import Status
 from patchline_ros.bench.experiment import Experiment, ExperimentError, find_experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, patch_tables, scene_of, source_waves
-from patchline_ros.bench.result import Kept, kept_path, write_result
+from patchline_ros.bench.result import ExperimentRecord, record_path, write_result
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
 from patchline_ros.host import all_cores
-from patchline_ros.jobs.executors import carrier_at
-from patchline_ros.jobs.scheduler import Carrier, Job, carry_out
-from patchline_ros.word_lists import listed
+from patchline_ros.jobs.executors import executor_at
+from patchline_ros.jobs.scheduler import Executor, Job, run_jobs
+from patchline_ros.word_lists import comma_separated
 
 
 @dataclass(frozen=True)
-class Options:
-    """The options of the commands, as they were given."""
+class BenchOptions:
+    """The options of `bench run` and `bench tune`, as they were given."""
 
     experiment: str
     data: Path | None
@@ -41,29 +41,29 @@ class Options:
 
 @dataclass(frozen=True)
 class Plan:
-    """The options, checked."""
+    """What the options ask for, checked."""
 
     experiment: Experiment
     inputs: Inputs
     rows: tuple[str, ...]
-    carrier: Carrier
+    executor: Executor
     console: Console
 
 
 def _seeds(given: str | None) -> tuple[int, ...]:
     """Raises ExperimentError where a seed is no whole number."""
-    parts = listed(given)
+    parts = comma_separated(given)
     wrong = [part for part in parts if not part.isdigit()]
     if wrong:
         raise ExperimentError(f"--seeds: {wrong[0]!r} is no whole number; write 0,1,2")
     return tuple(int(part) for part in parts)
 
 
-def planned(options: Options) -> Plan:
+def make_plan(options: BenchOptions) -> Plan:
     """Checks the options, and that the scene's data are there, before anything is begun.
 
     Raises:
-        ExperimentError: an option or the declaration is wrong.
+        ExperimentError: an option or the experiment's file is wrong.
         ValueError: data are missing.
     """
     experiment = find_experiment(options.experiment)
@@ -80,36 +80,38 @@ def planned(options: Options) -> Plan:
         device=options.device,
         workers=workers,
     )
-    rows = listed(options.rows) or tuple(experiment.rows)
+    rows = comma_separated(options.rows) or tuple(experiment.rows)
     for row in rows:
         experiment.row(row)
     console = Console(highlight=False)
     with console.status(f"reading {experiment.scene}"):
         scene_of(experiment, inputs, experiment.seeds[0])
-    carrier = carrier_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
-    return Plan(experiment, inputs, rows, carrier, console)
+    executor = executor_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
+    return Plan(experiment, inputs, rows, executor, console)
 
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:
-    """Makes what is not kept yet of source models and affinity tables; a line for each failure."""
+    """Makes the source models and affinity tables that are missing; a line for each failure."""
     titles = ("source models", "more of them", "affinity")
     for title, jobs in zip(titles, source_waves(plan.experiment, plan.inputs, seeds), strict=True):
-        failures = carry_out(title, jobs, plan.carrier, plan.console)
+        failures = run_jobs(title, jobs, plan.executor, plan.console)
         if failures:
             return failures
     return []
 
 
-def do(plan: Plan, title: str, seeds: Sequence[int], jobs: Sequence[Job]) -> list[str]:
+def run_with_sources(
+    plan: Plan, title: str, seeds: Sequence[int], jobs: Sequence[Job]
+) -> list[str]:
     """Makes the source models and does the jobs that need them; a line for each failure."""
     if not jobs:
         return []
-    with closing(plan.carrier):
+    with closing(plan.executor):
         failures = make_sources(plan, seeds)
         if failures:
             return failures
         _make_patch_tables(plan, jobs)
-        return carry_out(title, jobs, plan.carrier, plan.console)
+        return run_jobs(title, jobs, plan.executor, plan.console)
 
 
 def _make_patch_tables(plan: Plan, jobs: Sequence[Job]) -> None:
@@ -120,51 +122,51 @@ def _make_patch_tables(plan: Plan, jobs: Sequence[Job]) -> None:
             def show(share: float, status: Status = status) -> None:
                 status.update(f"patch table {share:.0%}")
 
-            tables.make(plan.carrier, show)
+            tables.make(plan.executor, show)
 
 
-def run_experiment(options: Options) -> list[str]:
-    """Does the runs that have no result yet.
+def run_experiment(options: BenchOptions) -> list[str]:
+    """Runs each row with each seed that has no result yet.
 
     Returns:
         A line for each one that failed.
 
     Raises:
-        ExperimentError: an option is wrong, or a result does not fit its declaration.
+        ExperimentError: an option is wrong, or a result is of another configuration of its row.
         ValueError: data are missing, a result is broken.
     """
-    plan = planned(options)
+    plan = make_plan(options)
     experiment, inputs = plan.experiment, plan.inputs
     seeds = _seeds(options.seeds) or experiment.seeds
     write_result(
-        kept_path(inputs.out, experiment.name),
-        Kept(called=Path(options.experiment).name, experiment=experiment),
+        record_path(inputs.out, experiment.name),
+        ExperimentRecord(called=Path(options.experiment).name, experiment=experiment),
     )
     rates = read_rates(inputs.out, experiment.name).rates
     jobs = due_runs(experiment, inputs, plan.rows, seeds, rates, options.redo)
     done = len(plan.rows) * len(seeds) - len(jobs)
     if done:
         plan.console.print(f"{done} of {len(plan.rows) * len(seeds)} runs are finished already")
-    failures = do(plan, "runs", seeds, jobs)
+    failures = run_with_sources(plan, "runs", seeds, jobs)
     plan.console.print(f"results are in {inputs.out / experiment.name}")
     return failures
 
 
-def tune_experiment(options: Options) -> list[str]:
+def tune_experiment(options: BenchOptions) -> list[str]:
     """Searches for the learning rates of the rows, and keeps them for the runs.
 
     Returns:
         A line for each training that failed; then nothing is chosen.
 
     Raises:
-        ExperimentError: an option is wrong, or a trial does not fit its declaration.
+        ExperimentError: an option is wrong, or a trial is of another configuration of its row.
         ValueError: data are missing, a trial is broken.
     """
-    plan = planned(options)
+    plan = make_plan(options)
     experiment, inputs = plan.experiment, plan.inputs
     rows = tuned_rows(experiment, plan.rows)
     jobs = due_trials(experiment, inputs, rows, options.redo)
-    failures = do(plan, "trials", experiment.tuning.seeds, jobs)
+    failures = run_with_sources(plan, "trials", experiment.tuning.seeds, jobs)
     if failures:
         return failures
     chosen = choose_rates(experiment, inputs, rows)

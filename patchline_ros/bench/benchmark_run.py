@@ -19,7 +19,7 @@ from patchline_ros.adaptation.task_adaptation import (
     with_norm_of,
 )
 from patchline_ros.adaptation.verdict import Running, judged
-from patchline_ros.bench.experiment import Declaration
+from patchline_ros.bench.experiment import RunConfig
 from patchline_ros.bench.measure import PeakMemory, gflops_of_scoring, machine, versions
 from patchline_ros.bench.result import Gate, Returned, RunResult, Scores, StepCost, TaskResult
 from patchline_ros.bench.scene import Scene, TaskScene
@@ -42,7 +42,7 @@ _counted = cache(method_cost)
 
 
 def settings_of(
-    declaration: Declaration, patches: int | None = None, hold_out: bool = True
+    declaration: RunConfig, patches: int | None = None, hold_out: bool = True
 ) -> AdaptationSettings:
     """What a row declares, in the words of the one path of all adaptations.
 
@@ -235,7 +235,7 @@ def _second_visit(
 
 
 def run_row(
-    declaration: Declaration,
+    declaration: RunConfig,
     scene: Scene,
     sources: Mapping[Task, Source],
     affinity: Affinity,

@@ -29,16 +29,16 @@ from patchline_ros.offline.sources import INPUT_SIZES
 from patchline_ros.tasks import Sample, Task
 
 SIGN_SEVERITY = 0.55
-"""Of the corruption `night`. A MobileNetV2 from ImageNet weights, trained on the source, knows 94%
-of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74 to 76% at this one
-(three seeds), 73% at 0.6, 62% at 0.7 and 33% at 1."""
+"""Severity of the corruption `night`. A MobileNetV2 from ImageNet weights, trained on the source,
+knows 94% of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74 to 76% at
+this one (three seeds), 73% at 0.6, 62% at 0.7 and 33% at 1."""
 
 VIEWS = 2
 """Pictures of each sign that is collected to adapt on."""
 
 
 def camvid_dusk(data: Path | None, seed: int) -> Scene:
-    """CamVid, day -> dusk, for lanes and objects; GTSRB, clear -> night corruption, for signs.
+    """CamVid, day -> dusk, for segmentation and detection; GTSRB, clear -> night, for signs.
 
     Roads: the source is that of `patchline offline` with the same data: all of CamVid's day but the
     last ten of each fifty frames, which are held out. The 62 dusk frames are one drive; blocks of 8

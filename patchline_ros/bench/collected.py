@@ -9,9 +9,9 @@ from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.result import (
     RunResult,
     TaskResult,
-    kept_path,
-    read_kept,
+    read_record,
     read_results,
+    record_path,
 )
 from patchline_ros.bench.statistics import Summary, summary
 from patchline_ros.patching.fine_tuned import FineTuneSettings
@@ -20,15 +20,15 @@ from patchline_ros.tasks import Task
 
 
 class Collected:
-    """All results of an experiment that its declaration still has a row for."""
+    """All results of an experiment that are of a row of the experiment's file."""
 
     def __init__(self, experiment: Experiment, called: str, results: list[RunResult]) -> None:
         self.experiment = experiment
         self.called = called
         self._runs: dict[str, dict[int, RunResult]] = {}
         for result in results:
-            seeds = self._runs.setdefault(result.declaration.row, {})
-            seeds[result.declaration.seed] = result
+            seeds = self._runs.setdefault(result.config.row, {})
+            seeds[result.config.seed] = result
         self.rows = [row for row in experiment.rows if row in self._runs]
 
     @classmethod
@@ -38,7 +38,7 @@ class Collected:
         Raises:
             ResultError: it is none, it has no result, or a file is broken.
         """
-        kept = read_kept(kept_path(folder.parent, folder.name))
+        kept = read_record(record_path(folder.parent, folder.name))
         return cls(kept.experiment, kept.called, read_results(folder))
 
     def title(self, row: str) -> str:
@@ -78,13 +78,13 @@ class Collected:
         return summary(list(self.of_task(row, task, lambda result: result.test.final).values()))
 
     def reference(self, task: Task) -> str | None:
-        """The row that the others are compared with: the declared one, or the better FT-full.
+        """The row that the others are compared with: the reference, or the better FT-full.
 
         None where it has no result.
         """
-        declared = self.experiment.reference
-        if declared:
-            return declared if declared in self.rows else None
+        reference = self.experiment.reference
+        if reference:
+            return reference if reference in self.rows else None
         full = [row for row in self.rows if self._is_full(row)]
         return max(full, key=lambda row: self.score(row, task).mean, default=None)
 

@@ -37,7 +37,7 @@ _VEHICLES = (
 
 
 def dawn_fog(data: Path | None, seed: int) -> Scene:
-    """Vehicles in clear weather -> DAWN's roads in fog; objects alone.
+    """Vehicles in clear weather -> DAWN's roads in fog; detection alone.
 
     Classes: those that both sets have. Boxes of the others (ambulances; persons and bicycles) are
     dropped, and so are clear pictures that show nothing else, since an ambulance that counts as

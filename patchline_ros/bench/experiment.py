@@ -1,10 +1,10 @@
-"""An experiment: which methods are compared on which data, how often. Declared in a YAML file."""
+"""An experiment, as its YAML file says: which methods are compared on which data, how often."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,28 +12,29 @@ from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.task_adaptation import Order, WarmStart, car_settings
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.config_files import DeclarationError, declarations_folder, read_mapping
+from patchline_ros.config_files import ConfigFileError, first_mistake, read_mapping
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
+from patchline_ros.package_share import config_folder
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
-KIND = "bench"
-"""Of declarations."""
+CONFIG_FOLDER: Final = "bench"
+"""The folder below `config` that holds the experiments of the package."""
 
 
 class ExperimentError(ValueError):
-    """An experiment can't be carried out as it is declared; the message says why."""
+    """An experiment can't be run as its file says; the message says why."""
 
 
-class _Declared(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SourceRecipe(_Declared):
+class SourceRecipe(_Strict):
     """How the source models are trained, where they do not come from a bundle."""
 
     start: Literal["imagenet", "random"] = "imagenet"
@@ -44,38 +45,39 @@ class SourceRecipe(_Declared):
             Task.SEGMENTATION: 8,
         }
     )
-    """Passes over the source pictures by task; where none is named, the task's own number."""
+    """Passes over the source pictures, by task; a task that is not named has its own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     seed: int | None = None
-    """Of the one set of source models that all runs share; None: each seed has a set of its own."""
+    """Seed of one set of source models that all runs share; None: each seed has its own set."""
 
 
-class Row(_Declared):
-    """One method with everything that its loop does; baselines and ours are declared alike."""
+class Row(_Strict):
+    """One method with everything that its loop does; baselines and ours have the same fields."""
 
     title: str = ""
-    """How tables call the row; its name when empty."""
+    """Title of the row in tables; its name when empty."""
     method: MethodSettings | None = None
-    """What is trained; None: nothing."""
+    """Method that is trained; None: nothing is trained."""
     training: TrainingSettings = TrainingSettings()
-    """What differs from the experiment's own training settings; the rest is ignored."""
+    """Training settings in which the row differs from the experiment; others are ignored."""
     entropy_filter: EntropyFilter = "none"
     """Which of the frames that are not held out are trained on."""
     order: Order | tuple[Task, ...] = "affinity"
-    """In which the tasks are trained; `random` draws by the run's seed."""
+    """Order in which the tasks are trained; `random` draws by the run's seed."""
     affinity: str = "perceptual_hash"
-    """The measure behind order and warm start."""
+    """The measure that order and warm start go by."""
     warm_start: WarmStart = "none"
-    """Whose trained patches a task's training begins from."""
+    """The trained patches that a task's training begins from."""
     predict_patches: bool = False
-    """The predictor of the bundle replaces `k` by what it asks for on the scene's drift."""
+    """Whether the bundle's predictor chooses `k`, from the scene's drift; the selection's cost has
+    what that takes."""
     drift_returns: bool = False
-    """At the end the drift comes again, and the bank of earlier patch sets is asked."""
+    """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     product: bool = False
-    """The row is what a car does: all else that a row may say is taken from there."""
+    """Whether the row is what a car does: all else that a row may say is taken from there."""
     rates_of: str = ""
-    """Another row whose tuned learning rates this one takes over; empty: its own."""
+    """Name of another row whose tuned learning rates this one uses; empty: its own."""
 
     @model_validator(mode="after")
     def _fits(self) -> Row:
@@ -93,30 +95,30 @@ class Row(_Declared):
         return self
 
 
-class Tuning(_Declared):
+class Tuning(_Strict):
     """The search for learning rates: the same for every row, on the frames to adapt on only."""
 
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
     """Factors on every peak learning rate."""
     seeds: tuple[int, ...] = Field(default=(100,), min_length=1)
-    """Seeds that no run has."""
+    """Seeds of the search; no run may have one of them."""
 
 
-class Experiment(_Declared):
+class Experiment(_Strict):
     """What is compared on which data, and how often."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     about: str = ""
     scene: str
-    """One of `patchline_ros.bench.scenes.SCENES`."""
+    """Name of a scene in `patchline_ros.bench.scenes.SCENES`."""
     backbone: BackboneName = "mobilenet_v2"
     heads: dict[Task, HeadName] = Field(default_factory=dict)
-    """Of each task; where none is named, the light one of the car."""
+    """Head by task; a task that is not named has the light head of the car."""
     width: float = Field(default=1.0, gt=0, le=2)
     tasks: tuple[Task, ...] = Field(default=tuple(Task), min_length=1)
     source: SourceRecipe = SourceRecipe()
     training: TrainingSettings = TrainingSettings()
-    """Of every row, unless the row says otherwise."""
+    """Training settings of every row; a row may say otherwise."""
     rows: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_+.-]*$")], Row] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     tuning: Tuning = Tuning()
@@ -188,7 +190,7 @@ class Experiment(_Declared):
             raise ExperimentError(f"experiment {self.name}: {error}") from error
 
 
-class Declaration(_Declared):
+class RunConfig(_Strict):
     """All that decides what a run gives; it is kept in the run's result."""
 
     experiment: str
@@ -199,10 +201,10 @@ class Declaration(_Declared):
     tasks: tuple[Task, ...]
     source: SourceRecipe
     origin: str
-    """Where the source models started: which weights, or which bundle."""
+    """What the source models started from: weights, or a bundle."""
     row: str
     settings: Row
-    """Of the row; its training settings are replaced by the whole ones."""
+    """The row, with all of its training settings filled in."""
     seed: int
     rates: dict[Task, float]
     """Tuned factor on the learning rates; of the product that of its task."""
@@ -210,10 +212,10 @@ class Declaration(_Declared):
     """How the product's patch table is learnt where there is no bundle; None in other rows."""
 
 
-def declared(
+def run_config(
     experiment: Experiment, row: str, seed: int, rates: Mapping[Task, float], origin: str
-) -> Declaration:
-    """What a run will do."""
+) -> RunConfig:
+    """The configuration of one run: a row of the experiment with one seed."""
     said = experiment.row(row)
     settings = said.model_copy(
         update={"training": experiment.training_of(row), "title": "", "rates_of": ""}
@@ -222,7 +224,7 @@ def declared(
     if said.product:
         settings, rates = _of_car(said)
         predictor = experiment.predictor
-    return Declaration(
+    return RunConfig(
         experiment=experiment.name,
         scene=experiment.scene,
         backbone=experiment.backbone,
@@ -253,25 +255,17 @@ def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
 def known_experiments() -> list[str]:
     """Names of the experiments that come with the package, each with its variants behind it."""
     names: list[str] = []
-    for path in sorted(declarations_folder(KIND).glob("*.yaml")):
+    for path in sorted(config_folder(CONFIG_FOLDER).glob("*.yaml")):
         names.append(path.stem)
         names.extend(f"{path.stem}:{variant}" for variant in _plain(path).get("variants", {}))
     return names
 
 
-def first_error(error: ValidationError) -> str:
-    """The first thing that is wrong in a declaration or a result, and where."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where or 'the whole file'}: {message}"
-
-
 def _plain(path: Path) -> dict[str, Any]:
-    """The declaration as it is written."""
+    """The experiment as its file and those that it is like say it."""
     try:
         plain = read_mapping(path)
-    except DeclarationError as error:
+    except ConfigFileError as error:
         raise ExperimentError(f"experiment {error}") from error
     variants = plain.get("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(v, dict) for v in variants.values()):
@@ -295,7 +289,7 @@ def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _varied(path: Path, plain: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The declaration with what its variants, one after the other, say otherwise."""
+    """The experiment with the changes of its variants, one after the other."""
     variants = plain.get("variants", {})
     plain = {key: value for key, value in plain.items() if key != "variants"}
     for name in names:
@@ -307,7 +301,7 @@ def _varied(path: Path, plain: dict[str, Any], names: Sequence[str]) -> dict[str
 
 
 def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
-    """Reads and checks a declaration.
+    """Reads and checks an experiment file.
 
     With `like: NAME` a file begins from NAME.yaml beside it. Under `variants` it may name variants
     of itself, which are asked for by name; theirs is added to the experiment's. Both times what is
@@ -319,7 +313,7 @@ def read_experiment(path: Path, variants: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment.model_validate(_varied(path, _plain(path), variants))
     except ValidationError as error:
-        raise ExperimentError(f"experiment {path}: {first_error(error)}") from error
+        raise ExperimentError(f"experiment {path}: {first_mistake(error, Experiment)}") from error
 
 
 def find_experiment(name: str) -> Experiment:
@@ -329,16 +323,16 @@ def find_experiment(name: str) -> Experiment:
         name: NAME or FILE.yaml, either followed by variants: core50:ni:swin_t.
 
     Raises:
-        ExperimentError: there is none, or it is declared wrong.
+        ExperimentError: there is none, or its file is wrong.
     """
     first, *variants = name.split(":")
     if first.endswith((".yaml", ".yml")):
         if not Path(first).is_file():
             raise ExperimentError(f"experiment file {first} does not exist")
         return read_experiment(Path(first), variants)
-    path = declarations_folder(KIND) / f"{first}.yaml"
+    path = config_folder(CONFIG_FOLDER) / f"{first}.yaml"
     if not path.is_file():
-        known = sorted(each.stem for each in declarations_folder(KIND).glob("*.yaml"))
+        known = sorted(each.stem for each in config_folder(CONFIG_FOLDER).glob("*.yaml"))
         raise ExperimentError(
             f"there is no experiment {first!r}; known are {', '.join(known)}; a file of your own "
             "must end with .yaml"

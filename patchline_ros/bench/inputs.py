@@ -18,7 +18,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Inputs:
-    """The options of a benchmark that are no part of an experiment's declaration."""
+    """The options of a benchmark that are no part of an experiment."""
 
     data: Path | None
     out: Path

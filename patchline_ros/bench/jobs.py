@@ -9,16 +9,22 @@ from functools import lru_cache
 from pathlib import Path
 
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.experiment import Declaration, Experiment, ExperimentError, declared
+from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.predicted import CarKnowledge, PatchTables, predicted_patches, with_patches
+from patchline_ros.bench.predicted import (
+    CarKnowledge,
+    PatchTables,
+    patches_on,
+    with_cost,
+    with_patches,
+)
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
 from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.offline.source_training import in_training_order
 from patchline_ros.tasks import Task
 
@@ -57,10 +63,10 @@ class SourceJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"source model for {self.task}, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves it in OUT/sources."""
         store_of(self.experiment, self.inputs, self.seed).make(self.task, report)
 
@@ -75,10 +81,10 @@ class AffinityJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f"affinity, seed {self.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a table for each measure that a row needs in OUT/sources."""
         store = store_of(self.experiment, self.inputs, self.seed)
         measures = sorted({row.affinity for row in self.experiment.rows.values()})
@@ -93,38 +99,42 @@ class RunJob:
 
     experiment: Experiment
     inputs: Inputs
-    declaration: Declaration
+    config: RunConfig
 
     @property
     def name(self) -> str:
-        """For messages."""
-        return f"{self.declaration.row}, seed {self.declaration.seed}"
+        """Name in messages."""
+        return f"{self.config.row}, seed {self.config.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a result file."""
-        seed = self.declaration.seed
+        seed = self.config.seed
         scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
-        sources, patches = dict(store.sources()), None
-        if self.declaration.settings.product:
+        sources, choice = dict(store.sources()), None
+        if self.config.settings.product:
             car = self._car(store, scene)
-            patches, affinity = car.patches, car.affinity
+            choice, affinity = car.choice, car.affinity
             sources = {task: sources[task].with_entropy(car.entropies[task]) for task in sources}
         else:
-            affinity = store.affinity(self.declaration.settings.affinity)
+            affinity = store.affinity(self.config.settings.affinity)
+            if self.config.settings.predict_patches and self.inputs.bundle is not None:
+                choice = patches_on(Bundle.load(self.inputs.bundle), scene)
         result = run_row(
-            self.declaration,
+            self.config,
             scene,
             sources,
             affinity,
-            patches=patches,
+            patches=choice.patches if choice and self.config.settings.product else None,
             device=self.inputs.device,
             workers=self.inputs.workers,
             report=report,
         )
-        path = path_of(self.declaration, self.inputs)
+        if choice is not None:
+            result = with_cost(result, choice)
+        path = path_of(self.config, self.inputs)
         write_result(path, result)
-        _write_pictures(path, self.declaration, scene)
+        _write_pictures(path, self.config, scene)
 
     def _car(self, store: SourceStore, scene: Scene) -> CarKnowledge:
         if self.inputs.bundle is not None:
@@ -133,9 +143,9 @@ class RunJob:
         return CarKnowledge.of_sources(store, tables, scene)
 
 
-def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> None:
+def _write_pictures(result: Path, config: RunConfig, scene: Scene) -> None:
     """Lists the pictures of each part of a scene, once for all rows with this seed."""
-    place = result.parent.parent / f"pictures-{declaration.seed}.json"
+    place = result.parent.parent / f"pictures-{config.seed}.json"
     if place.is_file():
         return
     names = {str(task): there.names for task, there in scene.tasks.items()}
@@ -145,9 +155,9 @@ def _write_pictures(result: Path, declaration: Declaration, scene: Scene) -> Non
     aside.replace(place)
 
 
-def path_of(declaration: Declaration, inputs: Inputs) -> Path:
-    """Where the run's result lies."""
-    return result_path(inputs.out, declaration.experiment, declaration.row, declaration.seed)
+def path_of(config: RunConfig, inputs: Inputs) -> Path:
+    """Path of the run's result."""
+    return result_path(inputs.out, config.experiment, config.row, config.seed)
 
 
 def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -> list[list[Job]]:
@@ -168,30 +178,30 @@ def patch_tables(jobs: Sequence[Job]) -> list[PatchTables]:
     """Those that runs of the product need: none where a bundle has one."""
     due = {}
     for job in jobs:
-        product = isinstance(job, RunJob) and job.declaration.settings.product
+        product = isinstance(job, RunJob) and job.config.settings.product
         if isinstance(job, RunJob) and product and job.inputs.bundle is None:
-            experiment, seed = job.experiment, job.declaration.seed
+            experiment, seed = job.experiment, job.config.seed
             scene = scene_of(experiment, job.inputs, seed)
             store = store_of(experiment, job.inputs, seed)
             due[experiment.source_seed(seed)] = PatchTables(store, scene, experiment.predictor)
     return list(due.values())
 
 
-def _same(kept: RunResult, declaration: Declaration) -> bool:
-    return kept.declaration.model_dump() == declaration.model_dump()
+def _same(kept: RunResult, config: RunConfig) -> bool:
+    return kept.config.model_dump() == config.model_dump()
 
 
-def _declared(
+def _config_of_run(
     experiment: Experiment, inputs: Inputs, row: str, seed: int, rates: Rates, origin: str
-) -> Declaration:
+) -> RunConfig:
     tuned = rates.get(experiment.row(row).rates_of or row, {})
-    declaration = declared(experiment, row, seed, tuned, origin)
-    if not declaration.settings.predict_patches:
-        return declaration
+    config = run_config(experiment, row, seed, tuned, origin)
+    if not config.settings.predict_patches:
+        return config
     if inputs.bundle is None:
         raise ExperimentError(f"row {row} takes the predictor of a bundle; name one with --bundle")
-    scene = scene_of(experiment, inputs, seed)
-    return with_patches(declaration, predicted_patches(Bundle.load(inputs.bundle), scene))
+    choice = patches_on(Bundle.load(inputs.bundle), scene_of(experiment, inputs, seed))
+    return with_patches(config, choice.patches)
 
 
 def due_runs(
@@ -205,7 +215,7 @@ def due_runs(
     """The runs that have no result yet, seed by seed.
 
     Raises:
-        ExperimentError: a row is not known; a result is of another declaration of its row and is
+        ExperimentError: a row is not known; a result is of another configuration of its row and is
             not to be done again; or a row takes a bundle's predictor, and there is no bundle.
         ResultError: a result file is broken.
     """
@@ -213,15 +223,15 @@ def due_runs(
     jobs: list[Job] = []
     for seed in seeds:
         for row in rows:
-            declaration = _declared(experiment, inputs, row, seed, rates, origin)
-            path = path_of(declaration, inputs)
-            if path.is_file() and not _same(read_result(path), declaration):
+            config = _config_of_run(experiment, inputs, row, seed, rates, origin)
+            path = path_of(config, inputs)
+            if path.is_file() and not _same(read_result(path), config):
                 if not redo:
                     raise ExperimentError(
-                        f"{path} was made by another declaration of row {row} (settings, rates or "
-                        "source models differ); --redo makes such results again"
+                        f"{path} was made by another configuration of row {row} (settings, rates "
+                        "or source models differ); --redo makes such results again"
                     )
             elif path.is_file():
                 continue
-            jobs.append(RunJob(experiment, inputs, declaration))
+            jobs.append(RunJob(experiment, inputs, config))
     return jobs

@@ -79,7 +79,7 @@ class PeakMemory:
 
 
 def _highest_ever() -> int:
-    """Of the process; macOS gives bytes, others KiB."""
+    """Largest memory that the process has had, in bytes. (macOS gives bytes, others KiB.)"""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
@@ -117,7 +117,7 @@ def machine(device: str, workers: int) -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that a result depends on."""
+    """Versions of everything that a result depends on, by name."""
     return {
         "python": platform.python_version(),
         "torchvision": metadata.version("torchvision"),

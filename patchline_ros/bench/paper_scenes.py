@@ -1,8 +1,8 @@
 """The scenes of the PatchLine paper, from the user's copies of its data sets.
 
-Which pictures are the source is drawn in datasets/draws.py, which of the others are the drift here.
-Copies with fewer pictures than the paper used give smaller scenes, with a warning in the log. The
-paper's 350x350 pixels are 352x352 here, since the backbones shrink a picture 32 times.
+The source pictures are drawn in datasets/paper_splits.py, those of the drift here. Copies with
+fewer pictures than the paper used give smaller scenes, with a warning in the log. The paper's
+350x350 pixels are 352x352 here, since the backbones shrink a picture 32 times.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from patchline_ros.datasets.paper_splits import (
     NEW_SESSIONS,
     NEW_THINGS,
     SBD_COUNTS,
-    core50_draw,
-    core50_source,
-    drawn,
-    sbd_parts,
+    core50_source_split,
+    core50_split,
+    draw_sample,
+    sbd_split,
 )
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.drift.corruptions import CORRUPTIONS, corrupt
@@ -51,11 +51,11 @@ SBD_SEVERITY = 0.5
 def core50_nc(data: Path | None, seed: int) -> Scene:
     """CORe50, things of the known categories that the source has not seen, in known places.
 
-    Classification (signs), detection and, where there are masks, segmentation (lanes) of 6
-    categories. Source: things 1 to 3 of each category in the 8 sessions that CORe50 trains on,
-    drawn from the first five sixths of each video, held out from the last. Drift: things 4 and 5 in
-    the same sessions. To adapt on is drawn from the first half of each video, to test on from the
-    second, as many of each category; `seed` draws.
+    Classification, detection and, where there are masks, segmentation of 6 categories. Source:
+    things 1 to 3 of each category in the 8 sessions that CORe50 trains on, drawn from the first
+    five sixths of each video, held out from the last. Drift: things 4 and 5 in the same sessions.
+    To adapt on is drawn from the first half of each video, to test on from the second, as many of
+    each category; `seed` draws.
     """
     return _core50("core50-nc", data, seed, KNOWN_SESSIONS, NEW_THINGS)
 
@@ -84,8 +84,8 @@ def _core50(
     things: tuple[int, ...],
 ) -> Scene:
     pictures = Core50(folder_of(data, "core50", CATALOGUE["core50"].to_get), CORE50_CATEGORIES)
-    train, held_out = core50_source(pictures)
-    adapt, test = core50_draw(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
+    train, held_out = core50_source_split(pictures)
+    adapt, test = core50_split(pictures, sessions, things, 1 / 2, CORE50_COUNTS[name], seed)
     _warn_if_smaller(name, (train, held_out, adapt, test), CORE50_SOURCE + CORE50_COUNTS[name])
     return Scene(
         name,
@@ -103,7 +103,7 @@ def _core50(
 def acdc_rain(data: Path | None, seed: int) -> Scene:
     """ACDC, fog -> rain, the paper's car: 50 pictures to adapt on, 10 to test on.
 
-    Detection (8 classes) and segmentation (lanes, 19 classes); ACDC has no label for a classifier.
+    Detection (8 classes) and segmentation (19 classes); ACDC has no label for a classifier.
     Source: all 400 pictures in fog to train on, the 100 for validation held out. Drift: drawn by
     `seed` from the other condition's pictures to train on, and for validation.
     """
@@ -125,8 +125,8 @@ def _acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
     train, held_out = Acdc(folder, "fog", "train"), Acdc(folder, "fog", "val")
     drift, other = Acdc(folder, condition, "train"), Acdc(folder, condition, "val")
     rng = np.random.default_rng(seed)
-    adapt = drawn(range(len(drift)), ACDC_ADAPT, rng)
-    test = drawn(range(len(other)), ACDC_TEST, rng)
+    adapt = draw_sample(range(len(drift)), ACDC_ADAPT, rng)
+    test = draw_sample(range(len(other)), ACDC_TEST, rng)
     name = f"acdc-{condition}"
     _warn_if_smaller(name, (train, held_out, adapt, test), (400, 100, ACDC_ADAPT, ACDC_TEST))
     return Scene(
@@ -154,7 +154,7 @@ def sbd_plus(data: Path | None, seed: int) -> Scene:
     to_get = CATALOGUE["sbd"].to_get
     folder_of(data, "VOCdevkit/VOC2012", to_get)
     pictures = Sbd(folder_of(data, "sbd", to_get).parent)
-    parts = sbd_parts(pictures)
+    parts = sbd_split(pictures)
     _warn_if_smaller("sbd-plus", parts, SBD_COUNTS)
     return Scene(
         "sbd-plus",

@@ -1,8 +1,4 @@
-"""How many patches the drift of a scene needs, told as on the car.
-
-That is from MMD^2 of the first window of the frames to adapt on. The features are those that
-perception publishes anyway; nothing else is computed.
-"""
+"""How many patches the drift of a scene needs, told as on the car, and what else a car knows."""
 
 from __future__ import annotations
 
@@ -12,13 +8,15 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from patchline_ros.adaptation.affinity import Affinity
+from patchline_ros.adaptation.patch_choice import PatchChoice, choose_patches
 from patchline_ros.adaptation.patch_count import patches_for
-from patchline_ros.bench.experiment import Declaration, ExperimentError
+from patchline_ros.bench.experiment import ExperimentError, RunConfig
+from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle, PatchStep
 from patchline_ros.files import write_file
-from patchline_ros.jobs.scheduler import Carrier
+from patchline_ros.jobs.scheduler import Executor
 from patchline_ros.offline.bundle_making import AFFINITY_MEASURE, drift_reference
 from patchline_ros.offline.drifted import WatchedSource
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
@@ -30,8 +28,10 @@ from patchline_ros.tasks import Task
 _TABLE = TypeAdapter(list[PatchStep])
 
 
-def predicted_patches(bundle: Bundle, scene: Scene) -> int:
-    """What the predictor of a bundle asks for.
+def patches_on(bundle: Bundle, scene: Scene) -> PatchChoice:
+    """As on the car: from the frames to adapt on, and MMD^2 of the first window of them.
+
+    The features behind that MMD^2 are those that perception publishes anyway; they cost nothing.
 
     Raises:
         ExperimentError: the scene has no frames of the task whose model watches for drift.
@@ -43,17 +43,30 @@ def predicted_patches(bundle: Bundle, scene: Scene) -> int:
             f"{scene.name} has none; leave --bundle out, or name a bundle of its tasks"
         )
     watched = WatchedSource(bundle.model(drift.task), bundle.drift_reference, drift.tap, [], [])
-    frames = scene.tasks[drift.task].adapt[: drift.window]
-    return patches_for(bundle.manifest.patch_table, watched.mmd2(frames))
+    frames = scene.tasks[drift.task].adapt
+    images = [sample.image for sample in frames]
+    return choose_patches(bundle, images, watched.mmd2(frames[: drift.window]))
 
 
-def with_patches(declaration: Declaration, patches: int) -> Declaration:
+def with_patches(config: RunConfig, patches: int) -> RunConfig:
     """The same run with so many patches."""
-    row = declaration.settings
+    row = config.settings
     assert isinstance(row.method, PatchSettings)
     method = row.method.model_copy(update={"k": patches})
     settings = row.model_copy(update={"method": method})
-    return declaration.model_copy(update={"settings": settings})
+    return config.model_copy(update={"settings": settings})
+
+
+def with_cost(result: RunResult, choice: PatchChoice) -> RunResult:
+    """The result with what the choice took among the selection's cost, the tasks sharing it."""
+    share = 1 / len(result.tasks)
+    tasks = {}
+    for task, found in result.tasks.items():
+        spent = found.gflops.get("selection", 0.0) + share * choice.gflops
+        gflops = {**found.gflops, "selection": spent} if spent else found.gflops
+        seconds = found.seconds + share * choice.seconds
+        tasks[task] = found.model_copy(update={"gflops": gflops, "seconds": seconds})
+    return result.model_copy(update={"tasks": tasks})
 
 
 @dataclass(frozen=True)
@@ -61,12 +74,12 @@ class CarKnowledge:
     """What a car has from its bundle besides the source models.
 
     Attributes:
-        patches: that its predictor asks for on the scene's drift.
+        choice: what its predictor asks for on the scene's drift.
         affinity: that orders the trainings.
         entropies: I_source of each task.
     """
 
-    patches: int
+    choice: PatchChoice
     affinity: Affinity
     entropies: dict[Task, float]
 
@@ -75,7 +88,7 @@ class CarKnowledge:
         """As a car with this bundle has it."""
         manifest = bundle.manifest
         entropies = {task: entry.source_entropy for task, entry in manifest.models.items()}
-        return cls(predicted_patches(bundle, scene), manifest.training_affinity, entropies)
+        return cls(patches_on(bundle, scene), manifest.training_affinity, entropies)
 
     @classmethod
     def of_sources(cls, store: SourceStore, tables: PatchTables, scene: Scene) -> CarKnowledge:
@@ -88,7 +101,8 @@ class CarKnowledge:
         patches = patches_for(tables.read(), tables.watched().mmd2(frames))
         sources = store.sources()
         entropies = {task: source.record.source_entropy for task, source in sources.items()}
-        return cls(patches, store.affinity(AFFINITY_MEASURE), entropies)
+        choice = PatchChoice(patches, "table")
+        return cls(choice, store.affinity(AFFINITY_MEASURE), entropies)
 
 
 class PatchTables:
@@ -118,7 +132,7 @@ class PatchTables:
         tap = self.recipe.drift_tap
         return WatchedSource(model, reference, tap, there.source_train, there.source_held_out)
 
-    def make(self, carrier: Carrier, report: Callable[[float], None]) -> None:
+    def make(self, executor: Executor, report: Callable[[float], None]) -> None:
         """Learns the table; does nothing where it is kept already.
 
         Raises:
@@ -128,7 +142,7 @@ class PatchTables:
             return
         folder = self._path.with_suffix("")
         seed = self.recipe.seed
-        found = predictor_data(self.watched(), self._settings, seed, folder, carrier, report)
+        found = predictor_data(self.watched(), self._settings, seed, folder, executor, report)
         write_file(self._path, _TABLE.dump_json(found.table, indent=1) + b"\n")
 
     def read(self) -> list[PatchStep]:

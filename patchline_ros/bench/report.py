@@ -8,7 +8,7 @@ from pathlib import Path
 from patchline_ros.bench import tables
 from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.figures import draw_all, save_all
-from patchline_ros.bench.result import CONVERGED_WITHIN, ResultError, kept_path
+from patchline_ros.bench.result import CONVERGED_WITHIN, ResultError, record_path
 from patchline_ros.files import write_file
 
 FIGURES = {
@@ -44,14 +44,14 @@ def _names(folder: Path) -> list[str]:
 
 def _command(results: Collected) -> str:
     """What gives these results."""
-    run = next(iter(results.runs(results.rows[0]).values())).declaration
+    run = next(iter(results.runs(results.rows[0]).values())).config
     data = "" if run.origin == "random" else " --data DATA"
     bundle = " --bundle BUNDLE" if run.origin.startswith("bundle") else ""
     tuned = any(
         rate != 1.0
         for row in results.rows
         for result in results.runs(row).values()
-        for rate in result.declaration.rates.values()
+        for rate in result.config.rates.values()
     )
     commands = ["tune", "run"] if tuned else ["run"]
     return "\n".join(
@@ -69,7 +69,7 @@ def _measured_on(results: Collected) -> str:
         }
     )
     versions = sorted({f"{name} {v}" for run in runs for name, v in run.versions.items()})
-    origins = sorted({run.declaration.origin for run in runs})
+    origins = sorted({run.config.origin for run in runs})
     return (
         f"Seeds {', '.join(map(str, results.seeds()))}. Source models: {'; '.join(origins)}. "
         f"Machine: {'; '.join(machines)}. Versions: {', '.join(versions)}."
@@ -127,9 +127,9 @@ def write_report(folder: Path, page: Path | None = None) -> Path:
     shown = os.path.relpath(folder, page.parent)
     parts = [_INTRODUCTION.format(folder=f"`{Path(shown).as_posix()}`")]
     for name in _names(folder):
-        results = Collected.read(kept_path(folder, name).parent)
+        results = Collected.read(record_path(folder, name).parent)
         if not results.rows:
-            raise ResultError(f"no result in {folder / name} is of a row that is declared there")
+            raise ResultError(f"no result in {folder / name} is of a row in its experiment.json")
         save_all(draw_all(results), folder / name / "figures")
         parts.append(section(results, Path(shown, name, "figures").as_posix()))
     page.parent.mkdir(parents=True, exist_ok=True)

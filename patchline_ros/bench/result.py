@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.bench.experiment import Declaration, Experiment, first_error
+from patchline_ros.bench.experiment import Experiment, RunConfig
+from patchline_ros.config_files import first_mistake
 from patchline_ros.cost.step_cost import MethodCost
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
@@ -33,9 +34,9 @@ class Machine(_Strict):
     cpu: str
     cores: int
     threads: int
-    """Of PyTorch in this run."""
+    """Number of PyTorch's threads in this run."""
     workers: int
-    """Runs at a time on the machine, which share its memory bandwidth."""
+    """Number of runs at a time on the machine, which share its memory bandwidth."""
     device: str
     """cpu, or the name of the GPU."""
 
@@ -57,13 +58,13 @@ class StepCost(_Strict):
     parts: dict[Part, PartStep]
     head_input_gradient: int
     paper: int
-    """The paper's accounting."""
+    """FLOPs as the paper counts them."""
     uncached: int
-    """The actual accounting, every epoch beginning at the picture."""
+    """FLOPs that are computed where every epoch begins at the picture."""
     cached: int
-    """The actual accounting of an epoch that takes the frozen part from a cache."""
+    """FLOPs that are computed in an epoch that takes the frozen part from a cache."""
     saved_bytes: int
-    """Kept for the backward pass in a real step with a real loss, for one batch."""
+    """Bytes kept for the backward pass of one batch, in a real step with a real loss."""
     batch: int
 
     @classmethod
@@ -95,7 +96,7 @@ class Scores(_Strict):
 
     source: float
     norm: float
-    """With re-estimated norm statistics and nothing trained."""
+    """Metric with re-estimated norm statistics and nothing trained."""
     final: float
 
 
@@ -115,10 +116,10 @@ class Returned(_Strict):
     final: float
     """Metric there of what is active now: the kept patch set, or the source model."""
     gflops: float
-    """Source and candidate on the verifying frames. The signature costs nothing: the features are
-    those that perception publishes anyway."""
+    """GFLOPs of source and candidate on the verifying frames. The signature costs nothing: the
+    features are those that perception publishes anyway."""
     seconds: float
-    """To find the entry (shared by all tasks), to read the patch set and to verify it."""
+    """Seconds to find the entry (shared by all tasks), to read the patch set and to verify it."""
 
 
 class Gate(_Strict):
@@ -144,42 +145,42 @@ class TaskResult(_Strict):
     """What became of one task in a run."""
 
     fingerprint: str
-    """Of the source model."""
+    """Fingerprint of the source model's weights."""
     source_held_out: float
     """Metric of the source model on held-out source data."""
     test: Scores
     validation_source: float
     """Metric of the source model on the validation frames."""
     validation: list[float]
-    """On the validation frames: before any training, then after each epoch."""
+    """Metric on the validation frames: before any training, then after each epoch."""
     losses: list[float]
     best_epoch: int
-    """Whose state was kept; 0: the one before any training."""
+    """Epoch whose state was kept; 0: the state before any training."""
     collected: int
     """Labelled frames that may be trained on; the validation frames are not among them."""
     kept: int
-    """Of these, what the entropy filter left."""
+    """Labelled frames that the entropy filter left of the collected ones."""
     validated: int
     tested: int
     images: int
-    """Processed in training steps, mirrored views included."""
+    """Images processed in training steps, mirrored views included."""
     gflops: dict[str, float]
     """All that was computed online, by stage: selection, norm, frozen, training, validation, gate
     (source and final model on the validation frames, which decide on the car)."""
     step: StepCost | None
-    """None where nothing is trained."""
+    """Cost of a training step; None where nothing is trained."""
     peak_bytes: int
     """Growth of the process's memory during the training; on a GPU all that was allocated."""
     seconds: float
-    """Of selection and training."""
+    """Seconds that selection and training took."""
     warm_start: list[Task] = Field(default_factory=list)
-    """Whose patches the training began from."""
+    """Tasks whose patches the training began from."""
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
     gate: Gate | None = None
     """None in rows that ask no gate, and where nothing was trained."""
     returned: Returned | None = None
-    """None where the row does not let the drift come again, or where nothing was trained."""
+    """The second visit; None where the row has none, or where nothing was trained."""
 
     @property
     def total_gflops(self) -> float:
@@ -188,7 +189,7 @@ class TaskResult(_Strict):
 
     @property
     def paper_gflops(self) -> float:
-        """In the paper's accounting: a step for each image processed, whatever was cached."""
+        """GFLOPs as the paper counts: a whole step for each image, whatever was cached."""
         return self.images * self.step.paper / 1e9 if self.step else 0.0
 
     @property
@@ -213,64 +214,65 @@ class RunResult(_Strict):
     """One row of an experiment, run once."""
 
     schema_version: Literal[2] = SCHEMA
-    declaration: Declaration
+    config: RunConfig = Field(alias="declaration")
+    """What was run; files have called it `declaration` from the first."""
     patches: int | None = None
     """That the drift needed, in the row of the product; None in others, which declare theirs."""
     order: list[Task]
-    """In which the tasks were trained."""
+    """Order in which the tasks were trained."""
     tasks: dict[Task, TaskResult]
     versions: dict[str, str]
     machine: Machine
 
 
-class Kept(_Strict):
-    """What lies beside the results of an experiment: how it was declared and called last."""
+class ExperimentRecord(_Strict):
+    """The experiment as it was run last; it lies beside its results."""
 
     called: str
     """Name on the command line, with variants."""
     experiment: Experiment
 
 
-def kept_path(out: Path, experiment: str) -> Path:
-    """Where the declaration of an experiment lies."""
+def record_path(out: Path, experiment: str) -> Path:
+    """Path of the record of an experiment."""
     return out / experiment / "experiment.json"
 
 
 def result_path(out: Path, experiment: str, row: str, seed: int) -> Path:
-    """Where a run's result lies."""
+    """Path of a run's result."""
     return out / experiment / row / f"seed-{seed}.json"
 
 
 def write_result(path: Path, result: BaseModel) -> None:
     """Writes a result as a whole or not at all; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, f"{result.model_dump_json(indent=1)}\n".encode())
+    write_file(path, f"{result.model_dump_json(indent=1, by_alias=True)}\n".encode())
 
 
 def read_result(path: Path) -> RunResult:
     """Reads and checks a result.
 
     Raises:
-        ResultError: it is broken, of another schema, or no result at all.
+        ResultError: it is broken, of another schema, or no result.
     """
     try:
         return RunResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"result file {path}: {first_error(error)}") from error
+        raise ResultError(f"result file {path}: {first_mistake(error, RunResult)}") from error
 
 
-def read_kept(path: Path) -> Kept:
-    """Reads and checks how an experiment was declared.
+def read_record(path: Path) -> ExperimentRecord:
+    """Reads and checks the record of an experiment.
 
     Raises:
         ResultError: the file is broken or not there.
     """
     try:
-        return Kept.model_validate_json(path.read_bytes())
+        return ExperimentRecord.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ResultError(f"there is no {path}: this is no folder of an experiment") from error
     except ValidationError as error:
-        raise ResultError(f"experiment {path}: {first_error(error)}") from error
+        raise ResultError(f"experiment {path}: {first_mistake(error, ExperimentRecord)}") from error
 
 
 def read_results(folder: Path) -> list[RunResult]:
@@ -284,12 +286,10 @@ def read_results(folder: Path) -> list[RunResult]:
         raise ResultError(f"there are no results ROW/seed-N.json in {folder}; run the experiment")
     results = [read_result(path) for path in paths]
     for path, result in zip(paths, results, strict=True):
-        declaration = result.declaration
-        if path != result_path(
-            path.parent.parent.parent, folder.name, declaration.row, declaration.seed
-        ):
+        config = result.config
+        if path != result_path(path.parent.parent.parent, folder.name, config.row, config.seed):
             raise ResultError(
-                f"result file {path} is of row {declaration.row}, seed {declaration.seed}: it was "
+                f"result file {path} is of row {config.row}, seed {config.seed}: it was "
                 "moved or renamed"
             )
     return results

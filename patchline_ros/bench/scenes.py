@@ -31,7 +31,7 @@ SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
 """Loaders by the scene's name; nothing is read before one is called."""
 
 _TO_TUNE: dict[str, Callable[[Path | None, int], Scene]] = {"camvid-dusk": camvid_dusk_to_tune}
-"""Of scenes that test one seed on what another one adapts on."""
+"""What is tuned on in scenes that test one seed on what another one adapts on."""
 
 
 def load_scene(name: str, data: Path | None, seed: int = 0) -> Scene:

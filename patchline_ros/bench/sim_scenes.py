@@ -73,7 +73,7 @@ def _scene(
 
 
 def sim_weather(condition: Condition, seed: int) -> Scene:
-    """Clear weather -> one other condition; signs, objects and lanes.
+    """Clear weather -> one other condition; all three tasks.
 
     Source: 320 frames of 16 worlds, 80 held out of 4 others. Drift: 40 frames to adapt on, one
     drive through a world that `seed` chooses, and 60 to test on, 20 of each of 3 worlds that are
@@ -87,22 +87,22 @@ def sim_weather(condition: Condition, seed: int) -> Scene:
 
 
 def sim_fog(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> fog; signs, objects and lanes."""
+    """Simulated road, clear -> fog; all three tasks."""
     return sim_weather(Condition.FOG, seed)
 
 
 def sim_rain(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> rain; signs, objects and lanes."""
+    """Simulated road, clear -> rain; all three tasks."""
     return sim_weather(Condition.RAIN, seed)
 
 
 def sim_snow(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> snow; signs, objects and lanes."""
+    """Simulated road, clear -> snow; all three tasks."""
     return sim_weather(Condition.SNOW, seed)
 
 
 def sim_night(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> night; signs, objects and lanes."""
+    """Simulated road, clear -> night; all three tasks."""
     return sim_weather(Condition.NIGHT, seed)
 
 

@@ -19,18 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from patchline_ros.bench.benchmark_run import adaptation_of, settings_of
 from patchline_ros.bench.experiment import (
-    Declaration,
     Experiment,
     ExperimentError,
-    declared,
-    first_error,
+    RunConfig,
+    run_config,
 )
 from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.sources import SourceStore
-from patchline_ros.jobs.scheduler import Job, Report
+from patchline_ros.config_files import first_mistake
+from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 from patchline_ros.vision.evaluation import evaluate
 
@@ -45,7 +45,8 @@ class Trial(_Strict):
     """One row trained at one factor with one seed."""
 
     schema_version: Literal[2] = SCHEMA
-    declaration: Declaration
+    config: RunConfig = Field(alias="declaration")
+    """What was trained; files have called it `declaration` from the first."""
     validation: dict[Task, float]
     """Metric of each task, mean over the two inner folds; no frame that a run tests on
     was looked at."""
@@ -74,23 +75,23 @@ class TrialJob:
 
     experiment: Experiment
     inputs: Inputs
-    declaration: Declaration
+    config: RunConfig
     path: Path
 
     @property
     def name(self) -> str:
-        """For messages."""
-        return f"{self.declaration.row} at {self.path.parent.name}, seed {self.declaration.seed}"
+        """Name in messages."""
+        return f"{self.config.row} at {self.path.parent.name}, seed {self.config.seed}"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves a trial."""
-        seed = self.declaration.seed
+        seed = self.config.seed
         scene = _scene(self.experiment.scene, self.inputs.data, seed)
         store = SourceStore(self.experiment, self.inputs, scene, seed)
-        table = store.affinity(self.declaration.settings.affinity)
+        table = store.affinity(self.config.settings.affinity)
         sources, device = store.sources(), self.inputs.device
         found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}
-        settings, tasks = settings_of(self.declaration, hold_out=False), self.experiment.tasks
+        settings, tasks = settings_of(self.config, hold_out=False), self.experiment.tasks
         folds = inner_folds(scene)
         for done, fold in enumerate(folds, start=1):
             adaptation = adaptation_of(settings, fold, sources, table, tasks, device)
@@ -99,7 +100,7 @@ class TrialJob:
                 found[task].append(evaluate(model, fold.tasks[task].test))
             report(done / len(folds))
         validation = {task: float(np.mean(metrics)) for task, metrics in found.items()}
-        write_result(self.path, Trial(declaration=self.declaration, validation=validation))
+        write_result(self.path, Trial(declaration=self.config, validation=validation))
 
 
 def tuned_rows(experiment: Experiment, rows: Sequence[str]) -> list[str]:
@@ -119,7 +120,7 @@ def _trials(experiment: Experiment, inputs: Inputs, row: str) -> dict[tuple[floa
         (rate, seed): TrialJob(
             experiment,
             inputs,
-            declared(experiment, row, seed, dict.fromkeys(experiment.tasks, rate), origin),
+            run_config(experiment, row, seed, dict.fromkeys(experiment.tasks, rate), origin),
             folder / f"rate-{rate:.4g}" / f"seed-{seed}.json",
         )
         for rate in experiment.tuning.rates
@@ -131,12 +132,12 @@ def _read_trial(path: Path) -> Trial:
     try:
         return Trial.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"trial {path}: {first_error(error)}") from error
+        raise ResultError(f"trial {path}: {first_mistake(error, Trial)}") from error
 
 
 def _fits(job: TrialJob) -> bool:
-    kept = _read_trial(job.path).declaration
-    return kept.model_dump() == job.declaration.model_dump()
+    kept = _read_trial(job.path).config
+    return kept.model_dump() == job.config.model_dump()
 
 
 def due_trials(
@@ -145,7 +146,7 @@ def due_trials(
     """The trials that are not done yet.
 
     Raises:
-        ExperimentError: one was made by another declaration of its row, and is not to be redone.
+        ExperimentError: one was made by another configuration of its row, and is not to be redone.
         ResultError: a trial's file is broken.
     """
     due: list[Job] = []
@@ -156,7 +157,7 @@ def due_trials(
             elif not _fits(job):
                 if not redo:
                     raise ExperimentError(
-                        f"{job.path} was made by another declaration of row {row}; --redo makes "
+                        f"{job.path} was made by another configuration of row {row}; --redo makes "
                         "such trials again"
                     )
                 due.append(job)
@@ -201,7 +202,7 @@ def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) ->
 
 
 def rates_path(out: Path, experiment: str) -> Path:
-    """Where the chosen rates lie."""
+    """Path of the chosen rates."""
     return out / experiment / "rates.json"
 
 
@@ -217,7 +218,7 @@ def read_rates(out: Path, experiment: str) -> ChosenRates:
     try:
         chosen = ChosenRates.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"rates {path}: {first_error(error)}") from error
+        raise ResultError(f"rates {path}: {first_mistake(error, ChosenRates)}") from error
     if chosen.experiment != experiment:
         raise ResultError(f"rates {path} are those of {chosen.experiment}, not of {experiment}")
     return chosen

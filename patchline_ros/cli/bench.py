@@ -1,29 +1,28 @@
-"""`patchline bench ...`. Only what is called is imported."""
+"""`patchline bench ...`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from patchline_ros.bench.benchmark import Options
+from patchline_ros.cli.errors import FAILURE, errors_in_a_sentence, fail
 
-FAILURE = 1
-USER_ERROR = 2
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from patchline_ros.bench.benchmark import BenchOptions
+
+_INTERRUPTED: Final = "interrupted; finished results stay, the same command goes on"
 
 app = typer.Typer(
-    help="Compare methods on declared experiments, with one result file a run.",
+    help="Compare methods in experiments, with one result file a run.",
     no_args_is_help=True,
 )
 
 Name = Annotated[
-    str, typer.Argument(help="An experiment that `patchline bench list` names, or a .yaml file.")
+    str, typer.Argument(help="The experiment: a name of `patchline bench list`, or a .yaml file.")
 ]
 Data = Annotated[
     Path | None,
@@ -31,40 +30,52 @@ Data = Annotated[
 ]
 Bundle = Annotated[
     Path | None,
-    typer.Option(help="Take the source models of this bundle.", show_default="train them"),
+    typer.Option(
+        help="Folder of a bundle whose source models are used.", show_default="they are trained"
+    ),
 ]
 Weights = Annotated[
     str,
     typer.Option(
         help="ImageNet weights that source models start from: a .npz or .pth file of torchvision's "
-        "names, imagenet (torchvision fetches them), or auto: a file in DATA/weights, else "
-        "imagenet."
+        "weights; imagenet, which torchvision fetches; or auto, which takes a file in "
+        "DATA/weights, else imagenet."
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for source models and results.")]
 Seeds = Annotated[
     str | None,
-    typer.Option(help="Such as 0,1,2.", show_default="those that the experiment declares"),
+    typer.Option(
+        help="Seeds to run, with commas between them, such as 0,1,2.",
+        show_default="those of the experiment",
+    ),
 ]
 Rows = Annotated[
-    str | None, typer.Option(help="Such as ft_full,ours.", show_default="all of the experiment")
+    str | None,
+    typer.Option(
+        help="Rows to run, with commas between them, such as ft_full,ours.",
+        show_default="all of the experiment",
+    ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Runs at a time, on one core each.", show_default="all cores"),
+    typer.Option(
+        min=1, help="Number of runs at a time, on one core each.", show_default="all cores"
+    ),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
-        help="Run on this Ray cluster (auto: the one of this machine); all its machines must see "
-        "DATA and OUT under the same paths.",
+        help="Address of a Ray cluster to run on; auto is the one of this machine. All its "
+        "machines must see DATA and OUT under the same paths.",
         show_default="on this machine, without Ray",
     ),
 ]
 Redo = Annotated[
-    bool, typer.Option("--redo", help="Make results again whose row was declared otherwise.")
+    bool,
+    typer.Option("--redo", help="Replace results that another configuration of their row made."),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="Device to compute on: cpu or cuda.")]
 
 
 @app.command()
@@ -82,12 +93,12 @@ def run(
     redo: Redo = False,
 ) -> None:
     """Run an experiment; what is finished is not done again."""
-    from patchline_ros.bench.benchmark import Options, run_experiment
+    from patchline_ros.bench.benchmark import BenchOptions, run_experiment
 
-    options = Options(
+    options = BenchOptions(
         name, data, bundle, weights, out, seeds, rows, workers, ray_address, device, redo
     )
-    _carry_out(run_experiment, options)
+    _run(run_experiment, options)
 
 
 @app.command()
@@ -104,18 +115,18 @@ def tune(
     redo: Redo = False,
 ) -> None:
     """Search for each row's learning rates, which its runs then use; call it before `run`."""
-    from patchline_ros.bench.benchmark import Options, tune_experiment
+    from patchline_ros.bench.benchmark import BenchOptions, tune_experiment
 
-    options = Options(
+    options = BenchOptions(
         name, data, bundle, weights, out, None, rows, workers, ray_address, device, redo
     )
-    _carry_out(tune_experiment, options)
+    _run(tune_experiment, options)
 
 
 @app.command()
 def report(
     folder: Annotated[
-        Path, typer.Argument(help="Where results lie: the --out of the runs.")
+        Path, typer.Argument(help="Folder of the results: the --out of the runs.")
     ] = Path("runs") / "bench",
     page: Annotated[
         Path | None,
@@ -125,7 +136,7 @@ def report(
     """Write the page of tables and figures, from result files alone."""
     from patchline_ros.bench.report import write_report
 
-    with _sentences():
+    with errors_in_a_sentence(interrupted=_INTERRUPTED):
         typer.echo(f"written to {write_report(folder, page)}")
 
 
@@ -141,32 +152,16 @@ def list_() -> None:
     """List the experiments that come with the package."""
     from patchline_ros.bench.experiment import find_experiment, known_experiments
 
-    with _sentences():
+    with errors_in_a_sentence(interrupted=_INTERRUPTED):
         for name in known_experiments():
             typer.echo(f"{name:24} {find_experiment(name).about}")
 
 
-def _carry_out(command: Callable[[Options], list[str]], options: Options) -> None:
+def _run(command: Callable[[BenchOptions], list[str]], options: BenchOptions) -> None:
     """Ends with exit code 1 and a line for each job that failed."""
-    with _sentences():
+    with errors_in_a_sentence(interrupted=_INTERRUPTED):
         failures = command(options)
     if failures:
         for line in failures:
             print(f"patchline: failed: {line}", file=sys.stderr)
-        _fail(f"{len(failures)} failed; the same command does what is left", FAILURE)
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """What the user can mend is said in one sentence."""
-    try:
-        yield
-    except (ValueError, ModuleNotFoundError) as error:
-        _fail(str(error), USER_ERROR)
-    except KeyboardInterrupt:
-        _fail("interrupted; finished results stay, the same command goes on", INTERRUPTED)
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    print(f"patchline: {sentence}", file=sys.stderr)
-    raise typer.Exit(code)
+        fail(f"{len(failures)} failed; the same command does what is left", FAILURE)

@@ -1,27 +1,27 @@
-"""`patchline bundle ...`. Only what is called is imported."""
+"""`patchline bundle ...`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final
 
 import typer
 
-DIFFERENT = 1
-USER_ERROR = 2
+from patchline_ros.cli.errors import errors_in_a_sentence
+
+DIFFERENT: Final = 1
+"""Exit code of `diff` where the bundles differ."""
+_OS_ERROR: Final = "can't read the bundle"
 
 app = typer.Typer(help="Look at bundles, check and compare them.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Argument(help="Of the bundle.")]
+Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
 
 
 @app.command()
 def show(bundle: Folder) -> None:
     """Print what a bundle holds: models, classes, order of training, patches by drift."""
-    with _sentences():
+    with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import show_bundle
 
@@ -31,7 +31,7 @@ def show(bundle: Folder) -> None:
 @app.command()
 def check(bundle: Folder) -> None:
     """Load all of a bundle as a car would; end with 2 and a sentence where something is wrong."""
-    with _sentences():
+    with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import check_bundle
 
@@ -41,7 +41,7 @@ def check(bundle: Folder) -> None:
 @app.command()
 def diff(one: Folder, other: Folder) -> None:
     """Print in what two bundles differ; end with 1 where they do."""
-    with _sentences():
+    with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import differences
 
@@ -58,11 +58,13 @@ def card(
     bundle: Folder,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write.", show_default="card.html in the bundle's folder"),
+        typer.Option(
+            help="File to write the page to.", show_default="card.html in the bundle's folder"
+        ),
     ] = None,
 ) -> None:
     """Write a page that shows a bundle: models, examples, order, drift, how it was made."""
-    with _sentences():
+    with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import CARD, Bundle
         from patchline_ros.offline.card import write_card
 
@@ -75,19 +77,3 @@ def card(
                 f"can't write {page}: {error.strerror}; name another file with --out"
             ) from error
         print(f"written to {page}")
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """What the user can mend is said in one sentence."""
-    try:
-        yield
-    except ValueError as error:
-        _fail(str(error), error)
-    except OSError as error:
-        _fail(f"can't read the bundle: {error}", error)
-
-
-def _fail(sentence: str, error: Exception) -> NoReturn:
-    print(f"patchline: {sentence}", file=sys.stderr)
-    raise typer.Exit(USER_ERROR) from error

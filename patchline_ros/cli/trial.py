@@ -1,4 +1,4 @@
-"""`patchline trial ...`. Only what is called is imported."""
+"""`patchline trial ...`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from patchline_ros.cli.errors import (
+    FAILURE,
+    INTERRUPTED,
+    errors_in_a_sentence,
+    fail,
+    treat_sigterm_as_ctrl_c,
+)
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.word_lists import listed
-
-FAILURE = 1
-USER_ERROR = 2
-INTERRUPTED = 130
+from patchline_ros.word_lists import comma_separated
 
 app = typer.Typer(
     help="Put the whole graph to the test on this computer; exit status 1 where it does not hold.",
@@ -28,44 +30,56 @@ app = typer.Typer(
 
 Bundle = Annotated[
     Path | None,
-    typer.Option(help="Models to run.", show_default="the shipped ones for the simulated road"),
+    typer.Option(
+        help="Folder of the bundle whose models run.",
+        show_default="the shipped one for the simulated road",
+    ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="New or empty folder for logs and result.", show_default="runs/trial-NAME-DATE-TIME"
+        help="Folder for logs and result; it must be new or empty.",
+        show_default="runs/trial-NAME-DATE-TIME",
     ),
 ]
-
-
-Rate = Annotated[float, typer.Option(min=1, max=120, help="Pictures a second.")]
+Rate = Annotated[
+    float, typer.Option(min=1, max=120, help="Pictures a second that the camera publishes.")
+]
 
 
 @app.command()
 def stops(
-    times: Annotated[int, typer.Option(min=1, help="Starts and stops of the whole graph.")] = 50,
+    times: Annotated[
+        int, typer.Option(min=1, help="Number of starts and stops of the whole graph.")
+    ] = 50,
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
     """Start and stop the graph again and again: no traceback, nothing left, under 3 s."""
-    with _sentences():
+    with _trial_errors():
         from patchline_ros.trials.stops import try_stops
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_stops(setting, times)
+        setup = make_setup("stops", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_stops(setup, times)
     if failed:
-        _fail(f"{failed} of {times} stops did not hold; logs are in {setting.out}", FAILURE)
+        fail(f"{failed} of {times} stops did not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
 def latency(
-    seconds: Annotated[float, typer.Option(min=5, help="Of each of the three phases.")] = 100.0,
+    seconds: Annotated[
+        float, typer.Option(min=5, help="Seconds that each of the three phases takes.")
+    ] = 100.0,
     rate: Rate = 30.0,
-    swaps: Annotated[int, typer.Option(min=1, max=1000, help="Of each model.")] = 20,
+    swaps: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of swaps of each model.")
+    ] = 20,
     backend: Annotated[
         Backend,
-        typer.Option(help="Of the perception nodes; onnx needs a bundle of `patchline export`."),
+        typer.Option(
+            help="Backend of the perception nodes; onnx needs the graphs of `patchline export`."
+        ),
     ] = Backend.PYTORCH,
     bundle: Bundle = None,
     out: Out = None,
@@ -74,32 +88,32 @@ def latency(
 
     No picture may be lost by transport or to a swap, and no answer be of half-swapped weights.
     """
-    with _sentences():
+    with _trial_errors():
         from patchline_ros.trials.latency import measure_latency
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        missed = measure_latency(setting, seconds, rate, swaps, backend)
+        setup = make_setup("latency", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        missed = measure_latency(setup, seconds, rate, swaps, backend)
     if missed:
-        _fail(f"{missed} limits do not hold; logs are in {setting.out}", FAILURE)
+        fail(f"{missed} limits do not hold; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
 def soak(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 30.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Minutes that the trial takes.")] = 30.0,
     rate: Rate = 30.0,
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
-    """Pictures, labelled frames and swaps for a long time: memory, threads and files stay flat."""
-    with _sentences():
+    """Send pictures, labels and swaps for long: memory, threads and files must stay flat."""
+    with _trial_errors():
         from patchline_ros.trials.soak import soak
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        setting = make_setting("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        grown = soak(setting, minutes, rate)
+        setup = make_setup("soak", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        grown = soak(setup, minutes, rate)
     if grown:
-        _fail(f"{grown} processes grow; logs are in {setting.out}", FAILURE)
+        fail(f"{grown} processes grow; logs are in {setup.out}", FAILURE)
 
 
 @app.command()
@@ -107,56 +121,46 @@ def faults(
     only: Annotated[
         str,
         typer.Option(
-            help="Of the cases that --list names, such as 'adapter*,patch-set*'.",
+            help="Cases to run, by the names of --list, such as 'adapter*,patch-set*'.",
             show_default="all",
         ),
     ] = "",
-    list_: Annotated[bool, typer.Option("--list", help="Only name the cases.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print the names of the cases and end.")
+    ] = False,
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:
-    """Kill its processes and damage its messages and files; after each it must recover in 10 s.
+    """Kill the graph's processes, damage its messages and files; it must recover in 10 s.
 
     No wrong weights may ever be active, and no labelled frame that was acknowledged may be lost.
     """
-    with _sentences():
+    with _trial_errors():
         from patchline_ros.trials.faults import chosen_cases, list_cases, try_faults
-        from patchline_ros.trials.trial_setup import make_setting
+        from patchline_ros.trials.trial_setup import make_setup
 
-        cases = chosen_cases(listed(only))
+        cases = chosen_cases(comma_separated(only))
         if list_:
             list_cases(cases)
             return
-        setting = make_setting("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
-        failed = try_faults(setting, cases)
+        setup = make_setup("faults", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = try_faults(setup, cases)
     if failed:
-        _fail(f"{failed} of {len(cases)} cases failed; logs are in {setting.out}", FAILURE)
+        fail(f"{failed} of {len(cases)} cases failed; logs are in {setup.out}", FAILURE)
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """What the user can mend is said in one sentence; SIGTERM ends a trial as Ctrl-C does."""
+def _trial_errors() -> Iterator[None]:
+    """Errors and Ctrl-C end a trial with a sentence; SIGTERM ends it as Ctrl-C does."""
     from patchline_ros.graph.processes import ProcessDiedError
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    treat_sigterm_as_ctrl_c()
     # A shell that starts a trial in the background has it ignored, and each process inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     began = time.monotonic()
-    try:
-        yield
-    except (ValueError, ModuleNotFoundError) as error:
-        _fail(str(error), USER_ERROR)
-    except (TimeoutError, ProcessDiedError) as error:
-        _fail(str(error), FAILURE)
-    except KeyboardInterrupt:
-        seconds = time.monotonic() - began
-        _fail(f"interrupted after {seconds:.0f} s; every process was stopped", INTERRUPTED)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    print(f"patchline: {sentence}", file=sys.stderr)
-    raise typer.Exit(code)
+    with errors_in_a_sentence(failures=(TimeoutError, ProcessDiedError)):
+        try:
+            yield
+        except KeyboardInterrupt:
+            seconds = time.monotonic() - began
+            fail(f"interrupted after {seconds:.0f} s; every process was stopped", INTERRUPTED)

@@ -14,6 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from patchline_ros import __version__
+from patchline_ros.config_files import first_mistake
 from patchline_ros.cost.memory import peak_cuda_bytes
 from patchline_ros.cost.step_cost import MethodCost, largest_affordable_k, method_cost
 from patchline_ros.files import write_file
@@ -83,7 +84,7 @@ def _spec(options: CostOptions) -> ModelSpec:
     try:
         return ModelSpec.named(options.model, names, _input_size(options.size))
     except ValidationError as error:
-        raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        raise ValueError(first_mistake(error, ModelSpec, whole="")) from error
 
 
 def _check(options: CostOptions) -> None:

@@ -34,7 +34,7 @@ class PartFlops:
     """FLOPs of one part of an adapted model for one image and one training step."""
 
     frozen_forward: int
-    """Of the frozen part of the pass, which can be cached."""
+    """FLOPs of the frozen part of the forward pass, which can be cached."""
     trained_forward: int
     backward: int
 

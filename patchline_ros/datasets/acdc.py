@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from patchline_ros.datasets.coco import CocoAnnotations, boxes_in
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import read_class_map, read_rgb
 from patchline_ros.tasks import Frame, Sample, Task
 
@@ -48,7 +48,7 @@ _OBJECT_OF_CATEGORY = dict(zip((24, 25, 26, 27, 28, 31, 32, 33), range(8), stric
 """Place in OBJECT_CLASSES of Cityscapes' ids, which the boxes are labelled with."""
 
 
-class Acdc(Listed[Frame]):
+class Acdc(FileSet[Frame]):
     """One condition and split of ACDC, sorted by sequence and frame number.
 
     Layout, as the archives rgb_anon, gt and gt_detection unpack it:
@@ -58,7 +58,7 @@ class Acdc(Listed[Frame]):
         gt_detection/CONDITION/instancesonly_CONDITION_SPLIT_gt_detection.json     (COCO's format)
 
     400 pictures of 1920x1080 to train on per condition, 100 for validation (night: 106). Every
-    frame has a lanes sample (19 classes) and an objects sample (8 classes; crowds left out) that
+    frame has a segmentation sample (19 classes) and a detection sample (8 classes; no crowds) that
     share its picture. Pictures are read when they are asked for.
     Raises ValueError where a folder or file is missing or the boxes are not of this format.
     """

@@ -9,10 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
 from patchline_ros.tasks import Frame, Image
 
 if TYPE_CHECKING:
@@ -25,14 +23,9 @@ BAG_SUFFIXES = (".mcap", ".db3")
 _RAW = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
-_ENCODINGS = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-}
-"""Channels, and the conversion to RGB, of each encoding of sensor_msgs/Image that is read."""
+_DEPTH = "16UC1"
+"""What depth cameras send. The topic is chosen here unless it is named, and depth as a picture is
+black; a grey camera of 16 bits says mono16."""
 
 _DAMAGE = (
     LookupError,
@@ -105,13 +98,20 @@ class BagFrames:
             for name, (connection, _, raw) in zip(self.names, messages, strict=True):
                 try:
                     message = types.deserialize_cdr(raw, connection.msgtype)
-                    decode = raw_rgb if connection.msgtype == _RAW else _compressed_rgb
-                    image = decode(message)
+                    image = _rgb(message, connection.msgtype)
                 except (SerdeError, ValueError) as error:
                     raise ValueError(
                         f"frame {name} on {self._topic} of the bag {self._path}: {error}"
                     ) from error
                 yield Frame(name, image, {})
+
+
+def _rgb(message: Any, kind: str) -> Image:
+    if kind == _COMPRESSED:
+        return compressed_to_rgb(message)
+    if message.encoding == _DEPTH:
+        raise ConversionError(f"the encoding {_DEPTH!r} is depth, no picture; choose another topic")
+    return image_to_rgb(message)
 
 
 @contextmanager
@@ -231,44 +231,3 @@ def _unreadable(path: Path, error: Exception) -> str:
     if path.suffix == ".mcap":
         advice = f"; `mcap recover {path} -o NEW.mcap` saves what a killed recording has written"
     return f"cannot read the bag {path}: {why.rstrip('.')}{advice}"
-
-
-def raw_rgb(message: Any) -> Image:
-    """A sensor_msgs/Image as RGB; ValueError where it can't be read."""
-    conversion = _layout(message)[1]
-    pixels = raw_pixels(message)
-    rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)
-    return np.asarray(rgb, dtype=np.uint8)
-
-
-def raw_pixels(message: Any) -> NDArray[np.uint8]:
-    """Height, width and channels of a sensor_msgs/Image, whose rows may be padded to `step` bytes.
-
-    Raises ValueError for an encoding that is not read, or data that don't fit it.
-    """
-    channels, _ = _layout(message)
-    height, width, step = message.height, message.width, message.step
-    if not (height > 0 and 0 < width * channels <= step and message.data.size == height * step):
-        raise ValueError(
-            f"{message.data.size} bytes with step {step} are no {width}x{height} picture in "
-            f"{message.encoding}"
-        )
-    rows = message.data.reshape(height, step)[:, : width * channels]
-    return np.ascontiguousarray(rows).reshape(height, width, channels)
-
-
-def _layout(message: Any) -> tuple[int, int | None]:
-    if message.encoding not in _ENCODINGS:
-        raise ValueError(
-            f"the encoding {message.encoding!r} is not one of {', '.join(_ENCODINGS)}; "
-            "choose another topic"
-        )
-    return _ENCODINGS[message.encoding]
-
-
-def _compressed_rgb(message: Any) -> Image:
-    """A sensor_msgs/CompressedImage (JPEG or PNG) as RGB."""
-    bgr = cv2.imdecode(message.data, cv2.IMREAD_COLOR) if message.data.size else None
-    if bgr is None:
-        raise ValueError(f"its {message.data.size} bytes ({message.format!r}) cannot be decoded")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""CamVid (Brostow et al. 2009): drives with a class for every pixel, for lanes and objects."""
+"""CamVid (Brostow et al. 2009): drives with a class for every pixel, for two tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     paired_by_stem,
@@ -33,7 +33,7 @@ CAMVID_CLASSES = (
 """What the ids 0 to 11 of a CamVid label map mean."""
 
 LANE_CLASSES = ("sky", "building", "road", "pavement", "tree", "car")
-"""Classes of the lanes task; fences count as building, all other CamVid classes as IGNORE."""
+"""Classes for segmentation; fences count as building, all other CamVid classes as IGNORE."""
 
 OBJECT_CLASSES = ("car", "pedestrian", "bicyclist")
 """Classes of the objects task."""
@@ -71,11 +71,12 @@ def objects_of(camvid_ids: ClassMap, min_area: int = 100) -> Boxes:
     return Boxes.truth(boxes, labels)
 
 
-class CamVid(Listed[Frame]):
+class CamVid(FileSet[Frame]):
     """A folder `images/*.jpg|png` with `labels/<same stem>.png`, in order of time.
 
     The order is by sequence, then frame number, which CamVid's file names hold. Pictures are read
-    when they are asked for; every frame has a lanes and an objects sample that share its picture.
+    when they are asked for; every frame has a sample for segmentation and one for detection, which
+    share its picture.
     Raises ValueError where a folder is missing or the files do not pair.
     """
 

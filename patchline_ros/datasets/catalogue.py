@@ -19,21 +19,21 @@ class Entry:
     """One data set, or one layout of a user's own pictures."""
 
     name: str
-    """On the command line, and under the key `set` of a configuration."""
+    """Name on the command line, and under the key `set` of a configuration."""
     title: str
     tasks: tuple[Task, ...]
     licence: str
     where: str
     what: str
-    """To get from there, or to make."""
+    """What to get from there, or to make."""
     layout: str
-    """Below the folder that `patchline data check` is given."""
+    """Layout below the folder that `patchline data check` is given."""
     needs_classes: bool = False
     """The files hold numbers or names that only the user knows."""
 
     @property
     def to_get(self) -> str:
-        """What to put there, for who does not have it."""
+        """What to put into the folder, for those who do not have it."""
         return f"{self.what} ({self.where}; {self.licence})" if self.where else self.what
 
 
@@ -49,7 +49,7 @@ CATALOGUE: dict[str, Entry] = {
             tasks=_ALL,
             licence="CC BY 4.0",
             where="vlomonaco.github.io/core50",
-            what="CORe50's archives core50_350x350 and bbox, and for the lanes task a folder masks "
+            what="CORe50's archives core50_350x350 and bbox, and for segmentation a folder masks "
             "that you made",
             layout="core50_350x350/sSESSION/oTHING/*.png, bbox/sSESSION/CropC_oTHING.txt, "
             "masks/sSESSION/oTHING/*.png (0 background)",
@@ -146,7 +146,7 @@ CATALOGUE: dict[str, Entry] = {
             where="",
             what="folders images and masks, or such a pair for each split",
             layout="images/*.jpg|png, masks/*.png of the same stems, grey or with a palette, "
-            "255 where nothing is judged",
+            "255 where nothing is labelled",
             needs_classes=True,
         ),
         Entry(
@@ -161,7 +161,7 @@ CATALOGUE: dict[str, Entry] = {
         ),
     )
 }
-"""By name."""
+"""The data sets by name."""
 
 
 def entry_of(name: str) -> Entry:

@@ -26,7 +26,7 @@ from patchline_ros.datasets.paper_splits import (
     NEW_SESSIONS,
     NEW_THINGS,
     core50_things,
-    sbd_parts,
+    sbd_split,
 )
 from patchline_ros.datasets.picture_files import natural_order
 from patchline_ros.datasets.reading import Classes, Labelled, Pictures, Samples, read_all
@@ -36,7 +36,8 @@ from patchline_ros.datasets.yolo import YoloFolder
 from patchline_ros.tasks import IGNORE, Boxes, Task
 
 Found = Counter[tuple[Task, str]]
-"""By task and class: pictures of it (signs), objects, or pictures that show it (lanes)."""
+"""Counts by task and class: pictures of it (classification), boxes (detection), or pictures that
+show it (segmentation)."""
 Missing = list[str]
 
 
@@ -46,7 +47,7 @@ class PartReport:
 
     name: str
     pictures: int = 0
-    """That are listed, broken ones included."""
+    """Pictures that are listed, broken ones included."""
     found: Found = field(default_factory=Counter)
     """Empty where only names were looked at."""
     missing: Missing = field(default_factory=list)
@@ -160,7 +161,7 @@ def _core50_videos(
     if lacking:
         missing.append(f"{len(lacking)} of {len(videos)} videos, such as {', '.join(lacking[:5])}")
     if Task.SEGMENTATION not in pictures.classes:
-        missing.append(f"the folder {folder / 'masks'}, so there is no lanes task")
+        missing.append(f"the folder {folder / 'masks'}, so there is no segmentation task")
     return Pictures.of_frames(pictures.classes, pictures.frames(shots)), missing
 
 
@@ -171,7 +172,7 @@ def _sbd(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
 
     def part(name: str, place: int) -> _Part:
         def opened() -> tuple[Labelled, Missing]:
-            own = sbd_parts(pictures())[place]
+            own = sbd_split(pictures())[place]
             names = [pictures().names[i] for i in own]
             return Pictures(sbd.TASK_CLASSES, names, lambda i: pictures()[own[i]].samples), []
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.config_files import first_mistake
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import natural_order, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -47,9 +48,8 @@ class CocoAnnotations:
         except FileNotFoundError as error:
             raise ValueError(f"there is no file {path}; put the set's annotations there") from error
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{path} is not in COCO's format: {place}: {first['msg']}") from error
+            mistake = first_mistake(error, _Content)
+            raise ValueError(f"{path} is not in COCO's format: {mistake}") from error
         except ValueError as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
         self.files: tuple[str, ...] = tuple(
@@ -116,7 +116,7 @@ def boxes_in(image: Image, things: list[tuple[tuple[float, float, float, float],
     return Boxes.truth([box for box, _ in kept], [label for _, label in kept])
 
 
-class CocoFolder(Listed[Sample]):
+class CocoFolder(FileSet[Sample]):
     """The pictures that a JSON file of COCO's format lists, in natural order of their names.
 
     Pictures without an object stay, with no box. They are read when they are asked for.

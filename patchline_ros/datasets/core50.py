@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import pictures_by_stem, read_class_map, read_rgb
 from patchline_ros.tasks import Boxes, Frame, Image, Sample, Task
 
@@ -40,7 +40,7 @@ class Shot:
 
     @property
     def name(self) -> str:
-        """Of its file, without the ending."""
+        """Name of its file without the ending."""
         return f"C_{self.session:02d}_{self.thing:02d}_{self.frame:03d}"
 
     @property
@@ -59,8 +59,8 @@ class Core50:
         masks/sSESSION/oTHING/C_SESSION_THING_FRAME.png     0 background, anything else the thing
 
     CORe50 publishes depth and no masks; they have to be made (the authors' way is
-    github.com/giacomobartoli/core50_segmentation). Without the folder masks there is no lanes task;
-    with it every picture needs one.
+    github.com/giacomobartoli/core50_segmentation). Without the folder masks there is no
+    segmentation; with it every picture needs one.
     categories: classes of the labels; the other things are not read.
     Raises ValueError where a folder is missing.
     """
@@ -145,7 +145,7 @@ class Core50:
         return box
 
 
-class Core50Frames(Listed[Frame]):
+class Core50Frames(FileSet[Frame]):
     """Some pictures of CORe50."""
 
     def __init__(self, pictures: Core50, shots: Sequence[Shot]) -> None:

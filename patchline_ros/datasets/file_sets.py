@@ -1,4 +1,4 @@
-"""What data sets of files have in common: they are listed at once and read when asked."""
+"""The base of data sets in files: their names are listed at once, and each is read when asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 Item = TypeVar("Item")
 
 
-class Listed(Sequence[Item]):
+class FileSet(Sequence[Item]):
     """A sequence of named items; its subclasses list the `names` and read one item."""
 
     names: tuple[str, ...]

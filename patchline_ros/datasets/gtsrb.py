@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import pictures_by_stem, read_rgb
 from patchline_ros.tasks import Sample
 
@@ -62,7 +62,7 @@ SIGN_CLASSES = (
 _STEM = re.compile(r"([0-9]+)_[0-9]+")
 
 
-class Gtsrb(Listed[Sample]):
+class Gtsrb(FileSet[Sample]):
     """Folders named by class id ("00" to "42") of pictures named `TRACK_FRAME.jpg`.
 
     A track is one real sign seen from an approaching car: its pictures are near copies, so sets

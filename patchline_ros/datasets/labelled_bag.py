@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from patchline_ros.datasets.bag import raw_pixels, raw_rgb, reading, recorded, recorded_hash
+from patchline_ros.datasets.bag import reading, recorded, recorded_hash
 from patchline_ros.datasets.reading import Classes, Job, Samples
-from patchline_ros.messages.labels import check_inside, msg_to_boxes, msg_to_class
-from patchline_ros.tasks import IGNORE, Boxes, Label, Sample, Task
+from patchline_ros.messages.labelled_frames import frame_key, labelled_sample
+from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
@@ -128,31 +128,18 @@ class LabelledBag:
 
     def sample(self, raw: bytes, task: Task, classes: tuple[str, ...] | None) -> Sample:
         """Picture and label of a message; ValueError where they can't be read or don't fit."""
-        message = self._deserialized(raw)
-        image = raw_rgb(message.image)
-        height, width = image.shape[:2]
-        label: Label
-        if task is Task.CLASSIFICATION:
-            label = msg_to_class(message.sign)
-            ids = np.array([label])
-        elif task is Task.DETECTION:
-            found = msg_to_boxes(message.objects)
-            check_inside(found, width, height)
-            ids = found.labels
-            label = Boxes.truth(found.boxes, found.labels)
+        sample = labelled_sample(self._deserialized(raw), task)
+        label = sample.label
+        if isinstance(label, Boxes):
+            ids, label = label.labels, Boxes.truth(label.boxes, label.labels)
         else:
-            label = raw_pixels(message.lanes)[:, :, 0]
-            if message.lanes.encoding != "mono8" or label.shape != (height, width):
-                raise ValueError(
-                    f"its class map is {message.lanes.encoding} of {label.shape[1]}x"
-                    f"{label.shape[0]} pixels; it must be mono8 and {width}x{height}"
-                )
-            ids = label[label != IGNORE]
+            ids = np.asarray(label)
+            ids = ids[ids != IGNORE] if ids.ndim else ids.reshape(1)
         count = 256 if classes is None else len(classes)
         wrong = ids[(ids < 0) | (ids >= count)]
         if wrong.size:
             raise ValueError(f"its label has the class id {wrong[0]}; ids are 0 to {count - 1}")
-        return Sample(image, label)
+        return Sample(sample.image, label)
 
     def _listed(self) -> dict[Task, dict[str, int]]:
         """Which message each frame is, by task; one that can't be read counts for every task."""
@@ -160,11 +147,11 @@ class LabelledBag:
         unreadable: list[int] = []
         for place, raw in enumerate(self.messages()):
             try:
-                message = self._deserialized(raw)
+                task, name = frame_key(self._deserialized(raw))
             except ValueError:
                 unreadable.append(place)
             else:
-                places.setdefault(Task(message.task), {}).setdefault(message.id, place)
+                places.setdefault(task, {}).setdefault(name, place)
         for names in places.values():
             names.update({f"message {place} on {self.topic}": place for place in unreadable})
         return {
@@ -176,12 +163,10 @@ class LabelledBag:
         from rosbags.serde import SerdeError
 
         try:
-            message: Any = self._types.deserialize_cdr(raw, MESSAGE)
-            Task(message.task)
+            message = self._types.deserialize_cdr(raw, MESSAGE)
+            frame_key(message)
         except (SerdeError, ValueError) as error:
             raise ValueError(f"it is no labelled frame of a known task: {error}") from error
-        if not message.id:
-            raise ValueError("the labelled frame has no id")
         return message
 
 
@@ -194,7 +179,7 @@ class BagPictures:
         self.names: Sequence[str] = bag.names[task]
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`, in one pass over the bag."""
+        """Jobs that read the pictures at these places in `names`, in one pass over the bag."""
         wanted = {self._bag.place(self._task, self.names[i]): self.names[i] for i in indices}
         for place, raw in enumerate(self._bag.messages()):
             if place in wanted:

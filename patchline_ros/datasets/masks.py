@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     check_class_map,
@@ -15,11 +15,11 @@ from patchline_ros.datasets.picture_files import (
 from patchline_ros.tasks import Sample
 
 
-class MaskFolder(Listed[Sample]):
+class MaskFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with `masks/<same stem>.png`, in natural order of the names.
 
     A mask holds a class id for each pixel, or a colour of a palette whose place is the id; 255 is
-    not judged. Pictures are read when they are asked for.
+    not labelled. Pictures are read when they are asked for.
     Raises ValueError where a folder is missing or the files do not pair.
     """
 

@@ -25,7 +25,7 @@ CORE50_CATEGORIES = core50.CATEGORIES[:6]
 CORE50_SOURCE = (1800, 120)
 """Pictures to train on and held out (the paper's Table 3)."""
 CORE50_SOURCE_SHARE = 5 / 6
-"""Of each video to train on; the rest is held out."""
+"""Share of each video to train on; the rest is held out."""
 
 KNOWN_SESSIONS, NEW_SESSIONS = (1, 2, 4, 5, 6, 8, 9, 11), (3, 7, 10)
 """CORe50's own split into sessions to train on and to test on."""
@@ -38,7 +38,7 @@ SBD_COUNTS = (3644, 912, 5469, 1366)
 _Item = TypeVar("_Item")
 
 
-class SbdParts(NamedTuple):
+class SbdSplit(NamedTuple):
     """Places of pictures in Sbd, ascending; no picture is in two parts."""
 
     train: list[int]
@@ -47,7 +47,7 @@ class SbdParts(NamedTuple):
     test: list[int]
 
 
-def drawn(pool: Sequence[_Item], count: int, rng: np.random.Generator) -> list[_Item]:
+def draw_sample(pool: Sequence[_Item], count: int, rng: np.random.Generator) -> list[_Item]:
     """`count` of the pool, or all of it where there are no more, in the pool's order."""
     chosen = rng.permutation(len(pool))[:count]
     return [pool[i] for i in sorted(chosen.tolist())]
@@ -62,7 +62,7 @@ def core50_things(places: Sequence[int]) -> dict[str, list[int]]:
     return {category: [first + place for place in places] for category, first in firsts.items()}
 
 
-def core50_draw(
+def core50_split(
     pictures: Core50,
     sessions: Sequence[int],
     places: Sequence[int],
@@ -82,24 +82,24 @@ def core50_draw(
                 pools[0].extend(video[:cut])
                 pools[1].extend(video[cut:])
         for shots, pool, count in zip(parts, pools, counts, strict=True):
-            shots.extend(drawn(pool, count // len(CORE50_CATEGORIES), rng))
+            shots.extend(draw_sample(pool, count // len(CORE50_CATEGORIES), rng))
     return sorted(parts[0]), sorted(parts[1])
 
 
-def core50_source(pictures: Core50) -> tuple[list[Shot], list[Shot]]:
+def core50_source_split(pictures: Core50) -> tuple[list[Shot], list[Shot]]:
     """The source to train on and held out: known things in known places."""
-    return core50_draw(
+    return core50_split(
         pictures, KNOWN_SESSIONS, KNOWN_THINGS, CORE50_SOURCE_SHARE, CORE50_SOURCE, SOURCE_SEED
     )
 
 
-def sbd_parts(pictures: Sbd) -> SbdParts:
+def sbd_split(pictures: Sbd) -> SbdSplit:
     """40% of the paper's 11391 pictures for the source, 60% for the drift, drawn from all."""
     total = sum(SBD_COUNTS)
     fewer = min(len(pictures), total) / total
     counts = [int(count * fewer) for count in SBD_COUNTS]
     order = np.random.default_rng(SOURCE_SEED).permutation(len(pictures)).tolist()
-    return SbdParts(
+    return SbdSplit(
         *(
             sorted(order[end - count : end])
             for end, count in zip(accumulate(counts), counts, strict=True)

@@ -154,7 +154,7 @@ def check_class_map(ids: ClassMap, image: Image, count: int, path: Path) -> None
     if wrong.size:
         raise ValueError(
             f"the label map {path} holds the class id {wrong[0]}; "
-            f"ids are 0 to {count - 1}, and {IGNORE} where nothing is judged"
+            f"ids are 0 to {count - 1}, and {IGNORE} where nothing is labelled"
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.tasks import Frame, Sample, Task
 
 MOST_BROKEN = 0.5
@@ -30,7 +30,7 @@ class Labelled(Protocol):
     names: Sequence[str]
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`, in ascending order."""
+        """Jobs that read the pictures at these places in `names`, in ascending order."""
         ...
 
 
@@ -44,17 +44,17 @@ class Pictures:
         self._read = read
 
     @classmethod
-    def of_frames(cls, classes: Classes, frames: Listed[Frame]) -> Pictures:
+    def of_frames(cls, classes: Classes, frames: FileSet[Frame]) -> Pictures:
         """A set whose pictures have labels of several tasks."""
         return cls(classes, frames.names, lambda index: frames.read(index).samples)
 
     @classmethod
-    def of_samples(cls, task: Task, classes: tuple[str, ...], samples: Listed[Sample]) -> Pictures:
+    def of_samples(cls, task: Task, classes: tuple[str, ...], samples: FileSet[Sample]) -> Pictures:
         """A set for one task."""
         return cls({task: classes}, samples.names, lambda index: {task: samples.read(index)})
 
     def jobs(self, indices: Iterable[int]) -> Iterator[Job[Samples]]:
-        """Those with these places in `names`."""
+        """Jobs that read the pictures at these places in `names`."""
         return ((self.names[index], partial(self._read, index)) for index in indices)
 
 

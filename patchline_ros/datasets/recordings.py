@@ -39,7 +39,7 @@ def open_frames(path: Path, labels: Path | None = None, topic: str | None = None
 
     `path` is a folder in CamVid's layout (see CamVid), any other folder of pictures, a video file,
     or a rosbag2 recording (its folder, or one .mcap or .db3 file). `labels` is a folder of PNG
-    class maps for the lanes task, in the class ids of the model and with 255 = ignore, each named
+    class maps for segmentation, in the class ids of the model and with 255 = ignore, each named
     as the frame it belongs to: the picture's stem, or for videos and bags their own name and the
     frame's number from 0 in six digits (`drive_000012.png`). Frames without one are unlabelled.
     `topic` chooses among the image topics of a bag; the first otherwise.
@@ -74,7 +74,7 @@ class PictureFolder:
 
 
 class LabelledFrames:
-    """Frames with lanes labels from a folder of class maps named as the frames are."""
+    """Frames with segmentation labels from a folder of class maps named as the frames are."""
 
     def __init__(self, frames: PictureFolder | VideoFrames | BagFrames, directory: Path) -> None:
         """Pair by name; ValueError names a class map that belongs to no frame."""

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import (
     check_class_map,
     copies,
@@ -56,7 +56,7 @@ TASK_CLASSES = {
 }
 
 
-class Sbd(Listed[Frame]):
+class Sbd(FileSet[Frame]):
     """All pictures that SBD or VOC 2012 have a class map for, sorted by name.
 
     Layout, as the archives unpack it:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -18,7 +18,7 @@ DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class VocFolder(Listed[Sample]):
+class VocFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`, in natural order.
 
     Pictures are read when they are asked for.

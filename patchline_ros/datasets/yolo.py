@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.datasets.file_sets import Listed
+from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
 from patchline_ros.tasks import Boxes, Image, Sample
 
@@ -14,7 +14,7 @@ LABEL_SUFFIXES = (".txt",)
 """File endings of the label files."""
 
 
-class YoloFolder(Listed[Sample]):
+class YoloFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with `labels/<same stem>.txt`, in natural order of the names.
 
     A label file has a line for each object: the class id, then centre x, centre y, width and height

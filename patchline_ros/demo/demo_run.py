@@ -13,7 +13,7 @@ from rich.console import Console
 from patchline_ros import __version__
 from patchline_ros.bundle import Bundle
 from patchline_ros.demo.drive import Drive, Shot, Shots, SimRoad, open_drive
-from patchline_ros.demo.graph_session import DRIVE_FILE, QUEUE_DEPTH, Conducted, conduct
+from patchline_ros.demo.graph_session import DRIVE_FILE, QUEUE_DEPTH, GraphRun, run_graph
 from patchline_ros.demo.options import DemoOptions, prepare_out
 from patchline_ros.demo.planning import find_signs, plan_drive
 from patchline_ros.demo.progress import finished_episode
@@ -29,11 +29,19 @@ LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "ros-rcl
 
 
 def run_demo(options: DemoOptions, share: Path, command: str, console: Console) -> Report:
-    """Plan, drive, score and report by checked options; returns what is in `report.json`.
+    """Plans the drive, runs it, scores it and writes the report; returns `report.json`.
 
-    share: the package's share folder. command: what was called, for the report. Raises OptionError,
-    PlaceError, DriveError or BundleError for what the user can mend, DemoFailedError or
-    ProcessDiedError when the drive does not come to its end.
+    Args:
+        options: checked by `check_options`.
+        share: the package's share folder.
+        command: the command line, for the report.
+        console: where the progress and the summary are shown.
+
+    Raises:
+        ValueError: OptionError, MissingFolderError, DriveError or BundleError, for what the user
+            can mend.
+        DemoFailedError: the drive does not come to its end.
+        ProcessDiedError: a process ended by itself.
     """
     recorded = options.frames is not None
     bundle = Bundle.load(options.bundle or bundle_folder(share, recorded))
@@ -47,11 +55,9 @@ def run_demo(options: DemoOptions, share: Path, command: str, console: Console) 
     drive.save(options.out / DRIVE_FILE)
     shots = open_drive(options.out / DRIVE_FILE)
     profile = share / "config" / "fastdds.xml"
-    conducted = conduct(
-        shots, options.out, bundle.path, options.rate_hz, options.seed, profile, console
-    )
+    graph_run = run_graph(shots, options, bundle.path, profile, console)
     console.print("Measuring and writing the report")
-    return _report(options, drive, shots, bundle, conducted, command, console)
+    return _report(options, drive, shots, bundle, graph_run, command, console)
 
 
 def _report(
@@ -59,11 +65,11 @@ def _report(
     drive: Drive,
     shots: Shots,
     bundle: Bundle,
-    conducted: Conducted,
+    graph_run: GraphRun,
     command: str,
     console: Console,
 ) -> Report:
-    logs = sort_logs(conducted.camera, conducted.records, options.out)
+    logs = sort_logs(graph_run.camera, graph_run.records, options.out)
     truth, clear, changed = _look_again(shots)
     classes = {task: entry.spec.classes for task, entry in bundle.manifest.models.items()}
     scorer = Scorer(logs, truth, {task: len(names) for task, names in classes.items()})
@@ -86,8 +92,8 @@ def _report(
         frames=frames,
         seed=options.seed,
         versions=_versions(),
-        config=_config(options, drive, bundle, conducted),
-        seconds=conducted.seconds,
+        config=_config(options, drive, bundle, graph_run),
+        seconds=graph_run.seconds,
     )
     timeline = draw_timeline(logs, scorer, measured, episode.curves)
     strip = make_strip(scorer, clear, changed, classes, options.out)
@@ -114,7 +120,7 @@ def _look_again(shots: Shots) -> tuple[dict[int, dict[Task, Label]], Shot, Shot]
 
 
 def _config(
-    options: DemoOptions, drive: Drive, bundle: Bundle, conducted: Conducted
+    options: DemoOptions, drive: Drive, bundle: Bundle, graph_run: GraphRun
 ) -> dict[str, Any]:
     road: dict[str, Any] = {"severity": drive.road.severity}
     if isinstance(drive.road, SimRoad):
@@ -124,7 +130,7 @@ def _config(
         "queue_depth": QUEUE_DEPTH,
         "bundle": bundle.manifest.name,
         "bundle_seed": bundle.manifest.seed,
-        "ros_domain_id": conducted.domain,
+        "ros_domain_id": graph_run.domain,
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
         **road,

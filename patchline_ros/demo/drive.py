@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.datasets.gtsrb import Gtsrb
 from patchline_ros.datasets.recordings import open_frames
 from patchline_ros.demo.records import Split
@@ -181,7 +182,7 @@ def open_drive(path: Path) -> Shots:
     try:
         drive = Drive.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:
-        raise DriveError(f"{path} is not a drive: {error.errors()[0]['msg']}") from error
+        raise DriveError(f"{path} is not a drive: {first_mistake(error, Drive)}") from error
     if isinstance(drive.road, SimRoad):
         return SimShots(drive.road)
     return FilmedShots(drive.road, drive.seed)

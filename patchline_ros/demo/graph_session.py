@@ -1,14 +1,15 @@
-"""Runs the whole graph once: starts its processes, follows their logs, ends when it is done."""
+"""Runs the graph for one drive: starts its processes, follows their logs, stops them."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from patchline_ros.demo.drive import Shots
+from patchline_ros.demo.options import DemoOptions
 from patchline_ros.demo.progress import DemoFailedError, Plan, Progress
 from patchline_ros.demo.records import (
     CAMERA_LOG,
@@ -19,7 +20,16 @@ from patchline_ros.demo.records import (
     Record,
 )
 from patchline_ros.demo.view import View, current_step
-from patchline_ros.graph import description
+from patchline_ros.graph.description import (
+    NODE_OF_TASK,
+    ROAD_IMAGE_TOPIC,
+    SIGN_IMAGE_TOPIC,
+    GraphSettings,
+    NodeDescription,
+    Parameters,
+    command,
+    describe,
+)
 from patchline_ros.graph.processes import (
     Processes,
     free_domain,
@@ -33,7 +43,7 @@ STORE = "store"
 POLL_SECONDS = 0.2
 START_SECONDS = 120.0
 SILENCE_SECONDS = 300.0
-"""How long the graph may take to start, and how long a training may go without a word."""
+"""Seconds that the graph may take to start, and that a training may go without a word."""
 ENOUGH_LABELS = 0.9
 """Share of the drive's labels with which the training starts."""
 QUEUE_DEPTH = 20
@@ -41,8 +51,15 @@ QUEUE_DEPTH = 20
 
 
 @dataclass(frozen=True)
-class Conducted:
-    """The logs of a drive that came to its end."""
+class GraphRun:
+    """What a drive that came to its end has left.
+
+    Attributes:
+        camera: lines of the camera's log.
+        records: lines of the recorder's log.
+        domain: ROS domain id.
+        seconds: how long it took, from the start of the first process.
+    """
 
     camera: list[CameraLine]
     records: list[Record]
@@ -50,59 +67,48 @@ class Conducted:
     seconds: float
 
 
-def conduct(
-    shots: Shots,
-    out: Path,
-    bundle: Path,
-    rate_hz: float,
-    seed: int,
-    profile: Path,
-    console: Console,
-) -> Conducted:
-    """Play the drive in `out` to the graph until the adaptation is over and measured.
+def run_graph(
+    shots: Shots, options: DemoOptions, bundle: Path, profile: Path, console: Console
+) -> GraphRun:
+    """Plays the drive in `options.out` to the graph until the adaptation is over and measured.
 
-    profile: the Fast DDS profile for large pictures. Raises DemoFailedError when the demo cannot
-    end well, ProcessDiedError when a process ends by itself, OSError when one cannot be started.
     All processes are gone when this returns or raises.
+
+    Args:
+        shots: what the drive shows.
+        options: its `out` gets the logs and the adapter's store.
+        bundle: folder of the models.
+        profile: the Fast DDS profile for large pictures.
+        console: where the progress is shown.
+
+    Raises:
+        DemoFailedError: the demo cannot end well.
+        ProcessDiedError: a process ended by itself.
+        OSError: a process cannot be started.
     """
-    domain = free_domain()
+    domain, out = free_domain(), options.out
     console.print(f"ROS domain {domain}, reachable from this machine only; logs in {out / LOGS}")
-    settings = description.GraphSettings(
+    settings = GraphSettings(
         bundle=str(bundle),
         store=str(out / STORE),
-        image_topic=description.ROAD_IMAGE_TOPIC,
-        sign_image_topic=description.SIGN_IMAGE_TOPIC,
+        image_topic=ROAD_IMAGE_TOPIC,
+        sign_image_topic=SIGN_IMAGE_TOPIC,
     )
     prefix = installed_prefix()
-    adapter = {"min_frames": round(ENOUGH_LABELS * shots.labelled_frames()), "seed": seed}
-    perception = {"queue_depth": QUEUE_DEPTH}
-    changes = {"adapter": adapter} | dict.fromkeys(description.NODE_OF_TASK.values(), perception)
-    nodes = [
-        replace(node, parameters={**node.parameters, **changes.get(node.name, {})})
-        for node in description.describe(settings)
-    ]
-    camera = description.NodeDescription(
-        "camera",
-        "camera",
-        {"drive": str(out / DRIVE_FILE), "out": str(out), "rate_hz": float(rate_hz)},
-        module="demo.drive_camera",
-    )
-    recorder = description.NodeDescription(
-        "recorder", "recorder", {"out": str(out)}, module="demo.recorder"
-    )
-    follower = _Follower(out, shots)
+    camera = _camera(options)
+    follower = _LogFollower(out, shots)
     began = time.monotonic()
     with (
         Processes(out / LOGS, local_environment(domain, profile)) as processes,
         View(console) as view,
     ):
-        for node in [recorder, *nodes]:
-            processes.start(node.name, description.command(node, settings, prefix))
+        for node in [_recorder(options), *_car(settings, shots, options)]:
+            processes.start(node.name, command(node, settings, prefix))
         follower.wait_until_ready(processes, view)
         # The camera comes last: whatever it publishes is heard and recorded.
-        processes.start(camera.name, description.command(camera, settings, prefix))
+        processes.start(camera.name, command(camera, settings, prefix))
         follower.follow(processes, view)
-    return Conducted(
+    return GraphRun(
         camera=follower.camera,
         records=follower.records,
         domain=domain,
@@ -110,7 +116,38 @@ def conduct(
     )
 
 
-class _Follower:
+def _car(settings: GraphSettings, shots: Shots, options: DemoOptions) -> list[NodeDescription]:
+    """The nodes of a car, with the parameters that a demo sets otherwise."""
+    min_frames = round(ENOUGH_LABELS * shots.labelled_frames())
+    changes: dict[str, Parameters] = {
+        "adapter": {"min_frames": min_frames, "seed": options.seed},
+        **{node: {"queue_depth": QUEUE_DEPTH} for node in NODE_OF_TASK.values()},
+    }
+    return describe(settings, changes)
+
+
+def _camera(options: DemoOptions) -> NodeDescription:
+    """The node that publishes the drive's pictures and labels."""
+    return NodeDescription(
+        "camera",
+        "camera",
+        {
+            "drive": str(options.out / DRIVE_FILE),
+            "out": str(options.out),
+            "rate_hz": float(options.rate_hz),
+        },
+        module="demo.drive_camera",
+    )
+
+
+def _recorder(options: DemoOptions) -> NodeDescription:
+    """The node that writes down what the graph publishes."""
+    return NodeDescription(
+        "recorder", "recorder", {"out": str(options.out)}, module="demo.recorder"
+    )
+
+
+class _LogFollower:
     """Reads both logs as they grow and keeps every line."""
 
     def __init__(self, out: Path, shots: Shots) -> None:
@@ -129,7 +166,7 @@ class _Follower:
         )
 
     def wait_until_ready(self, processes: Processes, view: View) -> None:
-        """Until the recorder hears every node."""
+        """Waits until the recorder hears every node."""
         deadline = time.monotonic() + START_SECONDS
         while not self._progress.ready:
             if time.monotonic() > deadline:
@@ -139,7 +176,7 @@ class _Follower:
             self._step(processes, view)
 
     def follow(self, processes: Processes, view: View) -> None:
-        """Until the demo is over."""
+        """Follows both logs until the demo is over."""
         while not self._progress.finished():
             self._step(processes, view)
             self._progress.check()
@@ -151,7 +188,7 @@ class _Follower:
                 )
 
     def _step(self, processes: Processes, view: View) -> None:
-        """Wait a moment, then take in the new lines."""
+        """Waits a moment, then takes in the new lines."""
         time.sleep(POLL_SECONDS)
         processes.check()
         # Records first: the line of a picture is written before any answer to it can come.

@@ -28,7 +28,7 @@ from patchline_ros.tasks import IGNORE, ClassMap, Task
 
 SIM_SOURCE_FRAMES, SIM_DRIFT_FRAMES = 48, 96
 RECORDED_SEVERITY = 0.8
-"""Of the condition in the second half of a recording, which is corrupted in a simpler way."""
+"""Severity of the condition in a recording's second half, which is corrupted in a simpler way."""
 LEAST_FRAMES = ADAPT_BLOCK + TEST_BLOCK
 MOST_SOURCE_FRAMES, MOST_DRIFT_FRAMES = 100, 240
 SIGN_SHOTS = 300
@@ -134,7 +134,7 @@ def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Rec
 
 
 def _recording(path: Path, labels: Path | None, names: tuple[str, ...]) -> Recording:
-    """With absolute paths, so that the drive can be opened from any folder."""
+    """The options with absolute paths, so that the drive can be opened from any folder."""
     return Recording(
         path=path.resolve(), labels=None if labels is None else labels.resolve(), names=names
     )

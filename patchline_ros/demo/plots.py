@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.records import Split
+from patchline_ros.demo.report_text import road_name
 from patchline_ros.demo.result import Report, Timeline
 from patchline_ros.pages.plots import AFTER, BEFORE, INK, SOURCE, STYLE
 from patchline_ros.tasks import Task
@@ -88,7 +89,7 @@ def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> Non
     axis.set_ylim(0, 105)
     axis.set_yticks([0, 25, 50, 75, 100])
     axis.set_ylabel("%")
-    axis.set_title(f"{str(task).capitalize()}: {metric}")
+    axis.set_title(f"{road_name(task).capitalize()}: {metric}")
     swap = timeline.swaps.get(task)
     if swap is not None:
         axis.axvline(swap, color=AFTER, linewidth=1.6, linestyle=(0, (5, 2)))
@@ -131,7 +132,9 @@ def draw_tasks(report: Report) -> Figure:
         positions, values = zip(*drawn, strict=True) if drawn else ((), ())
         container = axis.bar(positions, values, width=0.25, color=colour, label=words)
         axis.bar_label(container, fmt="%.1f", padding=2, fontsize=9)
-    axis.set_xticks(range(len(tasks)), [f"{task}\n{report.tasks[task].metric}" for task in tasks])
+    axis.set_xticks(
+        range(len(tasks)), [f"{road_name(task)}\n{report.tasks[task].metric}" for task in tasks]
+    )
     axis.set_ylim(0, 112)
     axis.set_yticks([0, 25, 50, 75, 100])
     axis.set_ylabel("%")
@@ -154,7 +157,7 @@ def draw_samples(adaptation: EpisodeReport) -> Figure:
         values = [frames.get(task, 0) for task in tasks]
         container = axis.barh(positions, values, height=0.36, color=colour, label=field)
         axis.bar_label(container, padding=3, fontsize=9)
-    axis.set_yticks(range(len(tasks)), [str(task) for task in tasks])
+    axis.set_yticks(range(len(tasks)), [road_name(task) for task in tasks])
     axis.invert_yaxis()
     axis.margins(x=0.15)
     axis.grid(axis="y", visible=False)
@@ -172,7 +175,7 @@ def draw_training(timeline: Timeline) -> Figure:
             continue
         epochs = [point.epoch for point in points]
         losses = [100 * point.loss / points[0].loss for point in points]
-        axis.plot(epochs, losses, color=TASK_COLOURS[task], linewidth=2.0, label=str(task))
+        axis.plot(epochs, losses, color=TASK_COLOURS[task], linewidth=2.0, label=road_name(task))
     axis.set_ylim(bottom=0)
     axis.set_xlabel("epoch")
     axis.set_ylabel("% of the first epoch's")

@@ -19,9 +19,10 @@ from patchline_ros.demo.records import MASKS, RECORDS_LOG, Kind, LineWriter, Rec
 from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.messages.labels import msg_to_boxes, msg_to_class
+from patchline_ros.messages.pictures import image_to_classmap
 from patchline_ros.msg import AdaptationStatus, DriftStatus, FrameFeatures, PatchStatus
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.conversions import image_to_classmap, stamp_to_ns
+from patchline_ros.nodes.conversions import stamp_to_ns
 from patchline_ros.nodes.node_main import RunnableNode, run
 from patchline_ros.nodes.parameters import Parameter, declare
 from patchline_ros.tasks import Task

@@ -25,9 +25,9 @@ class Split(str, Enum):
     SOURCE = "source"
     """The conditions that the models know."""
     ADAPT = "adapt"
-    """After the change; its labels are published once, for the adapter."""
+    """A frame after the change whose labels are published once, for the adapter."""
     TEST = "test"
-    """After the change; its labels are never published, only the score sees them."""
+    """A frame after the change whose labels are never published; only the score sees them."""
 
 
 class Kind(str, Enum):

@@ -64,7 +64,11 @@ def render_html(
     }
     return render(
         Path(__file__).with_name(TEMPLATE),
-        {"percent": report_text.percent, "won_back": report_text.won_back},
+        {
+            "percent": report_text.percent,
+            "road_name": report_text.road_name,
+            "won_back": report_text.won_back,
+        },
         report=report,
         plots=named,
         strip=strip,
@@ -90,7 +94,7 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
         table.add_column(name, justify="right")
     for task, row in report.tasks.items():
         figures = [report_text.percent(value) for value in (row.source, row.before, row.after)]
-        table.add_row(str(task), row.metric, *figures, report_text.won_back(row))
+        table.add_row(report_text.road_name(task), row.metric, *figures, report_text.won_back(row))
     console.print()
     console.print(report.headline, style="bold")
     console.print(table)

@@ -7,6 +7,7 @@ from typing import Any
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.result import DriftReport, FramesReport, SourceReport, TaskReport
+from patchline_ros.graph.description import ROAD_NAME_OF_TASK
 from patchline_ros.tasks import Task
 
 BEGINNINGS = {
@@ -38,11 +39,11 @@ def headline(
         )
     moves = listing(
         [
-            f"{task} {percent(r.before)}\u00a0→\u00a0{percent(r.after)}%"
+            f"{road_name(task)} {percent(r.before)}\u00a0→\u00a0{percent(r.after)}%"
             for task, r in changed.items()
         ]
     )
-    kept = [str(task) for task in tasks if task not in changed]
+    kept = [road_name(task) for task in tasks if task not in changed]
     left = f" {listing(kept).capitalize()} kept the source model." if kept else ""
     lost = frames.lost_during_swap
     loss = (
@@ -82,7 +83,7 @@ def adaptation_sentence(adaptation: EpisodeReport) -> str:
     patches = adaptation.patches
     return (
         f"The size of the drift asked for {patches} patch{'es' if patches != 1 else ''} in each "
-        f"model, trained in the order {listing(adaptation.order)}, in "
+        f"model, trained in the order {listing(list(map(road_name, adaptation.order)))}, in "
         f"{sum(adaptation.seconds.values()):.0f} s and "
         f"{sum(adaptation.train_gflops.values()):,.0f} GFLOP in all."
     )
@@ -93,14 +94,15 @@ def cost_rows(adaptation: EpisodeReport) -> list[dict[str, str]]:
     rows = []
     for task in adaptation.order:
         gate = adaptation.gate.get(task)
+        teacher = adaptation.warm_start.get(task)
         rows.append(
             {
-                "task": str(task),
+                "task": road_name(task),
                 "collected": str(adaptation.collected.get(task, UNKNOWN)),
                 "kept": str(adaptation.kept.get(task, UNKNOWN)),
                 "seconds": _fixed(adaptation.seconds.get(task), 1),
                 "gflops": _fixed(adaptation.train_gflops.get(task), 0),
-                "teacher": str(adaptation.warm_start.get(task, "zero")),
+                "teacher": road_name(teacher) if teacher else "zero",
                 "gate_before": percent(_hundred(gate.before if gate else None)),
                 "gate_after": percent(_hundred(gate.after if gate else None)),
                 "verdict": "accepted" if adaptation.accepted.get(task) else "refused",
@@ -115,6 +117,11 @@ def won_back(row: TaskReport) -> str:
         return UNKNOWN
     share = 100 * (row.after - row.before) / (row.source - row.before)
     return "all, and more" if round(share) > 100 else f"{share:.0f}%"
+
+
+def road_name(task: Task | str) -> str:
+    """What people call a task, or the task of this name: signs, objects or lanes."""
+    return ROAD_NAME_OF_TASK[Task(task)]
 
 
 def percent(value: float | None) -> str:

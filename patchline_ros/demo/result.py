@@ -60,7 +60,7 @@ class TaskReport(BaseModel):
 
 
 class Latency(BaseModel):
-    """From the camera's stamp to the arrival of the result, in milliseconds."""
+    """Time from the camera's stamp to the arrival of the result, in milliseconds."""
 
     p50: float
     p95: float

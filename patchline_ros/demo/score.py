@@ -27,7 +27,7 @@ from patchline_ros.vision.metrics import score
 
 SECOND = 1_000_000_000
 AFTER_SWAP_NS = SECOND
-"""How long after a swap a missing result still counts as lost during it."""
+"""Time after a swap in which a missing result still counts as lost during it."""
 ROLLING = 12
 """Test frames under one point of a metric's curve."""
 POINTS = 16

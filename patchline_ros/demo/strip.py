@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patchline_ros.demo.drive import Shot
 from patchline_ros.demo.score import Answer, Scorer, read_label
-from patchline_ros.demo.sign_tile import draw_sign
+from patchline_ros.demo.sign_tile import draw_sign_tile
 from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.tasks import Boxes, Image, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
@@ -67,7 +67,7 @@ def _picture(
         words = ""
     elif isinstance(label, int):
         right = label == sample.label
-        drawn = draw_sign(sample.image, right, SIGN_SIDE)
+        drawn = draw_sign_tile(sample.image, right, SIGN_SIDE)
         words = f"{classes[label]}, {'right' if right else 'wrong'}"
         if not right and isinstance(sample.label, int):
             words += f" ({classes[sample.label]})"

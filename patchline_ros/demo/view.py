@@ -14,6 +14,7 @@ from rich.text import Text
 
 from patchline_ros.demo.progress import Progress
 from patchline_ros.demo.records import Split
+from patchline_ros.demo.report_text import road_name
 from patchline_ros.graph.description import NODE_OF_TASK
 
 STEPS = (
@@ -128,12 +129,12 @@ def said(step: str, progress: Progress) -> str:
     if step == "train":
         if progress.episode is not None:
             seconds = sum(progress.episode.seconds.values())
-            return f"{', '.join(progress.episode.order)}: {seconds:.0f} s"
+            return f"{', '.join(map(road_name, progress.episode.order))}: {seconds:.0f} s"
         if not adaptation.get("task"):
             return "choosing frames"
-        return f"{adaptation['task']}, patches a model: {adaptation['patches']}"
+        return f"{road_name(adaptation['task'])}, patches a model: {adaptation['patches']}"
     if step == "swap" and progress.episode is not None:
-        accepted = [task for task, yes in progress.episode.accepted.items() if yes]
+        accepted = [road_name(task) for task, yes in progress.episode.accepted.items() if yes]
         return ", ".join(accepted) or "none passed the gate"
     if step == "test":
         return f"{progress.remaining_tests} answers to come"

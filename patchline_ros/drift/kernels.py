@@ -14,7 +14,7 @@ Features: TypeAlias = NDArray[np.float32]
 """(n, d): one feature vector a row, in the order of time where there is one."""
 
 Bandwidth: TypeAlias = float | Sequence[float]
-"""Of one RBF kernel, or of several whose mean is taken."""
+"""Bandwidth of one RBF kernel, or of several whose mean is taken."""
 
 Real: TypeAlias = NDArray[np.floating[Any]]
 

@@ -12,9 +12,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
+
+Parameters: TypeAlias = dict[str, bool | int | float | str]
+"""Parameters of one node, by name."""
 
 NODE_OF_TASK = {
     Task.CLASSIFICATION: "sign_classifier",
@@ -81,26 +86,32 @@ class GraphSettings:
 
 @dataclass(frozen=True)
 class NodeDescription:
-    """One process. The node has the executable's name unless `name` says otherwise.
+    """One process of the graph.
 
-    module: the module below the package that runs where nothing is installed; empty: the node's.
+    executable: the program that is installed. name: of the node. module: what Python runs instead
+    where nothing is installed, a name below the package; empty: the executable's module in nodes.
     """
 
     executable: str
     name: str
-    parameters: dict[str, bool | int | float | str] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
     remappings: dict[str, str] = field(default_factory=dict)
     module: str = ""
 
 
-def describe(settings: GraphSettings) -> list[NodeDescription]:
-    """The five processes of the car, in the order in which they are started."""
-    shared: dict[str, bool | int | float | str] = {
+def describe(
+    settings: GraphSettings, changes: Mapping[str, Parameters] = MappingProxyType({})
+) -> list[NodeDescription]:
+    """The five processes of the car, in the order in which they are started.
+
+    changes: parameters by the name of the node, which win over those that follow from the settings.
+    """
+    shared: Parameters = {
         "bundle": settings.bundle,
         "autostart": settings.autostart,
         "use_sim_time": settings.use_sim_time,
     }
-    pictures: dict[str, bool | int | float | str] = {
+    pictures: Parameters = {
         "image_transport": settings.image_transport,
         "image_reliability": settings.image_reliability,
     }
@@ -121,7 +132,11 @@ def describe(settings: GraphSettings) -> list[NodeDescription]:
     ]
     # Of several rules for a name ROS takes the first.
     return [
-        replace(node, remappings={**settings.remap, **node.remappings, **settings.remap})
+        replace(
+            node,
+            parameters={**node.parameters, **changes.get(node.name, {})},
+            remappings={**settings.remap, **node.remappings, **settings.remap},
+        )
         for node in nodes
     ]
 
@@ -165,11 +180,11 @@ def command(
     """The command line of one process.
 
     prefix: the folder that the package was installed into, whose lib/patchline_ros holds the
-    executables; without it the node's module is run by this Python.
+    executables; without it this Python runs the module of the node.
     """
     if prefix is None:
-        module = f"nodes.{description.executable}"
-        start = [sys.executable, "-m", f"{PACKAGE}.{description.module or module}"]
+        module = description.module or f"nodes.{description.executable}"
+        start = [sys.executable, "-m", f"{PACKAGE}.{module}"]
     else:
         start = [str(prefix / "lib" / PACKAGE / description.executable)]
     return start + ros_arguments(description, settings)

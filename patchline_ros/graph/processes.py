@@ -130,18 +130,52 @@ def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:
 def free_domain() -> int:
     """A ROS domain id, drawn at random from those in which no participant of this machine is.
 
+    It is the caller's until `release_domain`, or until its process ends: whoever else asks before
+    a participant is in it gets another one.
+
     Raises RuntimeError when every domain is in use.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
-        # RTPS: the first participant of a domain on a machine listens for discovery on this port.
-        port = 7410 + 250 * domain
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-        return domain
+        claim = _claim(domain)
+        if claim is None:
+            continue
+        if not _in_use(domain):
+            _claims[domain] = claim
+            return domain
+        claim.close()
     raise RuntimeError("all ROS domains 1 to 101 are in use on this machine; stop some nodes")
+
+
+def release_domain(domain: int) -> None:
+    """Lets others draw a domain that `free_domain` gave to this process."""
+    _claims.pop(domain).close()
+
+
+_claims: dict[int, socket.socket] = {}
+"""The sockets that claim the domains of this process, by domain."""
+
+
+def _claim(domain: int) -> socket.socket | None:
+    """A socket that one process at a time can have, None when another one has it."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        # Linux: a name that begins with a zero byte is no file, and goes with the process.
+        claim.bind(f"\0patchline_ros/domain/{domain}")
+    except OSError:
+        claim.close()
+        return None
+    return claim
+
+
+def _in_use(domain: int) -> bool:
+    # RTPS: the first participant of a domain on a machine listens for discovery on this port.
+    port = 7410 + 250 * domain
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return True
+    return False
 
 
 def installed_prefix() -> Path | None:

@@ -1,1 +1,1 @@
-"""Work in pieces that other processes carry out, on this machine or on a Ray cluster."""
+"""Jobs that other processes run, on this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Carries out jobs on a Ray cluster."""
+"""Runs jobs on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import ray
 
 from patchline_ros.jobs.scheduler import Ended, Event, Job, attempt
 
-PATIENCE = 10.0
-"""Seconds that a machine has to answer."""
+CONNECT_SECONDS = 10.0
+"""Seconds that a machine has to accept a connection."""
 
 
 def _silent(_share: float) -> None:
@@ -22,21 +22,21 @@ def _check_listens(address: str) -> None:
     """Raises OSError where nothing listens at HOST:PORT: Ray would try for a quarter of an hour."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "://" not in address:
-        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 class RayCluster:
-    """Does each job on one core of a Ray cluster.
+    """Runs each job on one core of a Ray cluster.
 
     Jobs read data and write results in the same places as here: all machines must see them.
     """
 
     def __init__(self, address: str, gpus: int = 0) -> None:
-        """Connects.
+        """Connects to the cluster.
 
         Args:
-            address: of the cluster; `auto` is the one of this machine.
-            gpus: that each job takes.
+            address: address of the cluster; `auto` is the one of this machine.
+            gpus: number of GPUs that each job takes.
 
         Raises:
             ValueError: there is no cluster at this address, or one of another version of Ray or
@@ -54,7 +54,7 @@ class RayCluster:
         self._running: dict[Any, int] = {}
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Does the jobs; each ends once, in whatever order."""
+        """Runs the jobs; each ends once, in whatever order."""
         for number, job in enumerate(jobs):
             self._running[self._attempt.remote(job, _silent)] = number
         while self._running:
@@ -71,7 +71,7 @@ class RayCluster:
             return Ended(number, reason, lost=not raised)
 
     def close(self) -> None:
-        """Cancels what is still running; the cluster stays."""
+        """Cancels the jobs that still run; the cluster stays up."""
         for left in self._running:
             ray.cancel(left, force=True)
         self._running.clear()

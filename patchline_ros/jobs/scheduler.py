@@ -1,4 +1,4 @@
-"""Carries out jobs in worker processes, with a progress bar; one that fails stops no other."""
+"""Runs jobs in worker processes, with a progress bar; one that fails stops no other."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from rich.progress import (
 
 from patchline_ros.host import die_with_parent
 
-Report = Callable[[float], None]
-CHANCES = 3
-"""A job that has lost its process so often is given up."""
+ReportProgress = Callable[[float], None]
+MAX_ATTEMPTS = 3
+"""A job whose process was lost this many times is given up."""
 
 
 class Job(Protocol):
@@ -33,15 +33,15 @@ class Job(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name of the job in messages."""
 
-    def __call__(self, report: Report) -> None:
-        """Does it; `report` is told the share that is done."""
+    def __call__(self, report: ReportProgress) -> None:
+        """Does the work; `report` is called with the share that is done, 0..1."""
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """A job has come this far, 0..1."""
+    """The share of a job that is done, 0..1."""
 
     job: int
     share: float
@@ -52,10 +52,10 @@ class Ended:
     """A job is over.
 
     Attributes:
-        job: its number.
-        error: empty when it went well.
-        lost: nothing is wrong with the job that is known: its process was killed, or its machine
-            is gone.
+        job: number of the job.
+        error: what went wrong; empty when nothing did.
+        lost: whether its process was killed or its machine is gone. Then nothing is known to be
+            wrong with the job itself.
     """
 
     job: int
@@ -66,8 +66,8 @@ class Ended:
 Event = Advanced | Ended
 
 
-def attempt(job: Job, report: Report) -> str:
-    """Does a job on one PyTorch thread; what went wrong in words, empty when nothing did.
+def attempt(job: Job, report: ReportProgress) -> str:
+    """Runs a job on one PyTorch thread; returns what went wrong, empty when nothing did.
 
     An error that nobody foresaw is not caught: it ends the process with its traceback.
     """
@@ -80,7 +80,7 @@ def attempt(job: Job, report: Report) -> str:
 
 
 def _serve(connection: Connection) -> None:
-    """A worker: does each job that comes, until nobody is there to send one."""
+    """Runs in a worker: does each job that is sent, until the sender is gone."""
     die_with_parent()
     # Ctrl-C in a terminal reaches all processes; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -95,7 +95,7 @@ def _serve(connection: Connection) -> None:
 
 
 class _Worker:
-    """A process and the job that it is at."""
+    """A process and the job that it runs."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -104,16 +104,16 @@ class _Worker:
         self._process.start()
         theirs.close()
         self.job: int | None = None
-        """The number of the job that it is at; None: it waits for one."""
+        """Number of the job that it runs; None: it waits for one."""
 
-    def give(self, number: int, job: Job) -> None:
+    def send(self, number: int, job: Job) -> None:
         self.job = number
-        # Where it has died while it waited, `hear` finds that out.
+        # Where it has died while it waited, `receive` finds that out.
         with suppress(BrokenPipeError):
             self.connection.send((number, job))
 
-    def hear(self) -> Event:
-        """What it says next; its end when it has died."""
+    def receive(self) -> Event:
+        """The next event of its job; the end of the job when the process has died."""
         assert self.job is not None
         try:
             event: Event = self.connection.recv()
@@ -130,16 +130,16 @@ class _Worker:
     def alive(self) -> bool:
         return self._process.is_alive()
 
-    def end(self) -> None:
+    def terminate(self) -> None:
         self.connection.close()
         self._process.terminate()
         self._process.join()
 
 
-class Processes:
-    """Does jobs in so many processes at a time, which stay for the next jobs until `close`.
+class ProcessPool:
+    """Runs jobs in a fixed number of processes, which stay for the next jobs until `close`.
 
-    So a process keeps what it has read. It is replaced when it dies.
+    So a process keeps what it has read. A process that dies is replaced.
     """
 
     def __init__(self, workers: int) -> None:
@@ -147,63 +147,63 @@ class Processes:
         self._workers: list[_Worker] = []
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Does the jobs and tells how far they are; one call at a time."""
+        """Runs the jobs and yields their events; only one call may run at a time."""
         due = deque(enumerate(jobs))
         left = len(due)
         while left:
-            self._give(due)
+            self._assign(due)
             busy = {worker.connection: worker for worker in self._workers if worker.job is not None}
             for ready in wait(list(busy)):
                 worker = next(w for connection, w in busy.items() if connection is ready)
-                event = worker.hear()
+                event = worker.receive()
                 left -= isinstance(event, Ended)
                 yield event
             self._workers = [worker for worker in self._workers if worker.alive]
 
-    def _give(self, due: deque[tuple[int, Job]]) -> None:
-        """A job for each worker that has none, while there are jobs."""
+    def _assign(self, due: deque[tuple[int, Job]]) -> None:
+        """Gives a job to each worker that has none, while there are jobs."""
         while len(self._workers) < min(self._size, len(due)):
             self._workers.append(_Worker())
         for worker in self._workers:
             if worker.job is None and due:
-                worker.give(*due.popleft())
+                worker.send(*due.popleft())
 
     def close(self) -> None:
-        """Ends the processes, whatever they are doing."""
+        """Ends the processes, even in the middle of a job."""
         for worker in self._workers:
-            worker.end()
+            worker.terminate()
         self._workers.clear()
 
 
-class Carrier(Protocol):
-    """Does jobs somewhere."""
+class Executor(Protocol):
+    """Runs jobs: in a pool of processes, or on a cluster."""
 
     def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Does them; each ends once."""
+        """Runs the jobs and yields their events; each job ends once."""
 
     def close(self) -> None:
-        """Stops whatever is still being done."""
+        """Stops the jobs that still run."""
 
 
-def insist(jobs: Sequence[Job], carrier: Carrier) -> Iterator[Event]:
-    """Does the jobs, one whose process is lost up to CHANCES times; each ends once."""
+def run_with_retries(jobs: Sequence[Job], executor: Executor) -> Iterator[Event]:
+    """Runs the jobs, each up to MAX_ATTEMPTS times where its process is lost; each ends once."""
     due = list(range(len(jobs)))
-    for chance in range(1, CHANCES + 1):
+    for attempt_number in range(1, MAX_ATTEMPTS + 1):
         lost = []
-        for event in carrier([jobs[number] for number in due]):
+        for event in executor([jobs[number] for number in due]):
             event = replace(event, job=due[event.job])
             if not isinstance(event, Ended) or not event.lost:
                 yield event
-            elif chance == CHANCES:
-                yield replace(event, error=f"{event.error}, {CHANCES} times")
+            elif attempt_number == MAX_ATTEMPTS:
+                yield replace(event, error=f"{event.error}, {MAX_ATTEMPTS} times")
             else:
                 lost.append(event.job)
                 yield Advanced(event.job, 0.0)
         due = lost
 
 
-def carry_out(title: str, jobs: Sequence[Job], carrier: Carrier, console: Console) -> list[str]:
-    """Does all jobs under a progress bar.
+def run_jobs(title: str, jobs: Sequence[Job], executor: Executor, console: Console) -> list[str]:
+    """Runs all jobs under a progress bar.
 
     Returns:
         A line for each job that failed: its name, and what went wrong.
@@ -224,7 +224,7 @@ def carry_out(title: str, jobs: Sequence[Job], carrier: Carrier, console: Consol
     ) as progress:
         bar = progress.add_task(title, total=len(jobs), done=f"0 of {len(jobs)}")
         ended = 0
-        for event in carrier(jobs):
+        for event in executor(jobs):
             shares[event.job] = event.share if isinstance(event, Advanced) else 1.0
             if isinstance(event, Ended):
                 ended += 1

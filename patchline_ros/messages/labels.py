@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from patchline_ros.tasks import Boxes
+
+Regions: TypeAlias = NDArray[np.float32]
+"""Boxes of a picture, (n, 4) x1, y1, x2, y2 in pixels."""
 
 
 class ConversionError(ValueError):
@@ -35,7 +39,7 @@ def msg_to_boxes(msg: Any) -> Boxes:
     for number, detection in enumerate(msg.detections):
         if not detection.results:
             raise ConversionError(f"detection {number} has no class (its results are empty)")
-        boxes.append(corners_of(number, detection))
+        boxes.append(_corners(number, detection))
         labels.append(_class_id(detection.results[0].hypothesis.class_id))
         scores.append(detection.results[0].hypothesis.score)
     return Boxes(
@@ -43,6 +47,23 @@ def msg_to_boxes(msg: Any) -> Boxes:
         labels=np.asarray(labels, dtype=np.int64),
         scores=np.asarray(scores, dtype=np.float32),
     )
+
+
+def msg_to_regions(msg: Any, class_id: str) -> Regions:
+    """Where the detections of that class are, as (n, 4) x1, y1, x2, y2 in pixels.
+
+    Args:
+        msg: of any detector; classes may be numbers or names, or missing where none is asked for.
+        class_id: of the first hypothesis, as it stands there; empty: every detection.
+
+    Raises ConversionError for a box of negative or infinite size.
+    """
+    corners = [
+        _corners(number, detection)
+        for number, detection in enumerate(msg.detections)
+        if class_id in ("", *(result.hypothesis.class_id for result in detection.results[:1]))
+    ]
+    return np.asarray(corners, dtype=np.float32).reshape(-1, 4)
 
 
 def check_inside(found: Boxes, width: int, height: int) -> None:
@@ -57,7 +78,7 @@ def check_inside(found: Boxes, width: int, height: int) -> None:
             )
 
 
-def corners_of(number: int, detection: Any) -> tuple[float, float, float, float]:
+def _corners(number: int, detection: Any) -> tuple[float, float, float, float]:
     """The box of a detection. Raises ConversionError where its size is negative or infinite."""
     center, box = detection.bbox.center.position, detection.bbox
     corners = (

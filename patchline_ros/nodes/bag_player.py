@@ -25,19 +25,19 @@ from patchline_ros.nodes.conversions import ns_to_stamp
 from patchline_ros.nodes.message_types import check_definition, message_class
 from patchline_ros.nodes.node_main import RunnableNode, run
 from patchline_ros.nodes.parameters import BAG_PLAYER, declare
-from patchline_ros.word_lists import listed
+from patchline_ros.word_lists import comma_separated
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
 
 CLOCK_SECONDS: Final = 0.01
-"""Between two messages on /clock, of the machine's time."""
+"""Seconds of the machine's time between two messages on /clock."""
 CLOCK: Final = "/clock"
 LISTENER_SECONDS: Final = 5.0
-"""Waited for somebody to listen, at most: what is sent before is lost."""
+"""Most seconds to wait for somebody to listen: what is sent before is lost."""
 _POLL_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 1.0
-"""For the nodes to find each other once all are active, and for the last messages to arrive."""
+"""Seconds in which nodes that are active find each other, and in which the last messages arrive."""
 _NS: Final = 1_000_000_000
 
 
@@ -236,7 +236,7 @@ class BagPlayerNode(RunnableNode):
         try:
             self._options = ReplayOptions(
                 bag,
-                listed(values["topics"]) or inputs_of(bag),
+                comma_separated(values["topics"]) or inputs_of(bag),
                 values["rate"],
                 values["start"],
                 values["loop"],
@@ -248,7 +248,7 @@ class BagPlayerNode(RunnableNode):
         self._deadline = time.monotonic() + values["wait_seconds"]
         self._waiting = {
             name: _Waiting(self.create_client(GetState, f"{name}/get_state"))
-            for name in listed(values["wait_for"])
+            for name in comma_separated(values["wait_for"])
         }
         self._timer = self.steady_timer(_POLL_SECONDS, self._play_when_active)
         return True

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 DEPTH: Final = 100
 """Messages of a topic that may wait to be written."""
 LOOK_SECONDS: Final = 0.25
-"""Between two looks for new topics."""
+"""Seconds between two looks for new topics."""
 FLUSH_SECONDS: Final = 1.0
-"""Of messages, at most, that a killed recorder loses."""
+"""Seconds of messages that a killed recorder loses at most."""
 KEPT_FREE: Final = 64 << 20
 """Bytes of the disk that are left for the bag's end: the last messages and the index, about 300
 bytes for each MiB. Without an index a bag can't be read."""

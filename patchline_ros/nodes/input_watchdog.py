@@ -9,10 +9,10 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 SILENCE_SECONDS = 5.0
-"""After which it is trouble."""
+"""Seconds of silence after which it is reported."""
 
 
-class Silence:
+class InputWatchdog:
     """A watchdog of one subscription."""
 
     def __init__(self, node: Node, what: str, subscription: Subscription[Any], advice: str) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import resource
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.timer import Timer
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from patchline_ros.bundle import Bundle, BundleError
@@ -20,8 +25,6 @@ from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read
 
 _DIAGNOSTICS_SECONDS = 1.0
-RECENT_SECONDS = 10.0
-"""For which the diagnostics warn of something that came once, such as a broken message."""
 
 
 def _resident_mib() -> float:
@@ -33,9 +36,11 @@ def _resident_mib() -> float:
 class ManagedNode(LifecycleNode, RunnableNode):
     """A lifecycle node that brings itself up unless a manager is to do it.
 
-    configure loads and validates, activate subscribes, deactivate stops and joins, cleanup frees. A
-    subclass implements `configure`, `activate`, `deactivate`, `cleanup` (the last two must be fine
-    with being called twice) and `report`.
+    A subclass implements `configure`, which loads and validates, `activate`, which subscribes and
+    starts threads, and `report`. It implements neither deactivate nor cleanup: what `activate`
+    makes by `subscribe`, `offer`, `repeat` and `at_end` ends when the node is deactivated, what
+    `configure` makes by `advertise` and `at_end` when it is cleaned up. The last one made ends
+    first. Attributes that they set for the first time are then deleted, so that models are freed.
     """
 
     def __init__(self, name: str, table: tuple[Parameter, ...]) -> None:
@@ -43,9 +48,10 @@ class ManagedNode(LifecycleNode, RunnableNode):
         super().__init__(name)
         self._table = table
         self._finalized = False
+        self._until_deactivated, self._until_cleaned_up = ExitStack(), ExitStack()
+        self._until = self._until_cleaned_up
         declare(self, table)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
-        self._diagnostics_timer: Timer | None = None
 
     @abstractmethod
     def configure(self, values: Mapping[str, Any]) -> None:
@@ -55,13 +61,54 @@ class ManagedNode(LifecycleNode, RunnableNode):
     def activate(self) -> None:
         """Subscribes and starts threads."""
 
-    @abstractmethod
-    def deactivate(self) -> None:
-        """Undoes `activate`: unsubscribes, joins threads and processes."""
+    def at_end(self, action: Callable[[], object]) -> None:
+        """Calls `action` when the node leaves the state that it is entering."""
+        self._until.callback(action)
 
-    @abstractmethod
-    def cleanup(self) -> None:
-        """Undoes `configure`."""
+    def advertise(self, kind: type, topic: str, profile: QoSProfile) -> Publisher[Any]:
+        """A publisher that ends with the state that the node is entering."""
+        publisher: Publisher[Any] = self.create_publisher(kind, topic, profile)
+        self.at_end(lambda: self.destroy_publisher(publisher))
+        return publisher
+
+    def subscribe(
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        profile: QoSProfile,
+        overridable: bool = False,
+    ) -> Subscription[Any]:
+        """A subscription that ends with the state that the node is entering.
+
+        Args:
+            kind: of message.
+            topic: by its name before remapping.
+            callback: for each message; it is guarded.
+            profile: quality of service.
+            overridable: takes overrides of the profile as parameters.
+        """
+        overrides = QoSOverridingOptions.with_default_policies() if overridable else None
+        subscription: Subscription[Any] = self.create_subscription(
+            kind,
+            topic,
+            self.guarded(callback),
+            # rclpy writes the overrides into the profile.
+            copy(profile),
+            qos_overriding_options=overrides,
+        )
+        self.at_end(lambda: self.destroy_subscription(subscription))
+        return subscription
+
+    def offer(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
+        """A service that ends with the state that the node is entering; it is guarded."""
+        service = self.create_service(kind, name, self.guarded(callback))
+        self.at_end(lambda: self.destroy_service(service))
+
+    def repeat(self, seconds: float, callback: Callable[[], None]) -> None:
+        """A steady timer that ends with the state that the node is entering."""
+        timer = self.steady_timer(seconds, callback)
+        self.at_end(lambda: self.destroy_timer(timer))
 
     def activity(self) -> str:
         """What it does while nothing is wrong."""
@@ -102,10 +149,11 @@ class ManagedNode(LifecycleNode, RunnableNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Validates; a wrong parameter or bundle leaves the node unconfigured."""
         try:
-            self.configure(read(self, self._table))
+            values = read(self, self._table)
+            self._enter(self._until_cleaned_up, lambda: self.configure(values))
         except (BundleError, ParameterError) as error:
             self.get_logger().error(str(error))
-            self.cleanup()
+            self._until_cleaned_up.close()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would turn it into ERROR without a word
             self.fail(error)
@@ -114,24 +162,24 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes."""
-        return self._step(self._activate)
+        return self._step(lambda: self._enter(self._until_deactivated, self._activate))
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes and joins."""
-        return self._step(self._deactivate)
+        return self._step(self._until_deactivated.close)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees what configure loaded."""
-        return self._step(self.cleanup)
+        return self._step(self._until_cleaned_up.close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends whatever runs, from any state."""
         self._finalized = True
-        return self._step(self._deactivate, self.cleanup)
+        return self._step(self._until_deactivated.close, self._until_cleaned_up.close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a failed transition: ends whatever runs, back to unconfigured."""
-        return self._step(self._deactivate, self.cleanup)
+        return self._step(self._until_deactivated.close, self._until_cleaned_up.close)
 
     def _step(self, *actions: Callable[[], None]) -> TransitionCallbackReturn:
         try:
@@ -142,15 +190,24 @@ class ManagedNode(LifecycleNode, RunnableNode):
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
 
+    def _enter(self, until: ExitStack, transition: Callable[[], None]) -> None:
+        """What the transition makes lasts until the stack is closed, and so do its attributes."""
+        known = set(vars(self))
+        made: list[str] = []
+        until.callback(self._forget, made)
+        self._until = until
+        try:
+            transition()
+        finally:
+            made += vars(self).keys() - known
+
+    def _forget(self, names: list[str]) -> None:
+        for name in names:
+            vars(self).pop(name, None)
+
     def _activate(self) -> None:
         self.activate()
-        self._diagnostics_timer = self.steady_timer(_DIAGNOSTICS_SECONDS, self._publish_diagnostics)
-
-    def _deactivate(self) -> None:
-        if self._diagnostics_timer is not None:
-            self.destroy_timer(self._diagnostics_timer)
-            self._diagnostics_timer = None
-        self.deactivate()
+        self.repeat(_DIAGNOSTICS_SECONDS, self._publish_diagnostics)
 
     def _publish_diagnostics(self) -> None:
         trouble, reported = self.report()

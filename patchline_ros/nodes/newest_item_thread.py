@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Worker(Generic[Item]):
+class NewestItemThread(Generic[Item]):
     """One thread, a short queue that drops its oldest item, and errands between two items."""
 
     def __init__(self, name: str, depth: int, work: Callable[[Item], object]) -> None:

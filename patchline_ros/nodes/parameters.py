@@ -62,38 +62,67 @@ class Parameter:
 
 
 MANAGED = (
-    Parameter("bundle", "", "folder made by `patchline offline`: models, classes, drift reference"),
-    Parameter("autostart", True, "configure and activate at start; false: a manager does it"),
-    Parameter("threads", 1, "threads of PyTorch in this process", 1, 64),
+    Parameter(
+        "bundle",
+        "",
+        "folder of the bundle (of `patchline offline`): models, classes, drift reference",
+    ),
+    Parameter(
+        "autostart",
+        True,
+        "whether the node configures and activates itself; false leaves that to a manager",
+    ),
+    Parameter("threads", 1, "number of PyTorch's threads in this process", 1, 64),
 )
-"""What every node of the graph has."""
+"""Parameters of every node of the graph."""
 
 PERCEPTION = (
     *MANAGED,
-    Parameter("image_transport", "raw", "form of the pictures", choices=IMAGE_TRANSPORTS),
+    Parameter(
+        "image_transport", "raw", "how the camera sends its pictures", choices=IMAGE_TRANSPORTS
+    ),
     Parameter(
         "image_reliability",
         "best_effort",
-        "reliability asked of the camera; best_effort hears every camera",
+        "reliability that the subscription asks for; best_effort hears every camera",
         choices=tuple(IMAGE_RELIABILITIES),
     ),
     Parameter(
         "backend",
         str(Backend.PYTORCH),
-        "what runs the models; onnx needs the graphs that `patchline export` puts into the bundle",
+        "library that runs the models; onnx needs a bundle with the graphs of `patchline export`",
         choices=tuple(map(str, Backend)),
     ),
     Parameter(
-        "queue_depth", 1, "pictures kept for the model; 1 means always the latest one", 1, 50
+        "queue_depth",
+        1,
+        "most pictures that wait for the model; with 1 it always takes the latest",
+        1,
+        50,
     ),
     Parameter(
-        "trusted_key", "", "NAME.pub of `patchline keys`; a patch set signed otherwise is refused"
+        "trusted_key",
+        "",
+        "path of NAME.pub of `patchline keys`; patch sets signed with another key are refused",
     ),
-    Parameter("require_signature", False, "refuse patch sets that are not signed, too"),
     Parameter(
-        "largest_patch_set_mib", 64, "data of a patch set beyond this size are refused", 1, 4096
+        "require_signature", False, "whether patch sets without a signature are refused, too"
     ),
-    Parameter("sample_every", 1, "use every n-th picture received", 1, 1000, read_only=False),
+    Parameter(
+        "largest_patch_set_mib",
+        64,
+        "MiB that the data of a patch set may have; larger ones are refused",
+        1,
+        4096,
+    ),
+    Parameter(
+        "sample_every",
+        1,
+        "of the pictures received, only each n-th is used",
+        1,
+        1000,
+        read_only=False,
+    ),
 )
 
 SIGN_CLASSIFIER = (
@@ -101,13 +130,13 @@ SIGN_CLASSIFIER = (
     Parameter(
         "regions",
         "whole",
-        "what of a picture is a sign: all of it, or each box that comes on sign/detections for it",
+        "what is classified: the whole picture, or each box that sign/detections gives for it",
         choices=("whole", "detections"),
     ),
     Parameter(
         "region_class",
         "",
-        "class id, or name, of the detections that are signs; empty: every detection is",
+        "class id or name of the detections to classify; empty: all of them",
     ),
 )
 
@@ -115,18 +144,22 @@ DRIFT_MONITOR = MANAGED
 
 ADAPTER = (
     *MANAGED,
-    Parameter("store", "", "folder that keeps labelled frames and accepted patch sets"),
-    Parameter("signing_key", "", "NAME.key of `patchline keys`; patch sets are signed with it"),
-    Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
-    Parameter("seed", 0, "of the training", 0, 2**31 - 1),
-    Parameter("capacity", 512, "labelled frames kept for each task", 8, 100_000),
+    Parameter("store", "", "folder for the labelled frames and the accepted patch sets"),
     Parameter(
-        "capacity_mib", 512, "MiB that the labelled frames of each task take at most", 1, 1_000_000
+        "signing_key",
+        "",
+        "path of NAME.key of `patchline keys`, which patch sets are signed with; empty: unsigned",
+    ),
+    Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
+    Parameter("seed", 0, "seed of everything that a training draws at random", 0, 2**31 - 1),
+    Parameter("capacity", 512, "most labelled frames that are kept for each task", 8, 100_000),
+    Parameter(
+        "capacity_mib", 512, "most MiB that the labelled frames of each task may take", 1, 1_000_000
     ),
     Parameter(
         "min_frames",
         24,
-        "labelled frames from after the drift began that each labelled task must have",
+        "labelled frames since the drift began that each task with labels needs for a training",
         10,
         100_000,
         read_only=False,
@@ -134,38 +167,51 @@ ADAPTER = (
 )
 
 CAMERA = (
-    Parameter("rate_hz", 6.0, "frames a second", 0.1, 120.0),
-    Parameter("wait_seconds", 60.0, "how long to wait for the nodes to listen", 1.0, 600.0),
+    Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
+    Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
 )
-"""What the cameras have that make their pictures themselves."""
+"""Parameters of the cameras that make their pictures themselves."""
 
 SIM_CAMERA = (
     *CAMERA,
-    Parameter("seed", 1, "of the road; the shipped bundle has seen 1000 to 1015", 0, 2**31 - 1),
+    Parameter(
+        "seed", 1, "seed of the road; the shipped bundle was trained on 1000 to 1015", 0, 2**31 - 1
+    ),
     Parameter(
         "condition",
         str(Condition.FOG),
-        "what the weather changes to",
+        "condition that the weather changes to",
         choices=tuple(map(str, Condition)),
         read_only=False,
     ),
-    Parameter("severity", 0.0, "of the condition; 0: as in the demo", 0.0, 1.0, read_only=False),
-    Parameter("change_after", 15.0, "seconds of clear weather before it", 0.0, 1e6),
-    Parameter("labels", True, "publish the labels of each frame, too", read_only=False),
+    Parameter(
+        "severity",
+        0.0,
+        "strength of the condition, 0 to 1; 0: as in the demo",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+    Parameter("change_after", 15.0, "seconds of clear weather before the change", 0.0, 1e6),
+    Parameter(
+        "labels", True, "whether the labels of each frame are published, too", read_only=False
+    ),
 )
 
 BAG_PLAYER = (
-    Parameter("bag", "", "folder or file of rosbag2, sqlite3 or mcap"),
+    Parameter("bag", "", "folder or file of a ROS 2 bag, sqlite3 or mcap"),
     Parameter(
-        "topics", "", "of the bag, with commas between; empty: all but what the graph publishes"
+        "topics",
+        "",
+        "topics to play, with commas between; empty: all but those that the graph publishes",
     ),
-    Parameter("rate", 1.0, "seconds of the recording a second", 0.01, 100.0),
-    Parameter("start", 0.0, "seconds of the recording to leave out", 0.0, 1e9),
-    Parameter("loop", False, "from the start again at the end"),
+    Parameter("rate", 1.0, "seconds of the recording that are played a second", 0.01, 100.0),
+    Parameter("start", 0.0, "seconds of the recording to skip at its start", 0.0, 1e9),
+    Parameter("loop", False, "whether to play from the start again at the end"),
     Parameter(
         "wait_for", "", "full names of managed nodes that must be active, with commas between"
     ),
-    Parameter("wait_seconds", 120.0, "how long to wait for them", 1.0, 3600.0),
+    Parameter("wait_seconds", 120.0, "most seconds to wait for them", 1.0, 3600.0),
 )
 
 

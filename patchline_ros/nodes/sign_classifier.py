@@ -12,15 +12,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2DArray
 
-from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.labels import ConversionError, Regions, msg_to_regions
 from patchline_ros.nodes import parameters, qos
-from patchline_ros.nodes.conversions import (
-    Regions,
-    boxes_to_msg,
-    classification_to_msg,
-    msg_to_regions,
-)
-from patchline_ros.nodes.input_watchdog import Silence
+from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg
+from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode
 from patchline_ros.runtime.model_runner import Perception
@@ -30,7 +25,7 @@ from patchline_ros.tasks import Image as RgbImage
 _HELD: Final = 16
 """Pictures that wait for their detections: half a second at 30 Hz."""
 _MOST_REGIONS: Final = 8
-"""Of a picture, the largest; each costs a pass of the model."""
+"""Most regions of a picture that are classified, the largest; each costs a pass of the model."""
 _LEAST_SIDE: Final = 4
 """Pixels, below which a region shows nothing."""
 
@@ -63,8 +58,10 @@ class SignClassifier(PerceptionNode):
         super().activate()
         if self._by_regions:
             topic = self.resolve_topic_name("sign/detections")
-            detections = self.hear(Detection2DArray, topic, self._on_detections, qos.RESULTS)
-            self._no_detections = Silence(
+            detections = self.subscribe(
+                Detection2DArray, topic, self._on_detections, qos.RESULTS, overridable=True
+            )
+            self._detections_watchdog = InputWatchdog(
                 self, "detections", detections, "check the detector and the remapping of the topic"
             )
 
@@ -74,7 +71,7 @@ class SignClassifier(PerceptionNode):
         if not self._by_regions:
             return trouble, values
         # Without pictures a detector has nothing to say.
-        if not trouble and (silence := self._no_detections.trouble()):
+        if not trouble and (silence := self._detections_watchdog.trouble()):
             trouble = f"{silence}, so no picture is looked at"
         counts = {
             "detections": self._detections,
@@ -102,7 +99,7 @@ class SignClassifier(PerceptionNode):
     def _on_detections(self, msg: Detection2DArray) -> None:
         """Looks at the picture that has the same stamp."""
         self._detections += 1
-        self._no_detections.heard()
+        self._detections_watchdog.heard()
         try:
             regions = msg_to_regions(msg, self._region_class)
         except ConversionError as error:
@@ -116,10 +113,10 @@ class SignClassifier(PerceptionNode):
                 return
         self._unmatched += 1
 
-    def perceive(self, picture: RgbImage, regions: Regions | None) -> Perception:
+    def infer(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture, or about its regions as one."""
         if regions is None:
-            return super().perceive(picture, None)
+            return super().infer(picture, None)
         height, width = picture.shape[:2]
         corners = regions.clip(0, [width, height, width, height]).round().astype(int)
         looks: list[tuple[RgbImage, Perception]] = []
@@ -127,13 +124,13 @@ class SignClassifier(PerceptionNode):
         for number, (x1, y1, x2, y2) in enumerate(corners.tolist()):
             if min(x2 - x1, y2 - y1) >= _LEAST_SIDE:
                 region = np.ascontiguousarray(picture[y1:y2, x1:x2])
-                looks.append((region, super().perceive(region, None)))
+                looks.append((region, super().infer(region, None)))
                 seen.append(number)
         self._shown = looks[0] if looks else None
         answers = [answer for _, answer in looks]
         if not answers:
             # Nothing to look at: the whole picture keeps features and entropy defined.
-            whole = super().perceive(picture, None)
+            whole = super().infer(picture, None)
             return replace(whole, prediction=Boxes.truth([], []), confidence=0.0)
         return Perception(
             prediction=Boxes(

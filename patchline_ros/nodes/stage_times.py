@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 STAGES = ("wait", "decode", "model", "publish")
-"""From the arrival of a picture to the start of its work, to the picture as an array, to the
-model's result, to the messages that went out."""
+"""The stages of a frame: from its arrival to the start of its work, to the picture as an array, to
+the model's result, to the messages that went out."""
 _FRAMES = 200
 
 

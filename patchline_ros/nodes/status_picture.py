@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, ROAD_NAME_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus, PatchStatus
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import rgb_to_image
@@ -54,7 +54,9 @@ class StatusPictureNode(RunnableNode):
         )
 
     def _on_adaptation(self, msg: AdaptationStatus) -> None:
-        words = " ".join(filter(None, [_STATES.get(msg.state, f"state {msg.state}"), msg.task]))
+        words = _STATES.get(msg.state, f"state {msg.state}")
+        if msg.task:
+            words = f"{words} {ROAD_NAME_OF_TASK[Task(msg.task)]}"
         self._status = replace(self._status, adapting=words, progress=msg.progress)
 
     def _on_patch(self, task: Task) -> Callable[[PatchStatus], None]:

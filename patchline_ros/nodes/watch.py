@@ -18,7 +18,8 @@ from patchline_ros.watch.topics import DRIFT_STATUS, CarTopics, troubles, watche
 
 _SPIN_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 2.0
-"""Between two looks at who publishes what. What two of them find is said: discovery takes time."""
+"""Seconds between two looks at who publishes what. What two looks find is said: discovery takes
+time."""
 
 
 def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console: Console) -> None:

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from patchline_ros.adaptation.affinity import affinity_tables
+from patchline_ros.adaptation.readers import ImageReader
 from patchline_ros.adaptation.similarity import MEASURES
-from patchline_ros.bundle import (
-    CARD,
-    Bundle,
-    DriftEntry,
-    Manifest,
-    ModelEntry,
-    PictureRecord,
-    save_bundle,
-)
+from patchline_ros.bundle import CARD, Bundle, DriftEntry, DriftLabel, Manifest, ModelEntry
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Carrier
+from patchline_ros.jobs.scheduler import Executor
+from patchline_ros.offline.bundle_predictor import LearntPredictor, learn_predictor
+from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
+from patchline_ros.offline.patch_predictor import light_reader, vgg16_reader
 from patchline_ros.offline.predictor_data import PredictorData, predictor_data
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_training import (
@@ -39,7 +35,7 @@ from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.offline.stages import Stages, inputs_key
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.fabric import leave_processes, processes_here, training_fabric
+from patchline_ros.vision.fabric import leave_process_group, local_process_count, training_fabric
 from patchline_ros.vision.model import TaskModel
 from patchline_ros.vision.training import SourceStep
 
@@ -151,11 +147,14 @@ def make_bundle(
     config: OfflineConfig,
     weights: Tensors | None,
     path: Path,
-    carrier: Carrier,
+    executor: Executor,
     report: Report,
     log: TrainingLog | None = None,
+    vgg16: Tensors | None = None,
 ) -> Bundle | None:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
+
+    Where the configuration asks for a learnt patch predictor, it is trained, too.
 
     What a call that was killed had finished is not done again, and the result is the same.
 
@@ -164,26 +163,28 @@ def make_bundle(
         config: how; the same configuration and data give the same bundle on the same CPU.
         weights: torchvision state dict to start from, or None.
         path: folder to write; the manifest is written last, but for the card.
-        carrier: does the trainings that the patch table is learnt by.
+        executor: does the trainings that the patch table is learnt by.
         report: told of the progress.
         log: gets the scalars of the trainings, or None.
+        vgg16: torchvision state dict that the paper's patch predictor reads by; None: random ones.
 
     Returns:
         The bundle; None in the processes of torchrun that do no more than train with the first.
 
     Raises:
         ModuleNotFoundError: lightning-fabric is not installed.
-        ValueError: as `check_inputs` raises it, weights that do not fit the recipe's backbone, or a
-            training whose weights became infinite.
+        ValueError: as `check_inputs` raises it, weights that do not fit the recipe's backbone or a
+            VGG16, or a training whose weights became infinite.
     """
     recipe = config.recipe
     watching = in_training_order(source.tasks)[0]
     check_inputs(source, config, watching)
+    by_pictures = vgg16_reader(vgg16, config.vgg16.size, recipe.seed) if config.vgg16 else None
     fabric = training_fabric(recipe.precision, "auto")
-    torch.set_num_threads(max(1, recipe.threads // processes_here()))
+    torch.set_num_threads(max(1, recipe.threads // local_process_count()))
     stages = _begun(path, source, recipe, weights, fabric)
     models = _train_models(source, recipe, weights, stages, fabric, report, log)
-    leave_processes()
+    leave_process_group()
     if stages is None:
         return None
     entries = _entries(models, source, report, log)
@@ -194,16 +195,42 @@ def make_bundle(
         config.predictor,
         recipe.seed,
         stages.folder("predictor"),
-        carrier,
+        executor,
         lambda share: report("predictor data", share, ""),
     )
-    manifest = _manifest(source.kind, config, entries, watched, affinity, found)
+    learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
+    manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt)
     pictures = {task: _pictures(data) for task, data in source.tasks.items()}
-    bundle = save_bundle(path, manifest, models, watched.reference, pictures)
+    bundle = save_bundle(
+        path, manifest, models, watched.reference, pictures, learnt.file if learnt else b""
+    )
     write_card(bundle, path / CARD)
     report("card", 1.0, "")
     stages.done()
     return bundle
+
+
+def _learnt(
+    config: OfflineConfig,
+    watched: WatchedSource,
+    labels: Sequence[DriftLabel],
+    by_pictures: ImageReader | None,
+    stages: Stages,
+    report: Report,
+) -> LearntPredictor | None:
+    """The learnt patch predictor, where the configuration asks for one."""
+    if config.patch_count == "table":
+        return None
+    learnt = learn_predictor(
+        config,
+        watched,
+        labels,
+        by_pictures or light_reader(watched),
+        stages.folder("patch_predictor"),
+        lambda share: report("patch predictor", share, ""),
+    )
+    report("patch predictor", 1.0, f"right on {100 * learnt.entry.accuracy:.0f}% of the drifts")
+    return learnt
 
 
 def _manifest(
@@ -213,6 +240,7 @@ def _manifest(
     watched: WatchedSource,
     affinity: dict[str, dict[str, list[float]]],
     found: PredictorData,
+    learnt: LearntPredictor | None,
 ) -> Manifest:
     """What the bundle says of itself; `kind` is that of its source data."""
     reference = watched.reference
@@ -233,6 +261,7 @@ def _manifest(
         patch_table=found.table,
         drift_labels=found.labels,
         label_margin=config.predictor.margin,
+        patch_predictor=learnt.entry if learnt else None,
         versions=library_versions(),
         # How many work on it changes nothing.
         config=config.model_dump(mode="json", exclude={"workers"}),

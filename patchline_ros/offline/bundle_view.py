@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from patchline_ros.adaptation.patch_choice import load_predictor
 from patchline_ros.bundle import Bundle, Manifest
 from patchline_ros.offline.orders import OrderRow, order_rows
 
@@ -41,12 +42,31 @@ def show_bundle(bundle: Bundle, console: Console | None = None) -> None:
             "table that was learnt without them",
             soft_wrap=True,
         )
+    if manifest.patch_predictor is not None:
+        console.print(f"on the car {predictor_words(manifest)}", soft_wrap=True)
     console.print(f"made with {_listed(manifest.versions)}", soft_wrap=True)
     console.print(f"configuration: {_listed(dict(facts(manifest.config)))}", soft_wrap=True)
 
 
+def predictor_words(manifest: Manifest) -> str:
+    """What the learnt predictor is, and how it did on drifts that it was trained without."""
+    entry = manifest.patch_predictor
+    assert entry is not None
+    reads = f"VGG16 ({entry.vgg16})" if entry.vgg16 else "the drift of each tap"
+    right = sum(
+        said == label.patches
+        for said, label in zip(entry.predicted, manifest.drift_labels, strict=True)
+    )
+    return (
+        f"the {entry.kind} predictor counts the patches: it reads {reads}, was trained on the same "
+        f"{len(entry.predicted)} drifts, and on drifts that were left out as a whole it was right "
+        f"on {right} of them ({100 * entry.accuracy:.0f}%) and {entry.mean_absolute_error:.2f} "
+        "patches off on average"
+    )
+
+
 def check_bundle(bundle: Bundle) -> str:
-    """Loads every model and the drift reference; what was found, in a sentence.
+    """Loads every model, the drift reference and the predictor; what was found, in a sentence.
 
     Raises:
         ValueError: something does not load, or does not fit the others.
@@ -61,6 +81,8 @@ def check_bundle(bundle: Bundle) -> str:
                 f"bundle {bundle.path} watches tap {drift.tap} of the {task} model, which has the "
                 f"taps 0 to {len(model.backbone.specs)}; make it again"
             )
+        if task is drift.task and bundle.manifest.patch_predictor is not None:
+            load_predictor(bundle, model)
     width = bundle.drift_reference.mean.size
     pictures = {
         "trained on": sum(map(len, bundle.trained_on.values())),
@@ -68,8 +90,10 @@ def check_bundle(bundle: Bundle) -> str:
         "shown on its card": sum(map(len, bundle.examples.values())),
     }
     counts = ", ".join(f"{count} {what}" for what, count in pictures.items() if count)
+    predictor = bundle.manifest.patch_predictor
+    learnt = f"; the {predictor.kind} patch predictor" if predictor else ""
     return (
-        f"{bundle.path} is whole: {', '.join(sizes)}; {width} drift features; pictures: "
+        f"{bundle.path} is whole: {', '.join(sizes)}; {width} drift features{learnt}; pictures: "
         f"{counts or 'none'}"
     )
 
@@ -83,7 +107,7 @@ def differences(one: Manifest, other: Manifest) -> list[str]:
 
 
 def facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Each fact with its place, such as models.signs.fingerprint; a list of plain values is one."""
+    """Each fact with its place, such as models.detection.width; a list of plain values is one."""
     inner: Iterable[tuple[Any, Any]]
     if isinstance(value, Mapping):
         inner = value.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,20 +13,21 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from patchline_ros.bundle import Bundle, DriftLabel
+from patchline_ros.bundle import Bundle, DriftLabel, Manifest
 from patchline_ros.files import write_file
 from patchline_ros.offline import card_plots
+from patchline_ros.offline.bundle_view import predictor_words
 from patchline_ros.offline.orders import order_rows
 from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.pages.page import render
-from patchline_ros.runtime.model_runner import Perceiver
+from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.drawing import PALETTE, draw_answer
 from patchline_ros.vision.inputs import to_picture
 
 TEMPLATE: Final = "card.html.jinja"
 _LEAST_WIDTH: Final = 256
-"""Of an example, so that what is drawn on it can be read."""
+"""Least width of an example in pixels, so that what is drawn on it can be read."""
 UNKNOWN: Final = "—"
 
 
@@ -89,7 +91,9 @@ def render_card(bundle: Bundle) -> str:
         confusion=Markup(card_plots.confusion_svg(labels)) if labels else "",
         right=sum(label.predicted == label.patches for label in labels),
         counts=sorted({count for label in labels for count in label.metrics}),
-        labels=[(label, _means(label)) for label in labels],
+        learnt=predictor_words(manifest) if manifest.patch_predictor else "",
+        kind=manifest.patch_predictor.kind if manifest.patch_predictor else "",
+        labels=list(zip(labels, map(_means, labels), _said(manifest), strict=True)),
         watched_metric=manifest.drift.task.traits.metric,
         config=json.dumps(manifest.config, indent=1),
     )
@@ -116,11 +120,11 @@ def _model(bundle: Bundle, task: Task) -> _Model:
 
 
 def _examples(bundle: Bundle, task: Task) -> list[_Example]:
-    perceiver = Perceiver(bundle, task)
+    runner = ModelRunner(bundle, task)
     names = bundle.spec(task).classes
     examples = []
     for picture in bundle.examples[task]:
-        found = perceiver.perceive(picture)
+        found = runner.infer(picture)
         answer, shown, words = found.prediction, _enlarged(picture), ""
         if isinstance(answer, int):
             words = f"{_plain(names[answer])} ({_percent(found.confidence)}%)"
@@ -151,6 +155,12 @@ def _legend(bundle: Bundle) -> list[tuple[str, str]]:
 def _means(label: DriftLabel) -> dict[int, str]:
     """The mean metric over the trainings, in percent, by number of patches."""
     return {count: _percent(float(np.mean(found))) for count, found in label.metrics.items()}
+
+
+def _said(manifest: Manifest) -> Sequence[int | str]:
+    """What the learnt predictor says of each labelled drift; nothing where there is none."""
+    entry = manifest.patch_predictor
+    return [""] * len(manifest.drift_labels) if entry is None else entry.predicted
 
 
 def _share_above(null: NDArray[np.float64], threshold: float) -> str:

@@ -14,19 +14,36 @@ from pydantic import (
     model_validator,
 )
 
-from patchline_ros.config_files import DeclarationError, declarations_folder, read_declaration
+from patchline_ros.adaptation.readers import LARGEST_SIDE, PAPER_SIZE
+from patchline_ros.bundle import PatchCount
+from patchline_ros.config_files import ConfigFileError, read_config_file
 from patchline_ros.host import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.offline.sources import INPUT_SIZES
+from patchline_ros.package_share import config_folder
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import SMALLEST_SIDE
 
-KIND: Final = "offline"
-"""Of declarations."""
+CONFIG_FOLDER: Final = "offline"
+"""The folder below `config` that holds the configurations of the package."""
 
+RANDOM: Final = "none"
+"""Weights that are drawn by chance."""
 _Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
+_ReadSide = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
+
+
+class Vgg16Settings(BaseModel):
+    """The VGG16 by which the paper's patch predictor reads pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: str = Field(min_length=1)
+    """A file of torchvision's VGG16, or none: random ones. Nothing is fetched."""
+    size: tuple[_ReadSide, _ReadSide] = PAPER_SIZE
+    """Height and width that it reads pictures at."""
 
 
 class OfflineConfig(BaseModel):
@@ -35,20 +52,26 @@ class OfflineConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Of the bundle, and of its folder below `bundles` where no other is named."""
+    """Name of the bundle, and of its folder below `bundles` where --out names no other."""
     sources: dict[Task, SourceConfig] = Field(min_length=1)
-    """Where each task's labelled pictures come from; the bundle has a model for each task here."""
+    """Labelled pictures by task; the bundle gets a model for each task that is named."""
     input_sizes: dict[Task, tuple[_Side, _Side]] = Field(
         default_factory=dict, validate_default=True
     )
-    """Height and width of the models' pictures; those of the car where none are given."""
+    """Height and width of the models' input in pixels, by task; by default those of the car."""
     weights: str = "auto"
-    """That backbones start from: a file, imagenet (torchvision's), none, or auto: a file in
-    DATA/weights, else torchvision's, else none."""
+    """Weights that the backbones start from: a file; imagenet (torchvision's); none; or auto, which
+    takes a file in DATA/weights, else torchvision's, else none."""
     recipe: Recipe = Field(default_factory=Recipe)
     predictor: PredictorSettings = Field(default_factory=PredictorSettings)
+    patch_count: PatchCount = "table"
+    """What says on the car how many patches a drift gets: the table from MMD^2, which every bundle
+    has, or a predictor that was learnt from the same drifts and looks at the frames."""
+    vgg16: Vgg16Settings | None = None
+    """Only and always with patch_count: vgg16."""
     workers: int = Field(default_factory=all_cores, ge=1)
-    """How many read pictures, and make predictor data, at a time; it changes no result."""
+    """Number of threads that read pictures, and of processes that make predictor data. It changes
+    no result."""
 
     @field_validator("input_sizes")
     @classmethod
@@ -58,6 +81,19 @@ class OfflineConfig(BaseModel):
         tasks = before.data.get("sources", given)
         _are_there("input_sizes", list(given), list(tasks))
         return {task: given.get(task, INPUT_SIZES[task]) for task in tasks}
+
+    @model_validator(mode="after")
+    def _vgg16_is_named(self) -> OfflineConfig:
+        if self.patch_count == "vgg16" and self.vgg16 is None:
+            raise ValueError(
+                "patch_count: vgg16 reads pictures by weights that you name; add "
+                "vgg16: {weights: FILE}, or none for random ones"
+            )
+        if self.patch_count != "vgg16" and self.vgg16 is not None:
+            raise ValueError(
+                f"vgg16 is for patch_count: vgg16, which is {self.patch_count} here; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _models_can_be_built(self) -> OfflineConfig:
@@ -77,25 +113,25 @@ def known_configs() -> list[str]:
     """Names of the configurations that come with the package.
 
     Raises:
-        DeclarationError: their folder is not there.
+        MissingFolderError: their folder is not there.
     """
-    return sorted(path.stem for path in declarations_folder(KIND).glob("*.yaml"))
+    return sorted(path.stem for path in config_folder(CONFIG_FOLDER).glob("*.yaml"))
 
 
 def find_config(name: str) -> OfflineConfig:
     """A configuration that comes with the package, by name, or any by its file, FILE.yaml.
 
     Raises:
-        DeclarationError: there is none, or it is declared wrong.
+        ConfigFileError: there is none, or its file is wrong.
     """
     if is_file(name):
-        return read_declaration(Path(name), OfflineConfig)
+        return read_config_file(Path(name), OfflineConfig)
     if name not in known_configs():
-        raise DeclarationError(
+        raise ConfigFileError(
             f"there is no configuration {name!r}; known are {', '.join(known_configs())}; a file "
             "of your own must end with .yaml"
         )
-    return read_declaration(declarations_folder(KIND) / f"{name}.yaml", OfflineConfig)
+    return read_config_file(config_folder(CONFIG_FOLDER) / f"{name}.yaml", OfflineConfig)
 
 
 def is_file(name: str) -> bool:

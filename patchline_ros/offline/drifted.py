@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from patchline_ros.adaptation.predictor import evenly
 from patchline_ros.drift.corruptions import corrupt
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftReference
@@ -65,8 +66,7 @@ def backbone_features(model: TaskModel, tap: int, samples: Sequence[Sample]) -> 
 
 def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     """At most `count` samples, evenly over the whole drive."""
-    rows = np.linspace(0, len(samples) - 1, min(count, len(samples))).astype(int)
-    return [samples[row] for row in rows]
+    return [samples[row] for row in evenly(len(samples), count)]
 
 
 def drifted(samples: Sequence[Sample], drift: Drift, part: Part, seed: int) -> list[Sample]:

@@ -23,7 +23,7 @@ from patchline_ros.vision.heads.base import tensors_in
 TOLERANCE = 1e-4
 """Most that the outputs of the two may differ, of the largest output or of 1."""
 _PICTURES = 10
-"""That are timed by each backend, in turn."""
+"""Pictures that each backend is timed on, in turn."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Exported:
 
     @property
     def faster(self) -> float:
-        """How many times ONNX Runtime is as fast."""
+        """Speed of ONNX Runtime, as a multiple of PyTorch's."""
         return self.pytorch_ms / self.onnx_ms
 
 

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
-from patchline_ros.jobs.executors import carrier_at
+from patchline_ros.jobs.executors import executor_at
 from patchline_ros.offline.bundle_making import make_bundle
-from patchline_ros.offline.config import OfflineConfig, find_config, is_file
+from patchline_ros.offline.config import RANDOM, OfflineConfig, find_config, is_file
 from patchline_ros.offline.sources import SourceData, load_source
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.offline.training_log import TrainingLog
@@ -64,7 +64,7 @@ class OfflineOptions:
 
 
 class OfflineError(ValueError):
-    """The options can't be carried out; the message says what to do."""
+    """The options can't be followed; the message says what to do."""
 
 
 def choose_weights(
@@ -115,8 +115,8 @@ class _Stages:
         self._progress.update(self._bars[stage], completed=share, figure=figure)
 
 
-def configured(options: OfflineOptions) -> OfflineConfig:
-    """The configuration with what the options say otherwise.
+def resolve_config(options: OfflineOptions) -> OfflineConfig:
+    """The configuration, with the options in place of what it says.
 
     Raises:
         ValueError: there is no such configuration, or something in it is wrong.
@@ -149,6 +149,14 @@ def _weights(options: OfflineOptions, config: OfflineConfig, data: Path | None) 
     return config.weights if config.weights in WEIGHTS else str((data or Path()) / config.weights)
 
 
+def _vgg16_weights(config: OfflineConfig, data: Path | None) -> tuple[Weights | None, str]:
+    """What the paper's patch predictor reads by, and where it comes from in words."""
+    if config.vgg16 is None or config.vgg16.weights == RANDOM:
+        return None, "random weights"
+    path = (data or Path()) / config.vgg16.weights
+    return read_weights(path), path.name
+
+
 def _check_folder(out: Path) -> None:
     """Only a bundle, or one that was not finished, may be replaced."""
     if not out.exists() or any((out / name).exists() for name in (MANIFEST, MAKING)):
@@ -176,13 +184,14 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
         OfflineError: the output folder holds something else, or weights can't be had.
         ValueError: configuration, data or weights are missing or broken.
     """
-    config, data = configured(options), _data_folder(options)
+    config, data = resolve_config(options), _data_folder(options)
     out = options.out or Path("bundles") / config.name
     _check_folder(out)
-    carrier = carrier_at(options.ray_address, config.workers)
+    executor = executor_at(options.ray_address, config.workers)
     log = None
     if options.log is not None and is_first_process():
         log = TrainingLog(options.log, config.recipe.batch_size)
+    vgg16, vgg16_origin = _vgg16_weights(config, data)
     with console.status("reading the source data"):
         source = load_source(config.sources, data, config.input_sizes, config.workers)
     _print_broken(source, console)
@@ -190,6 +199,10 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
     weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
     console.print(f"start from {origin}")
     made_from = config.model_copy(update={"weights": origin})
+    if config.vgg16 is not None:
+        console.print(f"the patch predictor's VGG16: {vgg16_origin}")
+        named = config.vgg16.model_copy(update={"weights": vgg16_origin})
+        made_from = made_from.model_copy(update={"vgg16": named})
     with (
         Progress(
             TextColumn("{task.description:16}"),
@@ -199,10 +212,12 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
             TextColumn("{task.fields[figure]}"),
             console=console,
         ) as progress,
-        closing(carrier),
+        closing(executor),
         closing(log) if log else nullcontext(),
     ):
-        bundle = make_bundle(source, made_from, weights, out, carrier, _Stages(progress), log)
+        bundle = make_bundle(
+            source, made_from, weights, out, executor, _Stages(progress), log, vgg16
+        )
     if bundle is None:
         return None
     console.print(_summary(bundle))

@@ -6,22 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from patchline_ros.adaptation.patch_count import learn_patch_table
 from patchline_ros.adaptation.predictor import (
     DriftedSet,
     NetworkPredictor,
     PatchPredictor,
     Reader,
     TablePredictor,
-    train_classifier,
 )
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
 from patchline_ros.bundle import DriftLabel
+from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.offline.drifted import WatchedSource, spread
+from patchline_ros.offline.patch_table import learn_patch_table
+from patchline_ros.vision.torchvision_backbones import Weights
 
 SOURCE_FRAMES = 64
-"""Of the source that the light predictor compares with, evenly over the drive."""
+"""Source frames that the light predictor compares with, evenly over the drive."""
 
 
 class OneLabelError(ValueError):
@@ -36,7 +39,7 @@ class HeldOutScore:
         predicted: patches for each set.
         accuracy: share of the sets for which that is the smallest sufficient number.
         mean_absolute_error: in patches.
-        gflops: forward GFLOPs for each frame that is read.
+        gflops: forward GFLOPs for each frame that is read, on top of the taps' features.
         share_read: of a set's frames that are read.
     """
 
@@ -74,13 +77,20 @@ def _table_fit(sets: Sequence[DriftedSet], labels: Sequence[int]) -> Fit:
     return fit
 
 
-def _network_fit(
-    reader: Reader, sets: Sequence[DriftedSet], labels: Sequence[int], groups: int, seed: int
-) -> Fit:
-    """Reads every frame once, however many trainings follow."""
-    inputs = [reader.read(drifted, range(len(drifted.images))) for drifted in sets]
+def network_fit(
+    reader: Reader, inputs: Sequence[Tensor], labels: Sequence[int], groups: int, seed: int
+) -> Callable[[Sequence[int]], NetworkPredictor]:
+    """Trains learnt predictors on what was read once of each set, however many trainings follow.
 
-    def fit(chosen: Sequence[int]) -> PatchPredictor:
+    Args:
+        reader: that read it.
+        inputs: (frames, reader.width) of each set.
+        labels: patches that each set needs, 0 to `groups`.
+        groups: of the watched model's backbone.
+        seed: of the classifiers' first weights.
+    """
+
+    def fit(chosen: Sequence[int]) -> NetworkPredictor:
         classifier = train_classifier(
             [inputs[i] for i in chosen],
             [labels[i] for i in chosen],
@@ -93,7 +103,7 @@ def _network_fit(
     return fit
 
 
-def _held_out_score(fit: Fit, sets: Sequence[DriftedSet], labels: Sequence[int]) -> HeldOutScore:
+def held_out_score(fit: Fit, sets: Sequence[DriftedSet], labels: Sequence[int]) -> HeldOutScore:
     """Trains as often as there are sets, each time without one, and asks for that one."""
     everyone = range(len(sets))
     predictors = [fit([i for i in everyone if i != left_out]) for left_out in everyone]
@@ -146,8 +156,9 @@ def compare_predictors(
         )
     fits = {"table": _table_fit(sets, labels)}
     for name, reader in readers.items():
-        fits[name] = _network_fit(reader, sets, labels, groups, seed)
-    scores = {name: _held_out_score(fit, sets, labels) for name, fit in fits.items()}
+        inputs = [read_all(reader, drifted) for drifted in sets]
+        fits[name] = network_fit(reader, inputs, labels, groups, seed)
+    scores = {name: held_out_score(fit, sets, labels) for name, fit in fits.items()}
     return scores, {name: fit(range(len(sets))) for name, fit in fits.items()}
 
 
@@ -166,23 +177,50 @@ def learn_predictors(
         OneLabelError: all drifts need the same number of patches.
         ValueError: too little data, or features that are not finite.
     """
-    model = watched.model
-    source = spread(watched.train, SOURCE_FRAMES)
-    light = TapReader.from_source(
-        model.backbone.channels, tap_features(model, [sample.image for sample in source])
-    )
-    sets = [_drifted_set(watched, label, seed) for label in labels]
+    light = light_reader(watched)
+    sets = [drifted_set(watched, label, light, seed) for label in labels]
     scores, predictors = compare_predictors(
         sets,
         [label.patches for label in labels],
         {"light": light, "paper": images},
-        len(model.backbone.specs),
+        len(watched.model.backbone.specs),
         seed,
     )
     return PredictorStudy(sets, scores, predictors)
 
 
-def _drifted_set(watched: WatchedSource, label: DriftLabel, seed: int) -> DriftedSet:
+def light_reader(watched: WatchedSource) -> TapReader:
+    """The reader of the light predictor, which compares with source frames over the whole drive.
+
+    Raises:
+        ValueError: fewer than two source frames, or a tap on which half of them or more are equal.
+    """
+    source = spread(watched.train, SOURCE_FRAMES)
+    raw = tap_features(watched.model, [sample.image for sample in source])
+    return TapReader.from_source(watched.model.backbone.channels, raw)
+
+
+def vgg16_reader(weights: Weights | None, size: tuple[int, int], seed: int) -> ImageReader:
+    """The reader of the paper's predictor; without weights with random ones, drawn by the seed.
+
+    Raises:
+        ValueError: weights that are not a VGG16's, or a size under 32 a side.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ImageReader(weights, size)
+
+
+def drifted_set(watched: WatchedSource, label: DriftLabel, reader: Reader, seed: int) -> DriftedSet:
+    """What the reader may know of a labelled drift, whose frames are made again."""
     samples = watched.drifted((label.corruption, label.severity), seed)
     images = [sample.image for sample in samples]
-    return DriftedSet(images, tap_features(watched.model, images), label.mmd2)
+    features = np.empty((len(images), 0), np.float32)
+    if isinstance(reader, TapReader):
+        features = tap_features(watched.model, images)
+    return DriftedSet(images, features, label.mmd2)
+
+
+def read_all(reader: Reader, drifted: DriftedSet) -> Tensor:
+    """(frames, reader.width) of all frames of a set."""
+    return reader.read(drifted, range(len(drifted.images)))

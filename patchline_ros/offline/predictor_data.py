@@ -19,19 +19,16 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from patchline_ros.adaptation.patch_count import (
-    learn_patch_table,
-    smallest_sufficient,
-    steps_reached,
-)
+from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.adaptation.trainer import train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Advanced, Carrier, Ended, Report, insist
+from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
 from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted, spread
+from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
@@ -54,9 +51,9 @@ class PredictorSettings(BaseModel):
     counts: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, min_length=1)
     """Numbers of patches to try; 0 to the number of the backbone's groups when not given."""
     trainings: int = Field(default=1, ge=1)
-    """Of each number of patches, with seeds of their own; their mean decides."""
+    """Trainings of each number of patches, each with its own seed; their mean decides."""
     margin: float = Field(default=0.01, ge=0, allow_inf_nan=False)
-    """Of the metric, 0..1: the fewest patches that are so close to the best are enough."""
+    """Metric, 0..1, that may be lost: the fewest patches so close to the best are enough."""
 
     @field_validator("drifts")
     @classmethod
@@ -88,7 +85,7 @@ def _inputs(place: Path) -> Inputs:
 
 @lru_cache(maxsize=1)
 def _frames(place: Path, drift: Drift) -> tuple[list[Sample], list[Sample]]:
-    """To train and to measure on; kept likewise, since the jobs of a drift follow each other."""
+    """Frames to train and to measure on, kept likewise: the jobs of a drift come together."""
     inputs = _inputs(place)
     return (
         drifted(inputs.train, drift, "train", inputs.facts.seed),
@@ -110,17 +107,17 @@ class DriftJob:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         corruption, severity = self.drift
         return f"{corruption} {severity}, {self.patches} patches, seed {self.seed}"
 
     @property
     def path(self) -> Path:
-        """Where the figure lies."""
+        """Path of the figure."""
         corruption, severity = self.drift
         return self.place / f"{corruption}-{severity}-k{self.patches}-seed{self.seed}.json"
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: ReportProgress) -> None:
         """Leaves the metric on held-out frames in its file.
 
         Raises:
@@ -129,7 +126,7 @@ class DriftJob:
         metric = self._measured(report)
         write_file(self.path, f"{json.dumps(metric)}\n".encode())
 
-    def _measured(self, report: Report) -> float:
+    def _measured(self, report: ReportProgress) -> float:
         inputs = _inputs(self.place)
         adapt, test = _frames(self.place, self.drift)
         if self.patches == 0:
@@ -155,7 +152,7 @@ class DriftJob:
 
 
 Metrics = Mapping[int, list[float]]
-"""By number of patches, one a seed."""
+"""Metrics by number of patches, one for each seed."""
 
 
 def label_drifts(
@@ -216,13 +213,13 @@ def _jobs(
     ]
 
 
-def _carry_out(jobs: Sequence[DriftJob], carrier: Carrier, report: Report) -> None:
+def _run_missing(jobs: Sequence[DriftJob], executor: Executor, report: ReportProgress) -> None:
     """Does what is not on disk."""
     due = [job for job in jobs if not job.path.is_file()]
     shares = [0.0] * len(due)
     failures: dict[int, str] = {}
     report(1 - len(due) / len(jobs))
-    for event in insist(due, carrier):
+    for event in run_with_retries(due, executor):
         shares[event.job] = event.share if isinstance(event, Advanced) else 1.0
         if isinstance(event, Ended) and event.error:
             failures[event.job] = event.error
@@ -240,8 +237,8 @@ def predictor_data(
     settings: PredictorSettings,
     seed: int,
     folder: Path,
-    carrier: Carrier,
-    report: Report,
+    executor: Executor,
+    report: ReportProgress,
     method: PatchSettings = METHOD,
     training: TrainingSettings = TRAINING,
 ) -> PredictorData:
@@ -255,7 +252,7 @@ def predictor_data(
         settings: drifts, numbers of patches, trainings and the margin.
         seed: of the corruptions, and the first of the trainings.
         folder: where inputs and figures go; those of other inputs lie beside them.
-        carrier: does the jobs.
+        executor: does the jobs.
         report: told the share that is done.
         method: how the model is patched, but for k.
         training: how the patches are trained.
@@ -286,7 +283,7 @@ def predictor_data(
     each_once = dict.fromkeys(
         job for of_drift in jobs for same_count in of_drift.values() for job in same_count
     )
-    _carry_out(list(each_once), carrier, report)
+    _run_missing(list(each_once), executor, report)
     metrics = [
         {k: [job.figure() for job in same_count] for k, same_count in of_drift.items()}
         for of_drift in jobs

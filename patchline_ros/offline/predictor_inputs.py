@@ -40,9 +40,9 @@ class Facts(BaseModel):
     """How a drift is adapted to; its k is replaced by each number of patches in turn."""
     training: TrainingSettings
     seed: int
-    """Of corruptions."""
+    """Seed of the corruptions."""
     versions: dict[str, str]
-    """Of libraries; others give other figures."""
+    """Versions of libraries, by name; others give other figures."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.host import all_cores
 from patchline_ros.tasks import Task
 from patchline_ros.vision.fabric import Precision
@@ -20,10 +21,10 @@ class Recipe(BaseModel):
 
     backbone: BackboneName = "mobilenet_v2"
     heads: dict[Task, HeadName] = Field(default_factory=dict)
-    """Of each task; where none is named, the light one of the car."""
+    """Head by task; a task that is not named has the light head of the car."""
     width: float = Field(default=1.0, gt=0, le=2)
     epochs: dict[Task, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
-    """Passes over the source pictures by task; where none is named, the task's own number."""
+    """Passes over the source pictures, by task; a task that is not named has its own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
@@ -34,10 +35,10 @@ class Recipe(BaseModel):
     drift_alpha: float = Field(default=0.01, gt=0, lt=1)
     drift_permutations: int = Field(default=500, ge=10)
     threads: int = Field(default_factory=all_cores, ge=1)
-    """Of PyTorch, all cores unless given, shared by the processes of torchrun on a machine; another
-    number rounds differently."""
+    """Number of PyTorch's threads, all cores by default; the processes of torchrun on a machine
+    share them. Another number rounds differently."""
     seed: int = Field(default=0, ge=0)
-    """Of everything that is drawn by chance."""
+    """Seed of everything that is drawn at random."""
 
     def epochs_of(self, task: Task) -> int:
         """Passes over the source pictures of a task."""
@@ -61,5 +62,5 @@ class Recipe(BaseModel):
                 **head,
             )
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            reason = first_mistake(error, ModelSpec, whole="")
             raise ValueError(f"the model for {task} can't be built: {reason}") from error

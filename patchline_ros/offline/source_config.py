@@ -20,7 +20,7 @@ from patchline_ros.datasets.core50 import Core50
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
-from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, core50_source, sbd_parts
+from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, core50_source_split, sbd_split
 from patchline_ros.datasets.reading import Classes, Job, Labelled, Pictures, Samples
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder
@@ -37,11 +37,11 @@ SIM_HELD_OUT_SEEDS = range(2000, 2004)
 SIM_STRIDE = 7
 """Frames between two that are taken."""
 SIM_TRAINING_FRAMES, SIM_HELD_OUT_FRAMES = 40, 20
-"""Of each world."""
+"""Frames that are taken of each world."""
 GTSRB_TRAINING_SHARE = 0.7
 GTSRB_SPLIT_SEED = 0
 STRETCH, STRETCH_TRAINED = 50, 40
-"""Of each stretch of so many pictures so many are to train on, and the rest is held out."""
+"""Pictures of a stretch, and how many of them are to train on; the others are held out."""
 
 ClassNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -83,7 +83,7 @@ class Source(BaseModel, ABC):
         """
 
     def place(self, data: Path | None, path: Path) -> Path:
-        """Where something of the set is; ValueError where it is not."""
+        """Path of something of the set. Raises ValueError where it is not there."""
         return folder_of(data, path, CATALOGUE[self.set].to_get)
 
 
@@ -144,7 +144,7 @@ class CamVidSource(Source):
     folder: Path = Path("camvid/day")
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Objects and lanes."""
+        """Lists the pictures for detection and segmentation."""
         drive = CamVid(self.place(data, self.folder))
         return _stretches(Pictures.of_frames(camvid.TASK_CLASSES, drive))
 
@@ -156,7 +156,7 @@ class GtsrbSource(Source):
     folder: Path = Path("gtsrb")
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Signs."""
+        """Lists the pictures for classification."""
         signs = Gtsrb(self.place(data, self.folder))
         train, held_out = signs.split_by_track(GTSRB_TRAINING_SHARE, GTSRB_SPLIT_SEED)
         pictures = Pictures.of_samples(Task.CLASSIFICATION, SIGN_CLASSES, signs)
@@ -166,32 +166,32 @@ class GtsrbSource(Source):
 
 
 class Core50Source(Source):
-    """CORe50's source pictures, as datasets/draws.py draws them."""
+    """CORe50's source pictures, as datasets/paper_splits.py draws them."""
 
     set: Literal["core50"] = "core50"
     folder: Path = Path("core50")
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Signs (a class for the picture), objects and, where there are masks, lanes."""
+        """Lists the pictures for all three tasks; for segmentation only where there are masks."""
         pictures = Core50(self.place(data, self.folder), CORE50_CATEGORIES)
         train, held_out = (
             _all(Pictures.of_frames(pictures.classes, pictures.frames(shots)))
-            for shots in core50_source(pictures)
+            for shots in core50_source_split(pictures)
         )
         return Draw(pictures.classes, train, held_out)
 
 
 class SbdSource(Source):
-    """SBD+'s source pictures, as datasets/draws.py draws them."""
+    """SBD+'s source pictures, as datasets/paper_splits.py draws them."""
 
     set: Literal["sbd"] = "sbd"
     folder: Path = Path()
-    """That holds sbd and VOCdevkit."""
+    """Folder that holds sbd and VOCdevkit."""
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """All three tasks."""
+        """Lists the pictures for all three tasks."""
         frames = Sbd(self.place(data, self.folder))
-        parts = sbd_parts(frames)
+        parts = sbd_split(frames)
         pictures = Pictures.of_frames(sbd.TASK_CLASSES, frames)
         return Draw(pictures.classes, pictures.jobs(parts.train), pictures.jobs(parts.held_out))
 
@@ -204,7 +204,7 @@ class AcdcSource(Source):
     condition: Condition = "fog"
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Objects and lanes."""
+        """Lists the pictures for detection and segmentation."""
         folder = self.place(data, self.folder)
         train, held_out = (
             _all(Pictures.of_frames(acdc.TASK_CLASSES, Acdc(folder, self.condition, split)))
@@ -220,7 +220,7 @@ class DawnSource(Source):
     folder: Path = Path("dawn_fog")
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Objects."""
+        """Lists the pictures for detection."""
         frames = VocFolder(self.place(data, self.folder), DAWN_CLASSES)
         return _stretches(Pictures.of_samples(Task.DETECTION, DAWN_CLASSES, frames))
 
@@ -230,16 +230,16 @@ class _OwnFolder(Source):
 
     folder: Path
     validation: Path | None = None
-    """Pictures to hold out; else stretches of `folder` are."""
+    """Folder of pictures to hold out; None: stretches of `folder` are held out."""
     classes: ClassNames
     """Names of the class ids from 0 on."""
 
     @abstractmethod
     def pictures(self, folder: Path) -> Pictures:
-        """Those of one folder."""
+        """The pictures of one folder."""
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Its task."""
+        """Lists the pictures; `task` is the one of the layout."""
         pictures = self.pictures(self.place(data, self.folder))
         if self.validation is None:
             return _stretches(pictures)
@@ -247,34 +247,34 @@ class _OwnFolder(Source):
 
 
 class YoloSource(_OwnFolder):
-    """Objects: a folder with images and labels (YOLO's text)."""
+    """Detection: a folder with images and labels (YOLO's text)."""
 
     set: Literal["yolo"] = "yolo"
 
     def pictures(self, folder: Path) -> Pictures:
-        """Those of one folder."""
+        """The pictures of one folder."""
         samples = YoloFolder(folder, self.classes)
         return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class VocSource(_OwnFolder):
-    """Objects: a folder with images and annotations (PASCAL VOC's XML)."""
+    """Detection: a folder with images and annotations (PASCAL VOC's XML)."""
 
     set: Literal["voc"] = "voc"
 
     def pictures(self, folder: Path) -> Pictures:
-        """Those of one folder."""
+        """The pictures of one folder."""
         samples = VocFolder(folder, self.classes)
         return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class MasksSource(_OwnFolder):
-    """Lanes: a folder with images and masks (PNG of class ids)."""
+    """Segmentation: a folder with images and masks (PNG of class ids)."""
 
     set: Literal["masks"] = "masks"
 
     def pictures(self, folder: Path) -> Pictures:
-        """Those of one folder."""
+        """The pictures of one folder."""
         samples = MaskFolder(folder, self.classes)
         return Pictures.of_samples(Task.SEGMENTATION, self.classes, samples)
 
@@ -289,16 +289,16 @@ class CocoPart(BaseModel):
 
 
 class CocoSource(CocoPart, Source):
-    """Objects: a folder of pictures and a file of COCO's detection format."""
+    """Detection: a folder of pictures and a file of COCO's detection format."""
 
     set: Literal["coco"] = "coco"
     validation: CocoPart | None = None
-    """Pictures to hold out; else stretches of the others are."""
+    """Pictures to hold out; None: stretches of the others are held out."""
     classes: ClassNames
     """Names of the categories to detect."""
 
     def draw(self, task: Task, data: Path | None) -> Draw:
-        """Objects."""
+        """Lists the pictures for detection."""
 
         def pictures(part: CocoPart) -> Pictures:
             samples = CocoFolder(
@@ -318,9 +318,9 @@ class BagSource(Source):
     set: Literal["bag"] = "bag"
     bag: Path
     validation: Path | None = None
-    """A bag to hold out; else stretches of the other are."""
+    """Bag to hold out; None: stretches of `bag` are held out."""
     topic: str | None = None
-    """None: the first with labelled frames."""
+    """Topic of the labelled frames; None: the first that has some."""
     classes: ClassNames
     """Names of the class ids from 0 on."""
 
@@ -350,4 +350,4 @@ SourceConfig: TypeAlias = Annotated[
     | BagSource,
     Field(discriminator="set"),
 ]
-"""Told apart by the key `set`."""
+"""Source of any kind; the key `set` tells which."""

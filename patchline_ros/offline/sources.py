@@ -70,7 +70,9 @@ def load_source(
         ModuleNotFoundError: a bag can't be read without the package rosbags.
     """
     if not sources:
-        raise ValueError("there is no task to train: name a source for signs, objects or lanes")
+        raise ValueError(
+            "there is no task to train: name a source for classification, detection or segmentation"
+        )
     groups: dict[tuple[SourceConfig, Task | None], list[Task]] = {}
     for task in Task:
         if task in sources:

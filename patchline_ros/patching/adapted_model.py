@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from patchline_ros.vision.model import TaskModel
 
 NormPolicy = Literal["source", "reestimated"]
-"""Whose batch-norm statistics the frozen backbone has: the source's, or re-estimated ones."""
+"""Batch-norm statistics of the frozen backbone: the source's, or re-estimated ones."""
 Part = Literal["adapter", "backbone", "head"]
 """Parts that are trained at rates of their own; the adapter is what a method adds."""
 

@@ -23,13 +23,13 @@ class Expected(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     agreement: float
-    """With the model that ran then, 0..1 (`vision/agreement.py`)."""
+    """Agreement with the model that ran then, 0..1 (`vision/agreement.py`)."""
     ran: str | None = None
-    """Which one that was: `PatchSetMetadata.sha256` of its patch set, empty for the source model;
-    None: nobody says, as in patch sets that are older than this field."""
+    """The model that ran then: `PatchSetMetadata.sha256` of its patch set, empty for the source
+    model; None: not known, as in patch sets that are older than this field."""
     agreement_error: float = Field(gt=0)
     entropy: float
-    """In nats."""
+    """Mean entropy of the answers, in nats."""
     entropy_error: float = Field(gt=0)
 
 

@@ -15,8 +15,8 @@ PatchInit = Literal["zero_scale", "normal", "xavier", "uniform"]
 NORMAL_STD = 0.01
 
 LEAST_STRIDED_CHANNELS: Final = 16
-"""With fewer, oneDNN's gradient of a strided 1x1 convolution with channels last writes past its
-memory (oneDNN issue 6035)."""
+"""Least channels of a strided patch. With fewer, oneDNN's gradient of a strided 1x1 convolution
+with channels last writes past its memory (oneDNN issue 6035)."""
 
 
 class PatchDesign(BaseModel):

@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from patchline_ros.config_files import first_mistake
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.expected import Expected
@@ -51,10 +52,10 @@ class PatchSetMetadata(BaseModel):
     seed: int
     metrics: dict[str, float] = Field(default_factory=dict)
     expected: Expected | None = None
-    """None: nobody watches what becomes of it after a swap."""
+    """What is expected of it after a swap; None: nobody watches that."""
     versions: dict[str, str] = Field(default_factory=dict)
     sha256: str = ""
-    """Of the tensors' bytes; filled in when the patch set is written."""
+    """SHA-256 of the tensors' bytes; filled in when the patch set is written."""
 
 
 def _changed_tensors(model: AdaptedModel, norm: NormPolicy) -> dict[str, Tensor]:
@@ -96,7 +97,7 @@ def _header_length(data: bytes) -> int:
 
 
 def tensors_sha256(data: bytes) -> str:
-    """Of a patch set's tensors, as they are: the same for one model, by whatever version it goes.
+    """SHA-256 of a patch set's tensors: the same for the same weights, whatever their version.
 
     An intact patch set has it as `PatchSetMetadata.sha256`.
     """
@@ -129,9 +130,8 @@ def read_metadata(data: bytes) -> PatchSetMetadata:
         text = header["__metadata__"][_HEADER_KEY]
         return PatchSetMetadata.model_validate(_migrated(from_json(text)))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PatchSetError(f"patch set metadata, {where}: {first['msg']}") from error
+        mistake = first_mistake(error, PatchSetMetadata)
+        raise PatchSetError(f"patch set metadata, {mistake}") from error
     except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise PatchSetError("the file's header holds no patch set metadata") from error
 

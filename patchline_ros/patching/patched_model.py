@@ -52,7 +52,7 @@ class PatchSettings(BaseModel):
     """Groups 1..k, counted from the input, get a patch."""
     wiring: Wiring = "side"
     skip: frozenset[int] = frozenset()
-    """Of these groups, those that get none after all (paper, section 6.3.1)."""
+    """Groups among 1..k that get no patch after all (paper, section 6.3.1)."""
     design: PatchDesign = PatchDesign()
     head: Literal["trained", "frozen", "side"] = "trained"
 

@@ -26,7 +26,7 @@ from torchvision.models.swin_transformer import ShiftedWindowAttention
 from patchline_ros.vision.backbone import GroupSpec
 
 Channels = dict[int, Tensor]
-"""Of each width, the channels that are kept, ascending."""
+"""The channels that are kept, ascending, by the width that they are chosen from."""
 
 
 class _Attention(Protocol):

@@ -24,7 +24,7 @@ from patchline_ros.patching.patch_set import (
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, runnable
 from patchline_ros.runtime.model_pass import ModelPass
-from patchline_ros.runtime.swap_monitor import SwapWatch
+from patchline_ros.runtime.swap_monitor import SwapMonitor
 from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.agreement import agreement
 from patchline_ros.vision.heads.base import tensors_in
@@ -40,7 +40,7 @@ class Perception:
 
     Attributes:
         prediction: class id, boxes or class map, in pixels of the picture that was given.
-        confidence: probability of the class (signs), else the best box's score or the mean
+        confidence: probability of the class (classification), else the best box's score or the mean
             probability of the pixels' classes.
         entropy: mean entropy of the outputs in nats.
         features: (d,) float32, what the drift monitor compares; always of the *source* backbone,
@@ -62,11 +62,11 @@ class Candidate:
     run: Run
     metadata: PatchSetMetadata
     sha256: str
-    """Of the patch set's bytes."""
+    """SHA-256 of the patch set's bytes."""
 
     @property
     def version(self) -> int:
-        """Of the patch set."""
+        """Version of the patch set."""
         return self.metadata.version
 
     def is_the_model_of(self, other: Candidate) -> bool:
@@ -75,10 +75,10 @@ class Candidate:
         return (mine.sha256, mine.method) == (others.sha256, others.method)
 
 
-class Perceiver:
+class ModelRunner:
     """Runs one task's model; swaps and removes patch sets.
 
-    `perceive`, `watch`, `activate` and `rollback` belong to one thread; `build` may run in another
+    `infer`, `watch`, `activate` and `rollback` belong to one thread; `build` may run in another
     beside them.
     """
 
@@ -103,7 +103,7 @@ class Perceiver:
         self._run_source = self._runnable(None, None)
         self._active: Candidate | None = None
         self._earlier: deque[Candidate] = deque(maxlen=KEPT)
-        self._watch: SwapWatch | None = None
+        self._monitor: SwapMonitor | None = None
 
     @property
     def active(self) -> Candidate | None:
@@ -115,7 +115,7 @@ class Perceiver:
         """Version of the active patch set, 0 for the source model."""
         return self._active.version if self._active else 0
 
-    def perceive(self, image: Image) -> Perception:
+    def infer(self, image: Image) -> Perception:
         """Result for one uint8 RGB picture (H, W, 3) of any size."""
         run = self._active.run if self._active else self._run_source
         with torch.inference_mode():
@@ -138,18 +138,18 @@ class Perceiver:
         Returns:
             Why the patch set was taken back; None: it was not.
         """
-        if self._watch is None or not self._watch.due():
+        if self._monitor is None or not self._monitor.due():
             return None
         before = self._earlier[-1].run if self._earlier else self._run_source
         with torch.inference_mode():
             raw, _ = before(self._input(image))
             decoded = self._source.head.decode(raw)[0]
         answer = to_picture(decoded, image.shape[:2], self.spec.input_size)
-        self._watch.add(agreement(answer, perception.prediction), perception.entropy)
-        if not self._watch.finished:
+        self._monitor.add(agreement(answer, perception.prediction), perception.entropy)
+        if not self._monitor.finished:
             return None
-        collapse = self._watch.collapse()
-        self._watch = None
+        collapse = self._monitor.collapse()
+        self._monitor = None
         if collapse is not None:
             self.rollback()
         return collapse
@@ -215,7 +215,7 @@ class Perceiver:
             self._earlier.append(self._active)
         self._active = candidate
         expected = candidate.metadata.expected
-        self._watch = SwapWatch(expected) if expected and expected.ran == before else None
+        self._monitor = SwapMonitor(expected) if expected and expected.ran == before else None
 
     def rollback(self) -> int | None:
         """Back to the model that ran before; the version that was removed, None if none was.
@@ -225,10 +225,10 @@ class Perceiver:
         """
         removed = self._active.version if self._active else None
         self._active = self._earlier.pop() if self._earlier else None
-        self._watch = None
+        self._monitor = None
         return removed
 
     def return_to_source(self) -> None:
         """Back to the source model, bit for bit; nothing is kept."""
-        self._active = self._watch = None
+        self._active = self._monitor = None
         self._earlier.clear()

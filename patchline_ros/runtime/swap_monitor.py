@@ -17,7 +17,7 @@ NEAR: Final = 2.0
 """Standard errors."""
 
 
-class SwapWatch:
+class SwapMonitor:
     """Compares the new model with the one before on the first pictures after a swap.
 
     The gate saw how often the two agree, and how sure the new one is, on labelled frames of the
@@ -39,7 +39,7 @@ class SwapWatch:
         return len(self._agreements) >= COMPARED
 
     def due(self) -> bool:
-        """To be asked once a picture: whether this one is to be compared."""
+        """Whether this picture is to be compared; it is asked once a picture."""
         self._pictures += 1
         return (self._pictures - 1) % EVERY == 0
 

@@ -75,7 +75,7 @@ class RoadSimulator:
         return Frame(self.name(index, condition), image, samples)
 
     def name(self, index: int, condition: Condition = Condition.CLEAR) -> str:
-        """Of the frame that `frame` paints."""
+        """Name of the frame that `frame` paints."""
         return f"sim-{self.seed}-{condition}-{index:05d}"
 
     def _view(self, index: int) -> View:

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from patchline_ros.trials.trial_graph import World
+from patchline_ros.trials.trial_graph import TrialGraph
 
 LIMIT_SECONDS: Final = 10.0
 
-Fault = Callable[[World], AbstractContextManager[None]]
+Fault = Callable[[TrialGraph], AbstractContextManager[None]]
 """Does the harm and waits until the graph has said what it should about it; while the `with` block
-runs the recovery is measured, from `World.over()`; at its end the harm is undone."""
+runs the recovery is measured, from `TrialGraph.over()`; at its end the harm is undone."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg, mask_to_image
 from patchline_ros.patching.patch_set import PatchSetError
-from patchline_ros.runtime.model_runner import Perceiver, Perception
+from patchline_ros.runtime.model_runner import ModelRunner, Perception
 from patchline_ros.tasks import Boxes, ClassMap, Task
 from patchline_ros.tasks import Image as Picture
 
@@ -66,7 +66,7 @@ def answer_bytes(task: Task, perception: Perception) -> bytes:
     return without_header(mask_to_image(cast(ClassMap, prediction), Header()))
 
 
-class Answers:
+class ExpectedAnswers:
     """Knows the source models and every patch set that lies, or lay, accepted in the store."""
 
     def __init__(
@@ -84,10 +84,10 @@ class Answers:
         self._empty: dict[Task, set[int]] = {task: set() for task in self._known}
 
     def _compute(self, task: Task, data: bytes | None) -> list[bytes]:
-        perceiver = Perceiver(self._bundle, task)
+        runner = ModelRunner(self._bundle, task)
         if data is not None:
-            perceiver.activate(perceiver.build(data, sha256(data)))
-        return [answer_bytes(task, perceiver.perceive(image)) for image in self._pictures[task]]
+            runner.activate(runner.build(data, sha256(data)))
+        return [answer_bytes(task, runner.infer(image)) for image in self._pictures[task]]
 
     def learn(self) -> None:
         """Takes in what was accepted since the last call; a damaged file is none of it."""

@@ -9,15 +9,22 @@ from typing import Final
 
 from rich.table import Table
 
+from patchline_ros.trials.bank_faults import bank_cases
+from patchline_ros.trials.bundle_faults import bundle_cases
 from patchline_ros.trials.case import LIMIT_SECONDS, Case
-from patchline_ros.trials.file_faults import file_cases
-from patchline_ros.trials.message_faults import message_cases
+from patchline_ros.trials.label_faults import label_cases
+from patchline_ros.trials.patch_set_faults import patch_set_cases
+from patchline_ros.trials.picture_faults import picture_cases
 from patchline_ros.trials.probe import RATE_HZ
 from patchline_ros.trials.process_faults import process_cases
+from patchline_ros.trials.reading_faults import reading_cases
+from patchline_ros.trials.report_faults import report_cases
 from patchline_ros.trials.respawn import RESPAWN_SECONDS
+from patchline_ros.trials.stored_frame_faults import frame_cases
+from patchline_ros.trials.stored_patch_set_faults import patch_file_cases
 from patchline_ros.trials.training_faults import training_cases
-from patchline_ros.trials.trial_graph import NotSeenError, World
-from patchline_ros.trials.trial_setup import Setting, wide_console
+from patchline_ros.trials.trial_graph import NotSeenError, TrialGraph
+from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 _GIVE_UP_SECONDS: Final = 60.0
 
@@ -44,7 +51,19 @@ class Outcome:
 
 def all_cases() -> list[Case]:
     """Every case, in the order in which they are tried: trainings while labelled frames are few."""
-    return [*training_cases(), *process_cases(), *message_cases(), *file_cases()]
+    return [
+        *training_cases(),
+        *process_cases(),
+        *picture_cases(),
+        *label_cases(),
+        *reading_cases(),
+        *patch_set_cases(),
+        *frame_cases(),
+        *patch_file_cases(),
+        *report_cases(),
+        *bank_cases(),
+        *bundle_cases(),
+    ]
 
 
 def chosen_cases(patterns: Sequence[str]) -> list[Case]:
@@ -72,7 +91,7 @@ def list_cases(cases: Sequence[Case]) -> None:
     wide_console().print(table)
 
 
-def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
+def try_faults(setup: TrialSetup, cases: Sequence[Case]) -> int:
     """Tries the cases one after the other in one graph, and writes the result; how many failed.
 
     Raises:
@@ -80,62 +99,63 @@ def try_faults(setting: Setting, cases: Sequence[Case]) -> int:
         ValueError: a bundle in which patch sets change no answer.
     """
     console = wide_console()
-    console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
-    world = World(setting)
+    console.print(f"ROS domain {setup.domain}, this machine only; logs in {setup.out}")
+    trial = TrialGraph(setup)
     outcomes: list[Outcome] = []
-    with world.running():
+    with trial.running():
         for number, case in enumerate(cases, 1):
-            outcome = _try(world, case)
+            outcome = _try(trial, case)
             outcomes.append(outcome)
             console.print(_line(number, len(cases), outcome))
-        lost = world.check_whole_store()
+        lost = trial.check_whole_store()
     failed = sum(bool(outcome.troubles) for outcome in outcomes) + bool(lost)
-    acknowledged = world.acknowledged
+    acknowledged = trial.acknowledged
     settings = {
         "limit_seconds": LIMIT_SECONDS,
         "respawn_seconds": RESPAWN_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setting.bundle.name,
+        "bundle": setup.bundle.name,
     }
     result = {
         "cases": [asdict(outcome) for outcome in outcomes],
-        "answers": world.judged,
+        "answers": trial.judged,
         "labelled_frames": {"acknowledged": acknowledged, "lost": lost},
         "failed": failed,
     }
-    path = setting.write_result(settings, result)
+    path = setup.write_result(settings, result)
     console.print(_table(outcomes))
     console.print(
-        f"{world.judged} answers compared byte for byte; {acknowledged} labelled frames "
+        f"{trial.judged} answers compared byte for byte; {acknowledged} labelled frames "
         f"acknowledged, {len(lost)} lost; {len(cases) - failed} of {len(cases)} cases hold; {path}"
     )
     return failed
 
 
-def _try(world: World, case: Case) -> Outcome:
+def _try(trial: TrialGraph, case: Case) -> Outcome:
     outcome = Outcome(case.name, case.kind, case.what)
-    world.begin()
+    trial.begin()
     try:
-        world.teach_all([world.teach()])
-        world.teach()
-        with case.fault(world):
-            outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
+        trial.teach_all([trial.teach()])
+        trial.teach()
+        with case.fault(trial):
+            outcome.recovered = trial.recovery(_GIVE_UP_SECONDS)
             if outcome.recovered is None:
-                world.trouble(f"not recovered: {world.missing()}")
+                trial.trouble(f"not recovered: {trial.missing()}")
             elif outcome.recovered > case.limit_seconds:
-                world.trouble(f"recovered only after {outcome.recovered:.1f} s")
+                trial.trouble(f"recovered only after {outcome.recovered:.1f} s")
     except (NotSeenError, TimeoutError) as error:
-        world.trouble(str(error))
+        trial.trouble(str(error))
         # The next case begins with a graph that works, if it can.
-        world.over()
-        outcome.recovered = world.recovery(_GIVE_UP_SECONDS)
-    for ended in world.graph.take_ended():
+        trial.over()
+        outcome.recovered = trial.recovery(_GIVE_UP_SECONDS)
+    for ended in trial.supervisor.take_ended():
         outcome.ended.append(f"{ended.name} {ended.code}")
         if ended.name not in case.ends:
-            world.trouble(f"{ended.name} ended with {ended.code}")
-    world.check_store()
-    world.check_logs()
-    outcome.troubles = list(world.troubles)
+            trial.trouble(f"{ended.name} ended with {ended.code}")
+    trial.check_store()
+    for crash in trial.logs.crashes():
+        trial.trouble(crash)
+    outcome.troubles = list(trial.troubles)
     return outcome
 
 

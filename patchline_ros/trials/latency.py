@@ -12,11 +12,12 @@ from typing import Final
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Header
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, Parameters
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import AdaptationStatus, PatchStatus
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
@@ -30,14 +31,14 @@ from patchline_ros.trials.random_patches import (
     random_patch_set,
 )
 from patchline_ros.trials.trial_camera import PLACES, SIZE
-from patchline_ros.trials.trial_pictures import make_road, within
-from patchline_ros.trials.trial_setup import Parameters, Setting, wide_console
+from patchline_ros.trials.trial_pictures import render_pictures, within
+from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 PHASES: Final = ("alone", "training", "swaps")
 MOST_LOST: Final = 0.001
 """Share of the pictures that transport may lose."""
 MOST_SLOWER: Final = 2.0
-"""How many times the 95th percentile of the latency may grow in a training and in swaps."""
+"""Factor by which the 95th percentile of the latency may grow in a training and in swaps."""
 _EPOCHS: Final = 10_000
 _NEVER: Final = 100_000
 _SENT: Final = re.compile(r"sent (\d+)")
@@ -75,7 +76,7 @@ class Measured:
 
 @dataclass
 class _Trial:
-    setting: Setting
+    setup: TrialSetup
     bundle: Bundle
     listener: Listener
     processes: Processes
@@ -87,7 +88,7 @@ class _Trial:
 
 
 def measure_latency(
-    setting: Setting,
+    setup: TrialSetup,
     seconds: float,
     rate_hz: float,
     swaps: int,
@@ -96,7 +97,7 @@ def measure_latency(
     """Runs the three phases, prints the table, writes the result; how many limits were missed.
 
     Args:
-        setting: where it runs.
+        setup: where it runs.
         seconds: of each phase.
         rate_hz: of the camera, whose pictures have 640x480 pixels.
         swaps: of each model in the third phase.
@@ -107,36 +108,9 @@ def measure_latency(
         TimeoutError: the graph does not do what it should in time.
     """
     console = wide_console()
-    console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
-    bundle = Bundle.load(setting.bundle)
-    # As in the nodes: another number of threads gives other rounding.
-    torch.set_num_threads(1)
-    pictures = make_road(size=SIZE).pictures[Task.SEGMENTATION]
-    patch_sets = {
-        task: {v: random_patch_set(bundle, task, v) for v in range(1, swaps + 1)} for task in Task
-    }
-    answers = {
-        task: answers_by_version(bundle, task, sets, pictures, backend)
-        for task, sets in patch_sets.items()
-    }
-    perception: Parameters = {"backend": str(backend)}
-    changes = {name: perception for name in NODE_OF_TASK.values()}
-    commands = setting.nodes({**changes, "adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
-    listener = Listener(setting.domain)
-    try:
-        with Processes(setting.out / "logs", setting.environment) as processes:
-            for name, command in commands.items():
-                processes.start(name, command)
-            listener.until_started(processes, commands)
-            trial = _Trial(
-                setting, bundle, listener, processes, seconds, rate_hz, answers, patch_sets
-            )
-            for phase in PHASES:
-                console.print(f"{phase}: {seconds:.0f} s at {rate_hz:g} Hz")
-                trial.measured[phase] = _PHASES[phase](trial)
-    finally:
-        listener.close()
-    missed = _missed(trial.measured)
+    console.print(f"ROS domain {setup.domain}, this machine only; logs in {setup.out}")
+    measured = _run_phases(setup, seconds, rate_hz, swaps, backend, console)
+    missed = _missed(measured)
     settings = {
         "seconds": seconds,
         "rate_hz": rate_hz,
@@ -147,16 +121,56 @@ def measure_latency(
     result = {
         "phases": {
             phase: {str(task): asdict(found) for task, found in tasks.items()}
-            for phase, tasks in trial.measured.items()
+            for phase, tasks in measured.items()
         },
         "missed": missed,
     }
-    path = setting.write_result({**settings, "bundle": setting.bundle.name}, result)
-    console.print(_table(trial.measured))
+    path = setup.write_result({**settings, "bundle": setup.bundle.name}, result)
+    console.print(_table(measured))
     for sentence in missed:
         console.print(sentence, soft_wrap=True)
     console.print(f"{path}")
     return len(missed)
+
+
+def _run_phases(
+    setup: TrialSetup,
+    seconds: float,
+    rate_hz: float,
+    swaps: int,
+    backend: Backend,
+    console: Console,
+) -> dict[str, dict[Task, Measured]]:
+    """Starts the graph and drives through every phase; what was measured in each."""
+    bundle = Bundle.load(setup.bundle)
+    # As in the nodes: another number of threads gives other rounding.
+    torch.set_num_threads(1)
+    pictures = render_pictures(size=SIZE).fixed[Task.SEGMENTATION]
+    patch_sets = {
+        task: {v: random_patch_set(bundle, task, v) for v in range(1, swaps + 1)} for task in Task
+    }
+    answers = {
+        task: answers_by_version(bundle, task, sets, pictures, backend)
+        for task, sets in patch_sets.items()
+    }
+    perception: Parameters = {"backend": str(backend)}
+    changes = {name: perception for name in NODE_OF_TASK.values()}
+    commands = setup.nodes({**changes, "adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
+    listener = Listener(setup.domain)
+    try:
+        with Processes(setup.out / "logs", setup.environment) as processes:
+            for name, command in commands.items():
+                processes.start(name, command)
+            listener.until_started(processes, commands)
+            trial = _Trial(
+                setup, bundle, listener, processes, seconds, rate_hz, answers, patch_sets
+            )
+            for phase in PHASES:
+                console.print(f"{phase}: {seconds:.0f} s at {rate_hz:g} Hz")
+                trial.measured[phase] = _PHASES[phase](trial)
+    finally:
+        listener.close()
+    return trial.measured
 
 
 def _counts(listener: Listener) -> dict[Task, dict[str, int]]:
@@ -183,8 +197,8 @@ def _drive(
     before = _counts(trial.listener)
     trial.listener.forget()
     command = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
-    logs = trial.setting.out / "logs" / phase
-    with Processes(logs, trial.setting.environment) as cameras:
+    logs = trial.setup.out / "logs" / phase
+    with Processes(logs, trial.setup.environment) as cameras:
         camera = cameras.start("camera", [*command, str(trial.seconds), str(trial.rate_hz)])
         begun = time.monotonic()
         while camera.poll() is None:
@@ -237,7 +251,7 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
     labels = listener.labelled_frames()
     listener.until("the adapter's listening", lambda: labels.get_subscription_count() > 0, 30.0)
     now, count = time.time_ns(), 0
-    for task, samples in make_road().labelled.items():
+    for task, samples in render_pictures().labelled.items():
         for number, sample in enumerate(samples):
             header = Header(stamp=ns_to_stamp(now + number))
             known = within(sample, len(trial.bundle.spec(task).classes))

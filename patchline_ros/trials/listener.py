@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.files import sha256
@@ -61,19 +60,14 @@ class Listener(OwnNode):
         self.start()
 
     def _listen(self) -> None:
-        def hear(
-            kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-        ) -> None:
-            self.node.create_subscription(kind, topic, callback, profile)
-
         deep = qos.images("reliable", _DEPTH)
         for task, (kind, topic) in RESULTS.items():
             name = NODE_OF_TASK[task]
-            hear(kind, f"{name}/{topic}", partial(self._on_result, task), deep)
-            hear(FrameFeatures, f"{name}/features", partial(self._on_features, task), deep)
-            hear(PatchStatus, f"{name}/patch_status", self._on_status, qos.LATCHED)
-        hear(AdaptationStatus, "adaptation_status", self._on_adaptation, qos.LATCHED)
-        hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
+            self.hear(kind, f"{name}/{topic}", partial(self._on_result, task), deep)
+            self.hear(FrameFeatures, f"{name}/features", partial(self._on_features, task), deep)
+            self.hear(PatchStatus, f"{name}/patch_status", self._on_status, qos.LATCHED)
+        self.hear(AdaptationStatus, "adaptation_status", self._on_adaptation, qos.LATCHED)
+        self.hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
     def forget(self) -> None:
         """Results are counted anew."""
@@ -100,11 +94,11 @@ class Listener(OwnNode):
         self.until("the start of the graph", started, _START_SECONDS)
 
     def labelled_frames(self) -> Publisher[LabelledFrame]:
-        """To teach the adapter."""
+        """A publisher of labelled frames, to teach the adapter."""
         return self.node.create_publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES)
 
     def patch_sets(self) -> dict[Task, Publisher[PatchSet]]:
-        """To send patch sets beside the adapter."""
+        """Publishers of patch sets by task, to send some beside the adapter."""
         return {
             task: self.node.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
             for task in Task

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 
@@ -26,6 +29,12 @@ class OwnNode:
         self._failure: BaseException | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="trial")
+
+    def hear(
+        self, kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        """Subscribes to a topic; the callback runs in the node's own thread."""
+        self.node.create_subscription(kind, topic, callback, profile)
 
     def start(self) -> None:
         """Publishes and listens from now on."""

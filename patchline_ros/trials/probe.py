@@ -14,7 +14,6 @@ from typing import Any, Final
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -31,7 +30,7 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.trials.expected_answers import RESULTS, without_header
 from patchline_ros.trials.own_node import OwnNode
-from patchline_ros.trials.trial_pictures import Road
+from patchline_ros.trials.trial_pictures import TrialPictures
 
 RATE_HZ: Final = 4.0
 _TOPICS = {ROAD_IMAGE_TOPIC: Task.SEGMENTATION, SIGN_IMAGE_TOPIC: Task.CLASSIFICATION}
@@ -73,10 +72,10 @@ NOT_SENT: Final = -1
 class Probe(OwnNode):
     """Publishes, and keeps what it hears; its methods may be called beside."""
 
-    def __init__(self, domain: int, road: Road) -> None:
+    def __init__(self, domain: int, rendered: TrialPictures) -> None:
         """Joins the domain; nothing is published before `start`."""
         super().__init__(domain)
-        self._road = road
+        self._rendered = rendered
         self._lock = threading.Lock()
         self._sent: dict[int, int | None] = {}
         self._answers: deque[Answer] = deque()
@@ -91,7 +90,7 @@ class Probe(OwnNode):
             topic: self.node.create_publisher(Image, topic, qos.images()) for topic in _TOPICS
         }
         self._pictures = {
-            topic: [rgb_to_image(image, Header()) for image in road.pictures[task]]
+            topic: [rgb_to_image(image, Header()) for image in rendered.fixed[task]]
             for topic, task in _TOPICS.items()
         }
         self._labels = self.node.create_publisher(
@@ -106,18 +105,13 @@ class Probe(OwnNode):
         self.node.create_timer(1 / RATE_HZ, self._publish, clock=steady)
 
     def _listen(self) -> None:
-        def hear(
-            kind: type, topic: str, callback: Callable[[Any], None], profile: QoSProfile
-        ) -> None:
-            self.node.create_subscription(kind, topic, callback, profile)
-
         for task, (kind, topic) in RESULTS.items():
             name = NODE_OF_TASK[task]
-            hear(kind, f"{name}/{topic}", partial(self._on_result, task), qos.RESULTS)
-            hear(PatchStatus, f"{name}/patch_status", self.patch_statuses.append, qos.LATCHED)
-        hear(AdaptationStatus, "adaptation_status", self.adaptation.append, qos.LATCHED)
-        hear(DriftStatus, "drift_status", self._on_drift, qos.RESULTS)
-        hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
+            self.hear(kind, f"{name}/{topic}", partial(self._on_result, task), qos.RESULTS)
+            self.hear(PatchStatus, f"{name}/patch_status", self.patch_statuses.append, qos.LATCHED)
+        self.hear(AdaptationStatus, "adaptation_status", self.adaptation.append, qos.LATCHED)
+        self.hear(DriftStatus, "drift_status", self._on_drift, qos.RESULTS)
+        self.hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
     def _on_result(self, task: Task, msg: Any) -> None:
         stamp_ns = stamp_to_ns(msg.header.stamp)
@@ -166,7 +160,7 @@ class Probe(OwnNode):
     def show(self, change: Callable[[Image], None]) -> None:
         """Sends a picture on both topics that `change` has spoiled, or made another one."""
         for topic, publisher in self._cameras.items():
-            msg = rgb_to_image(self._road.pictures[_TOPICS[topic]][0], Header())
+            msg = rgb_to_image(self._rendered.fixed[_TOPICS[topic]][0], Header())
             msg.header.stamp = ns_to_stamp(time.time_ns())
             change(msg)
             with self._lock:

@@ -11,7 +11,7 @@ from typing import Final
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.probe import Manner
-from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, World
+from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
 
 STANDING_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 7.0
@@ -42,45 +42,45 @@ def process_cases() -> list[Case]:
 
 
 @contextmanager
-def ended(names: Sequence[str], number: int, world: World) -> Iterator[None]:
+def ended(names: Sequence[str], number: int, trial: TrialGraph) -> Iterator[None]:
     """Ends processes; goes on once each was started again."""
-    before = {name: world.graph.pid(name) for name in names}
+    before = {name: trial.supervisor.pid(name) for name in names}
     for name in names:
-        world.graph.signal(name, number)
-    world.over()
-    again = partial(_all_new, world, before)
-    world.until(again, f"{', '.join(names)} started again", 20)
+        trial.supervisor.signal(name, number)
+    trial.over()
+    again = partial(_all_new, trial, before)
+    trial.until(again, f"{', '.join(names)} started again", 20)
     for name in names:
-        world.forget(name)
+        trial.forget(name)
     yield
 
 
-def _all_new(world: World, before: dict[str, int]) -> bool:
-    return all(world.graph.pid(name) != pid for name, pid in before.items())
+def _all_new(trial: TrialGraph, before: dict[str, int]) -> bool:
+    return all(trial.supervisor.pid(name) != pid for name, pid in before.items())
 
 
 @contextmanager
-def _stood_still(name: str, world: World) -> Iterator[None]:
-    world.graph.signal(name, signal.SIGSTOP)
-    world.wait(STANDING_SECONDS)
-    world.graph.signal(name, signal.SIGCONT)
-    world.over()
+def _stood_still(name: str, trial: TrialGraph) -> Iterator[None]:
+    trial.supervisor.signal(name, signal.SIGSTOP)
+    trial.wait(STANDING_SECONDS)
+    trial.supervisor.signal(name, signal.SIGCONT)
+    trial.over()
     yield
 
 
 @contextmanager
-def _silence(world: World) -> Iterator[None]:
-    world.probe.manner = Manner.SILENT
+def _silence(trial: TrialGraph) -> Iterator[None]:
+    trial.probe.manner = Manner.SILENT
     try:
         for name in NODE_OF_TASK.values():
-            world.until(
-                partial(_says_no_picture, world, name), f"{name} says that no picture comes", 15
+            trial.until(
+                partial(_says_no_picture, trial, name), f"{name} says that no picture comes", 15
             )
     finally:
-        world.probe.manner = Manner.STEADY
-    world.over()
+        trial.probe.manner = Manner.STEADY
+    trial.over()
     yield
 
 
-def _says_no_picture(world: World, name: str) -> bool:
-    return world.diagnosis(name).message.startswith("no picture")
+def _says_no_picture(trial: TrialGraph, name: str) -> bool:
+    return trial.diagnosis(name).message.startswith("no picture")

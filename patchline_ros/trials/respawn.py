@@ -14,7 +14,7 @@ from typing import Final
 from patchline_ros.graph.processes import Processes
 
 RESPAWN_SECONDS: Final = 1.0
-"""Between the end of a process and its next start; launch/car.launch.py waits as long."""
+"""Seconds from the end of a process to its next start; launch/car.launch.py waits as long."""
 _LOOK_SECONDS: Final = 0.05
 
 
@@ -60,11 +60,11 @@ class Supervisor:
 
     @property
     def names(self) -> list[str]:
-        """Of all processes."""
+        """Names of all processes."""
         return list(self._commands)
 
     def pid(self, name: str) -> int:
-        """Of the process that runs, or ran last, under this name."""
+        """Process id of what runs, or ran last, under this name."""
         with self._changed:
             return self._running[name].pid
 

@@ -22,8 +22,8 @@ from patchline_ros.graph.processes import Processes
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.trials.listener import Listener
 from patchline_ros.trials.random_patches import patch_set_message, random_patch_set
-from patchline_ros.trials.trial_pictures import make_road, within
-from patchline_ros.trials.trial_setup import Setting, wide_console
+from patchline_ros.trials.trial_pictures import render_pictures, within
+from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 MOST_GROWTH_MIB: Final = 1.0
 """A minute, after warming up."""
@@ -31,7 +31,7 @@ WARM_UP: Final = 0.2
 """Share of the time that does not count."""
 SWAP_SECONDS: Final = 30.0
 LABEL_SECONDS: Final = 1.0
-"""Between two swaps of each node, and between two labelled frames of each task."""
+"""Seconds between two swaps of each node, and between two labelled frames of each task."""
 _SAMPLE_SECONDS: Final = 5.0
 _SWAPPED_SECONDS: Final = 30.0
 _NEVER: Final = 100_000
@@ -88,11 +88,11 @@ class Usage:
         return ""
 
 
-def soak(setting: Setting, minutes: float, rate_hz: float) -> int:
+def soak(setup: TrialSetup, minutes: float, rate_hz: float) -> int:
     """Camera, labelled frames and swaps all the time; how many processes grew.
 
     Args:
-        setting: where it runs.
+        setup: where it runs.
         minutes: how long.
         rate_hz: of the camera, whose pictures have 640x480 pixels.
 
@@ -100,12 +100,12 @@ def soak(setting: Setting, minutes: float, rate_hz: float) -> int:
         TimeoutError: the graph does not start.
     """
     console = wide_console()
-    console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
-    bundle = Bundle.load(setting.bundle)
-    commands = setting.nodes({"adapter": {"min_frames": _NEVER, "capacity": _CAPACITY}})
-    listener = Listener(setting.domain)
+    console.print(f"ROS domain {setup.domain}, this machine only; logs in {setup.out}")
+    bundle = Bundle.load(setup.bundle)
+    commands = setup.nodes({"adapter": {"min_frames": _NEVER, "capacity": _CAPACITY}})
+    listener = Listener(setup.domain)
     try:
-        with Processes(setting.out / "logs", setting.environment) as processes:
+        with Processes(setup.out / "logs", setup.environment) as processes:
             pids = {name: processes.start(name, command).pid for name, command in commands.items()}
             listener.until_started(processes, commands)
             camera = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
@@ -119,10 +119,10 @@ def soak(setting: Setting, minutes: float, rate_hz: float) -> int:
         "rate_hz": rate_hz,
         "swap_seconds": SWAP_SECONDS,
         "label_seconds": LABEL_SECONDS,
-        "bundle": setting.bundle.name,
+        "bundle": setup.bundle.name,
     }
     samples = {name: asdict(usage) for name, usage in usages.items()}
-    path = setting.write_result(settings, {"usage": samples, "troubles": troubles})
+    path = setup.write_result(settings, {"usage": samples, "troubles": troubles})
     console.print(_table(usages, troubles))
     console.print(f"{path}")
     return sum(bool(trouble) for trouble in troubles.values())
@@ -137,7 +137,7 @@ def _watch(
     console: Console,
 ) -> dict[str, Usage]:
     labels, sets = listener.labelled_frames(), listener.patch_sets()
-    labelled = make_road().labelled
+    labelled = render_pictures().labelled
     usages = {name: Usage() for name in pids}
     begun = time.monotonic()
     next_label = next_swap = next_sample = begun

@@ -15,13 +15,14 @@ from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.trials.probe import RATE_HZ, Probe
-from patchline_ros.trials.trial_graph import ADAPTER, NEVER, START_SECONDS, TROUBLE
-from patchline_ros.trials.trial_pictures import Road, make_road
-from patchline_ros.trials.trial_setup import Setting, wide_console
+from patchline_ros.trials.trial_graph import ADAPTER, NEVER, START_SECONDS
+from patchline_ros.trials.trial_logs import crashed
+from patchline_ros.trials.trial_pictures import TrialPictures, render_pictures
+from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 MOMENTS: Final = ("starting", "running", "training")
 LIMIT_SECONDS: Final = 3.0
-"""From the first signal until the last process is gone."""
+"""Most seconds from the first signal until the last process is gone."""
 _GIVE_UP_SECONDS: Final = 15.0
 _STARTING_SECONDS: Final = 6.0
 """Over so long the signals that come while the graph starts are spread, until a start was timed."""
@@ -59,21 +60,21 @@ class Stop:
     trouble: str = ""
 
 
-def try_stops(setting: Setting, times: int) -> int:
+def try_stops(setup: TrialSetup, times: int) -> int:
     """Runs it, prints the table and writes the result; how many stops did not hold."""
     console = wide_console()
-    road = make_road()
-    _fill_store(setting, road)
-    commands = setting.nodes({ADAPTER: {"min_frames": NEVER, "epochs": _EPOCHS}})
-    console.print(f"ROS domain {setting.domain}, this machine only; logs in {setting.out}")
-    probe = Probe(setting.domain, road)
+    rendered = render_pictures()
+    _fill_store(setup, rendered)
+    commands = setup.nodes({ADAPTER: {"min_frames": NEVER, "epochs": _EPOCHS}})
+    console.print(f"ROS domain {setup.domain}, this machine only; logs in {setup.out}")
+    probe = Probe(setup.domain, rendered)
     probe.start()
     stops: list[Stop] = []
     try:
         for number in range(times):
             starts = [stop.after for stop in stops if stop.moment == "running" and stop.codes]
             spread = starts[-1] if starts else _STARTING_SECONDS
-            stop = _start_and_stop(setting, commands, probe, number, spread)
+            stop = _start_and_stop(setup, commands, probe, number, spread)
             stops.append(stop)
             console.print(_line(number, times, stop))
     finally:
@@ -84,32 +85,32 @@ def try_stops(setting: Setting, times: int) -> int:
         "times": times,
         "limit_seconds": LIMIT_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setting.bundle.name,
+        "bundle": setup.bundle.name,
     }
-    path = setting.write_result(settings, result)
+    path = setup.write_result(settings, result)
     console.print(_table(stops))
     console.print(f"{times - failed} of {times} stops hold; {path}")
     return failed
 
 
-def _fill_store(setting: Setting, road: Road) -> None:
+def _fill_store(setup: TrialSetup, rendered: TrialPictures) -> None:
     """Labelled frames, so that there is something to train on."""
-    store = FrameStore(setting.store / "frames", NEVER, _CAPACITY_MIB)
+    store = FrameStore(setup.store / "frames", NEVER, _CAPACITY_MIB)
     # So they are of the drift, whenever the monitor will say that it began.
     tomorrow = time.time_ns() + 86_400 * 10**9
-    for task, samples in road.labelled.items():
+    for task, samples in rendered.labelled.items():
         for number, sample in enumerate(samples[:12]):
             store.add(f"stored{number:02d}", task, tomorrow + number, sample)
 
 
 def _start_and_stop(
-    setting: Setting, commands: dict[str, list[str]], probe: Probe, number: int, spread: float
+    setup: TrialSetup, commands: dict[str, list[str]], probe: Probe, number: int, spread: float
 ) -> Stop:
     stop = Stop(MOMENTS[number % len(MOMENTS)], 1 + number % 2)
-    logs = setting.out / "logs" / f"{number:03d}"
+    logs = setup.out / "logs" / f"{number:03d}"
     probe.diagnoses.clear()
     probe.adaptation.clear()
-    with Processes(logs, setting.environment) as processes:
+    with Processes(logs, setup.environment) as processes:
         began, began_ns = time.monotonic(), time.time_ns()
         running = {name: processes.start(name, command) for name, command in commands.items()}
         try:
@@ -123,11 +124,9 @@ def _start_and_stop(
         stop.after = time.monotonic() - began
         stop.seconds = _interrupt(running, stop.signals)
         stop.codes = {name: process.poll() or 0 for name, process in running.items()}
-        stop.left = len(setting.left())
+        stop.left = len(setup.left())
     stop.tracebacks = [
-        log.name
-        for log in sorted(logs.glob("*.log"))
-        if any(sign in log.read_text(errors="replace") for sign in TROUBLE)
+        log.name for log in sorted(logs.glob("*.log")) if crashed(log.read_text(errors="replace"))
     ]
     stop.trouble = _trouble(stop, logs)
     return stop

@@ -17,11 +17,12 @@ from patchline_ros.msg import AdaptationStatus, DriftStatus
 from patchline_ros.nodes.conversions import stamp_to_ns
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.process_faults import STANDING_SECONDS, ended
+from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import children_of
-from patchline_ros.trials.trial_graph import ADAPTER, NotSeenError, World, made_patch_set
+from patchline_ros.trials.trial_graph import ADAPTER, NotSeenError, TrialGraph
 
 _LABELS: Final = 12
-"""Of each task, that a training has at least."""
+"""Labels of each task that a training has at least."""
 TRAINING_SECONDS: Final = 240.0
 _UNDER_WAY: Final = (AdaptationStatus.TRAINING, AdaptationStatus.VERIFYING)
 _OVER: Final = (AdaptationStatus.FINISHED, AdaptationStatus.FAILED)
@@ -67,134 +68,134 @@ def training_cases() -> list[Case]:
     ]
 
 
-def have_labels(world: World) -> None:
+def have_labels(trial: TrialGraph) -> None:
     """Has enough labelled frames of the drift for a training."""
-    world.until(lambda: bool(_since(world)), "the monitor reports the drift", 30)
+    trial.until(lambda: bool(_since(trial)), "the monitor reports the drift", 30)
     keys = [
-        world.new_lesson(task)
-        for task in world.tasks
-        for _ in range(_LABELS - _labelled_since(world, task))
+        trial.new_lesson(task)
+        for task in trial.tasks
+        for _ in range(_LABELS - _labelled_since(trial, task))
     ]
-    world.teach_all(keys)
+    trial.teach_all(keys)
 
 
-def start_training(world: World, least_progress: float = 0.0) -> None:
+def start_training(trial: TrialGraph, least_progress: float = 0.0) -> None:
     """Asks for a training on enough labelled frames, and waits until it runs, or has ended."""
-    have_labels(world)
-    world.probe.adaptation.clear()
+    have_labels(trial)
+    trial.probe.adaptation.clear()
     # The one before may have reported its end and still be ending.
-    world.until(lambda: world.probe.call("adapt_now").success, "the adapter starts a training", 10)
+    trial.until(lambda: trial.probe.call("adapt_now").success, "the adapter starts a training", 10)
 
     def under_way() -> bool:
-        heard = list(world.probe.adaptation)
+        heard = list(trial.probe.adaptation)
         return any(status.state in _OVER for status in heard) or any(
             status.state in _UNDER_WAY and status.progress >= least_progress for status in heard
         )
 
-    world.until(under_way, "the training runs", 60)
+    trial.until(under_way, "the training runs", 60)
 
 
-def _since(world: World) -> int:
-    drift: DriftStatus | None = world.probe.drift
+def _since(trial: TrialGraph) -> int:
+    drift: DriftStatus | None = trial.probe.drift
     return stamp_to_ns(drift.since) if drift is not None and drift.drifting else 0
 
 
-def _labelled_since(world: World, task: object) -> int:
-    since = _since(world)
+def _labelled_since(trial: TrialGraph, task: object) -> int:
+    since = _since(trial)
     return sum(
         frame.stamp_ns >= since
-        for kind in world.tasks
+        for kind in trial.tasks
         if kind is task
-        for frame in world.select(kind)
+        for frame in trial.select(kind)
     )
 
 
-def ended_with(world: World, seconds: float) -> AdaptationStatus:
+def ended_with(trial: TrialGraph, seconds: float) -> AdaptationStatus:
     """The status with which an episode ends; raises NotSeenError."""
     found: list[AdaptationStatus] = []
 
     def over() -> bool:
-        heard = list(world.probe.adaptation)
+        heard = list(trial.probe.adaptation)
         found[:] = [status for status in heard if status.state in _OVER]
         return bool(found)
 
-    world.until(over, "the episode ends", seconds)
+    trial.until(over, "the episode ends", seconds)
     return found[-1]
 
 
-def _worker(world: World) -> int:
+def _worker(trial: TrialGraph) -> int:
     """Process id of the training."""
-    found = children_of(world.graph.pid(ADAPTER))
+    found = children_of(trial.supervisor.pid(ADAPTER))
     if not found:
         raise NotSeenError("the training has no process")
     return found[0]
 
 
 @contextmanager
-def _limited(world: World, size: int) -> Iterator[None]:
+def _limited(trial: TrialGraph, size: int) -> Iterator[None]:
     """No file of the adapter, or of a training that it starts, may grow beyond `size` bytes."""
-    pid = world.graph.pid(ADAPTER)
+    pid = trial.supervisor.pid(ADAPTER)
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
-        if world.graph.pid(ADAPTER) == pid:
+        if trial.supervisor.pid(ADAPTER) == pid:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager
-def _full_for_frames(world: World) -> Iterator[None]:
+def _full_for_frames(trial: TrialGraph) -> Iterator[None]:
     """What is refused is said; what came before stays; when there is room again, all is kept."""
 
     def refused() -> int:
-        return world.counted(ADAPTER, "refused") + world.counted(ADAPTER, "not_stored")
+        return trial.counted(ADAPTER, "refused") + trial.counted(ADAPTER, "not_stored")
 
     before = refused()
-    with _limited(world, 1024):
+    with _limited(trial, 1024):
         for _ in range(6):
-            world.teach()
-        world.until(lambda: refused() >= before + 6, "the adapter says that the disk refuses them")
-        if not world.diagnosis(ADAPTER).message.strip() or (
-            world.diagnosis(ADAPTER).message == "running"
+            trial.teach()
+        trial.until(lambda: refused() >= before + 6, "the adapter says that the disk refuses them")
+        if not trial.diagnosis(ADAPTER).message.strip() or (
+            trial.diagnosis(ADAPTER).message == "running"
         ):
-            world.trouble("the adapter's diagnostics do not say that the disk is full")
-    world.over()
+            trial.trouble("the adapter's diagnostics do not say that the disk is full")
+    trial.over()
     yield
 
 
 @contextmanager
-def _full_for_job(world: World) -> Iterator[None]:
+def _full_for_job(trial: TrialGraph) -> Iterator[None]:
     """The adapter must answer that it can't, or report that it failed."""
-    have_labels(world)
-    world.probe.adaptation.clear()
-    with _limited(world, 256):
-        response = world.probe.call("adapt_now", 5)
-        if response.success and ended_with(world, 30).state != AdaptationStatus.FAILED:
-            world.trouble("nobody said that the training can't start")
-    world.over()
+    have_labels(trial)
+    trial.probe.adaptation.clear()
+    with _limited(trial, 256):
+        response = trial.probe.call("adapt_now", 5)
+        if response.success and ended_with(trial, 30).state != AdaptationStatus.FAILED:
+            trial.trouble("nobody said that the training can't start")
+    trial.over()
     yield
 
 
 @contextmanager
-def _full_for_result(world: World) -> Iterator[None]:
-    have_labels(world)
-    with _limited(world, 16_384):
-        start_training(world)
-        status = ended_with(world, TRAINING_SECONDS)
+def _full_for_result(trial: TrialGraph) -> Iterator[None]:
+    have_labels(trial)
+    with _limited(trial, 16_384):
+        start_training(trial)
+        status = ended_with(trial, TRAINING_SECONDS)
         if status.state != AdaptationStatus.FAILED:
-            world.trouble("the training did not fail, though its patch sets had no room")
-    world.over()
+            trial.trouble("the training did not fail, though its patch sets had no room")
+    trial.over()
     yield
 
 
 @contextmanager
-def _worker_signalled(number: int, world: World) -> Iterator[None]:
-    start_training(world, 1e-6)
-    os.kill(_worker(world), number)
-    world.over()
-    if ended_with(world, 10).state != AdaptationStatus.FAILED:
-        world.trouble("the adapter did not say that the training failed")
+def _worker_signalled(number: int, trial: TrialGraph) -> Iterator[None]:
+    start_training(trial, 1e-6)
+    os.kill(_worker(trial), number)
+    trial.over()
+    if ended_with(trial, 10).state != AdaptationStatus.FAILED:
+        trial.trouble("the adapter did not say that the training failed")
     yield
 
 
@@ -203,24 +204,24 @@ _worker_ended = partial(_worker_signalled, signal.SIGTERM)
 
 
 @contextmanager
-def _worker_stood_still(world: World) -> Iterator[None]:
-    start_training(world, 1e-6)
-    worker = _worker(world)
+def _worker_stood_still(trial: TrialGraph) -> Iterator[None]:
+    start_training(trial, 1e-6)
+    worker = _worker(trial)
     os.kill(worker, signal.SIGSTOP)
-    world.wait(STANDING_SECONDS)
+    trial.wait(STANDING_SECONDS)
     os.kill(worker, signal.SIGCONT)
-    world.over()
+    trial.over()
     yield
-    if ended_with(world, TRAINING_SECONDS).state != AdaptationStatus.FINISHED:
-        world.trouble("the training did not finish")
+    if ended_with(trial, TRAINING_SECONDS).state != AdaptationStatus.FINISHED:
+        trial.trouble("the training did not finish")
 
 
 @contextmanager
-def _adapter_killed(world: World) -> Iterator[None]:
-    start_training(world, 1e-6)
-    worker = _worker(world)
-    with ended([ADAPTER], signal.SIGKILL, world):
-        world.until(partial(_is_gone, worker), "the training is gone, too", 5)
+def _adapter_killed(trial: TrialGraph) -> Iterator[None]:
+    start_training(trial, 1e-6)
+    worker = _worker(trial)
+    with ended([ADAPTER], signal.SIGKILL, trial):
+        trial.until(partial(_is_gone, worker), "the training is gone, too", 5)
         yield
 
 
@@ -233,32 +234,32 @@ def _is_gone(pid: int) -> bool:
 
 
 @contextmanager
-def _killed_before_publishing(world: World) -> Iterator[None]:
+def _killed_before_publishing(trial: TrialGraph) -> Iterator[None]:
     """The adapter stands still while the training goes on, and never hears of the result."""
-    start_training(world)
-    before = {task: world.newest_file(task) for task in world.tasks}
-    world.graph.signal(ADAPTER, signal.SIGSTOP)
+    start_training(trial)
+    before = {task: trial.newest_file(task) for task in trial.tasks}
+    trial.supervisor.signal(ADAPTER, signal.SIGSTOP)
     try:
-        world.until(
-            lambda: any(world.newest_file(task) > before[task] for task in world.tasks),
+        trial.until(
+            lambda: any(trial.newest_file(task) > before[task] for task in trial.tasks),
             "the training stores a patch set",
             TRAINING_SECONDS,
         )
     except NotSeenError:
-        world.graph.signal(ADAPTER, signal.SIGCONT)
+        trial.supervisor.signal(ADAPTER, signal.SIGCONT)
         raise
-    with ended([ADAPTER], signal.SIGKILL, world):
+    with ended([ADAPTER], signal.SIGKILL, trial):
         yield
 
 
 @contextmanager
-def _killed_at_swap(world: World) -> Iterator[None]:
+def _killed_at_swap(trial: TrialGraph) -> Iterator[None]:
     task, name = next(iter(NODE_OF_TASK.items()))
-    version = world.newest_file(task) + 1
+    version = trial.newest_file(task) + 1
     write_file(
-        world.patch_file(task, version), made_patch_set(world.bundle, task, version, seed=77)
+        trial.patch_file(task, version), made_patch_set(trial.bundle, task, version, seed=77)
     )
-    world.probe.call("republish")
+    trial.probe.call("republish")
     time.sleep(0.05)
-    with ended([name], signal.SIGKILL, world):
+    with ended([name], signal.SIGKILL, trial):
         yield

@@ -19,7 +19,7 @@ from patchline_ros.graph.description import ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image
 from patchline_ros.tasks import Task
-from patchline_ros.trials.trial_pictures import make_road
+from patchline_ros.trials.trial_pictures import render_pictures
 
 SIZE: Final = (480, 640)
 PLACES: Final = 1000
@@ -34,12 +34,12 @@ def show(seconds: float, rate_hz: float) -> int:
     Raises:
         TimeoutError: nobody listens.
     """
-    road = make_road(size=SIZE)
+    rendered = render_pictures(size=SIZE)
     node = rclpy.create_node("camera")
     publishers = {topic: node.create_publisher(Image, topic, qos.images()) for topic in _LISTENERS}
     # The sign camera is as large: what is measured is 640x480 on every topic.
     pictures = {
-        topic: [rgb_to_image(image, Header()) for image in road.pictures[Task.SEGMENTATION]]
+        topic: [rgb_to_image(image, Header()) for image in rendered.fixed[Task.SEGMENTATION]]
         for topic in _LISTENERS
     }
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -52,7 +52,7 @@ def show(seconds: float, rate_hz: float) -> int:
     begun = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, begun + number / rate_hz - time.monotonic()))
-        place = number % len(road.pictures[Task.SEGMENTATION])
+        place = number % len(rendered.fixed[Task.SEGMENTATION])
         now = time.time_ns()
         stamp = ns_to_stamp(now - now % PLACES + place)
         for topic, publisher in publishers.items():

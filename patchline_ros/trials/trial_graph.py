@@ -16,19 +16,19 @@ import torch
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, Parameters
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
-from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
-from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.tasks import Boxes, Sample, Task
-from patchline_ros.trials.expected_answers import Answers
+from patchline_ros.trials.expected_answers import ExpectedAnswers
 from patchline_ros.trials.probe import NOT_SENT, Diagnosis, Probe
+from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import Supervisor
-from patchline_ros.trials.trial_pictures import make_road
-from patchline_ros.trials.trial_setup import Parameters, Setting
+from patchline_ros.trials.trial_logs import TrialLogs
+from patchline_ros.trials.trial_pictures import render_pictures
+from patchline_ros.trials.trial_setup import TrialSetup
 
 ADAPTER: Final = "adapter"
 MONITOR: Final = "drift_monitor"
@@ -38,71 +38,50 @@ NEVER: Final = 100_000
 _POLL_SECONDS: Final = 0.05
 _TEACH_AGAIN_SECONDS: Final = 0.5
 _CAPACITY: Final = 2000
-TROUBLE: Final = ("Traceback (most recent call last)", "terminate called", "Fatal Python error")
-"""What no log may hold."""
 
 
 class NotSeenError(RuntimeError):
     """The graph did not do in time what it should; the message says what."""
 
 
-def made_patch_set(bundle: Bundle, task: Task, version: int, seed: int = 0) -> bytes:
-    """A whole and valid patch set that changes the answers; its patches are drawn by chance."""
-    torch.manual_seed(seed + version)
-    model = PatchedModel(bundle.model(task), PatchSettings(k=2))
-    with torch.no_grad():
-        for parameter in model.patches.parameters():
-            parameter.normal_(std=0.3)
-    metadata = PatchSetMetadata(
-        task=task,
-        version=version,
-        base_fingerprint=bundle.fingerprint(task),
-        method=PatchSettings(k=2),
-        norm="source",
-        seed=seed,
-    )
-    return to_bytes(model, metadata)
-
-
-class World:
+class TrialGraph:
     """The graph with one accepted patch set for each task, in which cases are tried."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setup: TrialSetup) -> None:
         """Prepares all that the graph needs: a bundle of its own, a store, keys, references."""
         torch.set_num_threads(1)
-        self.bundle_folder = setting.out / "bundle"
-        shutil.copytree(setting.bundle, self.bundle_folder)
-        self.setting = replace(setting, bundle=self.bundle_folder)
+        self.bundle_folder = setup.out / "bundle"
+        shutil.copytree(setup.bundle, self.bundle_folder)
+        self.setup = replace(setup, bundle=self.bundle_folder)
         self.bundle = Bundle.load(self.bundle_folder)
         self.tasks = sorted(self.bundle.manifest.models)
-        self.episodes = setting.store / "episodes"
+        self.episodes = setup.store / "episodes"
         self.episodes.mkdir(parents=True)
         for task in self.tasks:
             write_file(self.patch_file(task, 1), made_patch_set(self.bundle, task, 1))
-        self.frames = setting.store / "frames"
-        self.road = make_road()
-        self.answers = Answers(self.bundle, self.road.pictures, self.episodes)
+        self.frames = setup.store / "frames"
+        self.pictures = render_pictures()
+        self.answers = ExpectedAnswers(self.bundle, self.pictures.fixed, self.episodes)
         self.answers.learn()
         self._check_that_patches_show()
-        private, self._public = make_keys(setting.out / "trial")
+        private, self._public = make_keys(setup.out / "trial")
         self._private = private
         self.signer = Signer(private)
-        self.logs = setting.out / "logs"
+        self.logs = TrialLogs(setup.out / "logs")
         self._taught: dict[tuple[Task, str], tuple[int, Sample]] = {}
         self._acknowledged: set[tuple[Task, str]] = set()
         self._damaged: set[tuple[Task, str]] = set()
         self._compared: set[tuple[Task, str]] = set()
         self._lesson = 0
-        self._said: dict[Path, int] = {}
         self._last: dict[Task, tuple[int, set[int]]] = {}
         self.expected: dict[Task, int] = {}
         """Where a case makes another version than the newest run."""
         self.troubles: list[str] = []
         self.judged = 0
-        """Answers that were compared with those of the models that may run."""
+        """ExpectedAnswers that were compared with those of the models that may run."""
         self.over_ns = 0
         self.probe: Probe
-        self.graph: Supervisor
+        self.supervisor: Supervisor
 
     def _check_that_patches_show(self) -> None:
         for task in self.tasks:
@@ -125,17 +104,17 @@ class World:
                 "capacity": _CAPACITY,
             },
         }
-        self.probe = Probe(self.setting.domain, self.road)
+        self.probe = Probe(self.setup.domain, self.pictures)
         self.probe.start()
         try:
-            processes = Processes(self.logs, self.setting.environment)
-            self.graph = Supervisor(processes, self.setting.nodes(changes))
-            with self.graph:
+            processes = Processes(self.logs.folder, self.setup.environment)
+            self.supervisor = Supervisor(processes, self.setup.nodes(changes))
+            with self.supervisor:
                 self.begin()
                 if self.recovery(START_SECONDS) is None:
                     raise TimeoutError(
                         f"the graph did not come up within {START_SECONDS:.0f} s: "
-                        f"{self.missing()}; logs are in {self.logs}"
+                        f"{self.missing()}; logs are in {self.logs.folder}"
                     )
                 yield
         finally:
@@ -147,7 +126,7 @@ class World:
         """A new case: what was written to the logs and found wrong before is not its."""
         self.troubles = []
         self.expected = {}
-        self._said = {path: path.stat().st_size for path in self.logs.glob("*.log")}
+        self.logs.begin()
         self.over_ns = time.time_ns()
 
     def over(self) -> None:
@@ -214,7 +193,7 @@ class World:
         self.answers.learn()
         versions = {str(task): self.to_run(task) for task in self.tasks}
         late = [str(task) for task in self.tasks if not self.answers_well(task)]
-        silent = [name for name in self.graph.names if not self._reports(name)]
+        silent = [name for name in self.supervisor.names if not self._reports(name)]
         return (
             f"no right answers of {late or 'none'} (to run are {versions}), no report of "
             f"{silent or 'none'}"
@@ -237,7 +216,7 @@ class World:
         return self.diagnosis(name).stamp_ns > self.over_ns
 
     def _reporting(self) -> bool:
-        return all(self._reports(name) for name in self.graph.names)
+        return all(self._reports(name) for name in self.supervisor.names)
 
     def forget(self, name: str) -> None:
         """Nothing that a node said before counts: it was started again."""
@@ -266,7 +245,7 @@ class World:
     def new_lesson(self, task: Task) -> tuple[Task, str]:
         """A labelled frame of now that is not sent yet."""
         self._lesson += 1
-        samples = self.road.labelled[task]
+        samples = self.pictures.labelled[task]
         key = (task, f"trial{self._lesson:05d}")
         self._taught[key] = (time.time_ns(), samples[self._lesson % len(samples)])
         return key
@@ -370,29 +349,6 @@ class World:
             data=bytes_field(data),
             signature=bytes_field(self.signer.sign(text)),
         )
-
-    # Logs.
-
-    def said(self, name: str, text: str) -> bool:
-        """Whether a node's log has this text since the case began."""
-        return text in self._new_text(self.logs / f"{name}.log")
-
-    def _new_text(self, log: Path) -> str:
-        if not log.is_file():
-            return ""
-        with log.open("rb") as file:
-            file.seek(self._said.get(log, 0))
-            return file.read().decode(errors="replace")
-
-    def check_logs(self) -> None:
-        """No traceback may be in the logs since the case began."""
-        for log in sorted(self.logs.glob("*.log")):
-            text = self._new_text(log)
-            for sign in TROUBLE:
-                if sign in text:
-                    lines = [line for line in text[text.index(sign) :].splitlines() if line]
-                    last = next((line for line in lines[1:] if not line.startswith(" ")), sign)
-                    self.trouble(f"{log.stem}: {sign.split('(')[0].strip()}: {last[:200]}")
 
 
 def _equal(kept: object, sent: object) -> bool:

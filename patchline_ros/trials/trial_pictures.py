@@ -17,19 +17,19 @@ _STEP: Final = 7
 
 
 @dataclass(frozen=True)
-class Road:
+class TrialPictures:
     """A short stretch in fog: a drift, so that the source models do not return by themselves.
 
     Attributes:
-        pictures: of each task, the fixed ones that are shown in turn.
+        fixed: of each task, the pictures that are shown again and again.
         labelled: samples of each task, all different from those.
     """
 
-    pictures: dict[Task, list[Image]]
+    fixed: dict[Task, list[Image]]
     labelled: dict[Task, list[Sample]]
 
 
-def make_road(seed: int = 0, size: tuple[int, int] = _SIZE) -> Road:
+def render_pictures(seed: int = 0, size: tuple[int, int] = _SIZE) -> TrialPictures:
     """Renders it; every fifth frame is a fixed one, the others are labelled."""
     simulator = RoadSimulator(seed, size)
     frames = [
@@ -38,8 +38,8 @@ def make_road(seed: int = 0, size: tuple[int, int] = _SIZE) -> Road:
     every = len(frames) // PICTURES
     fixed = frames[::every]
     others = [frame for number, frame in enumerate(frames) if number % every]
-    return Road(
-        pictures={task: [_sample(frame, task).image for frame in fixed] for task in Task},
+    return TrialPictures(
+        fixed={task: [_sample(frame, task).image for frame in fixed] for task in Task},
         labelled={task: [_sample(frame, task) for frame in others] for task in Task},
     )
 

@@ -1,4 +1,4 @@
-"""Where a trial runs: its folder, its ROS network, the graph's command lines, its result file."""
+"""What a trial runs in: its folder, its ROS network, the graph's command lines, its result."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from rich.console import Console
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.graph import description
+from patchline_ros.graph.description import Parameters
 from patchline_ros.graph.processes import free_domain, installed_prefix, local_environment
 from patchline_ros.host import library_versions
 from patchline_ros.package_share import bundle_folder, share_folder
-
-Parameters: TypeAlias = dict[str, bool | int | float | str]
-"""Of one node."""
 
 MARK = "PATCHLINE_TRIAL"
 """Environment variable that all processes of one trial share, also those that they start."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class TrialSetup:
     """What a trial needs before the first process starts.
 
     Attributes:
@@ -65,10 +63,7 @@ class Setting:
             sign_image_topic=description.SIGN_IMAGE_TOPIC,
         )
         prefix = installed_prefix()
-        described = [
-            replace(node, parameters={**node.parameters, **changes.get(node.name, {})})
-            for node in description.describe(settings)
-        ]
+        described = description.describe(settings, changes)
         return {node.name: description.command(node, settings, prefix) for node in described}
 
     def left(self) -> list[int]:
@@ -102,7 +97,7 @@ class Setting:
         return path
 
 
-def make_setting(name: str, bundle: Path | None, out: Path | None, command: str) -> Setting:
+def make_setup(name: str, bundle: Path | None, out: Path | None, command: str) -> TrialSetup:
     """Checks what was asked for and makes the folder.
 
     Raises:
@@ -118,7 +113,7 @@ def make_setting(name: str, bundle: Path | None, out: Path | None, command: str)
     domain, mark = free_domain(), uuid.uuid4().hex
     environment = local_environment(domain, share / "config" / "fastdds.xml")
     os.environ.update(environment)
-    return Setting(name, out, bundle, command, domain, {**environment, MARK: mark}, mark)
+    return TrialSetup(name, out, bundle, command, domain, {**environment, MARK: mark}, mark)
 
 
 def wide_console() -> Console:

@@ -1,4 +1,7 @@
-"""How alike two models' answers to one picture are; no label is needed."""
+"""How alike two models' answers to one picture are; no label is needed.
+
+SciPy is imported where boxes are matched: most nodes and the worker start sooner without it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torchvision.ops import box_iou
 
 from patchline_ros.tasks import Boxes, Label
@@ -19,9 +21,9 @@ LEAST_IOU: Final = 0.5
 def agreement(one: Label, other: Label) -> float:
     """0 (nothing alike) to 1 (the same), symmetric.
 
-    Signs: whether the classes are equal. Lanes: share of the pixels whose classes are. Objects: the
-    F1 of one set of boxes against the other, pairs having the same class and an IoU of 0.5 or more;
-    1 where neither has a box.
+    Classification: whether the classes are equal. Segmentation: share of the pixels whose classes
+    are. Detection: the F1 of one set of boxes against the other, pairs having the same class and an
+    IoU of 0.5 or more; 1 where neither has a box.
 
     Args:
         one, other: answers of the same task to the same picture.
@@ -32,6 +34,8 @@ def agreement(one: Label, other: Label) -> float:
 
 
 def _of_boxes(one: Boxes, other: Boxes) -> float:
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = one.scores >= LEAST_SCORE, other.scores >= LEAST_SCORE
     boxes = int(rows.sum() + columns.sum())
     if not boxes:

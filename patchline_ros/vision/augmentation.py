@@ -33,9 +33,9 @@ class _Move(NamedTuple):
     degrees: float
     scale: float
     right: float
-    """In widths of the picture."""
+    """Shift to the right, in widths of the picture."""
     down: float
-    """In heights."""
+    """Shift downwards, in heights of the picture."""
 
     def of(self, sample: Sample) -> Sample:
         """The sample so seen."""
@@ -53,7 +53,7 @@ class _Window(NamedTuple):
 
     mirrored: bool
     share: float
-    """Of each side."""
+    """Length of the cut-out's sides as a share of the picture's, 0..1."""
     top: int
     left: int
 

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Precision = Literal["auto", "32-true", "16-mixed", "bf16-mixed"]
-"""In Fabric's words: numbers of 32 bit, or 16 bit where that is safe and 32 in the weights. `auto`
+"""Precision in Fabric's words: 32 bit, or 16 bit where that is safe and 32 in the weights. `auto`
 is mixed on a GPU, bfloat16 where it computes in that, and 32-true on a CPU."""
 
 
 def is_first_process() -> bool:
     """Whether this process writes and prints: the only one, or the first of torchrun's."""
-    return not _together() or os.environ["RANK"] == "0"
+    return not _under_torchrun() or os.environ["RANK"] == "0"
 
 
-def _together() -> bool:
+def _under_torchrun() -> bool:
     """Whether torchrun started this process."""
     return torch.distributed.is_torchelastic_launched()
 
 
-def processes_here() -> int:
-    """How many torchrun started on this machine; 1 without it."""
-    return int(os.environ["LOCAL_WORLD_SIZE"]) if _together() else 1
+def local_process_count() -> int:
+    """Number of processes that torchrun started on this machine; 1 without torchrun."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if _under_torchrun() else 1
 
 
 def training_fabric(
@@ -62,7 +62,7 @@ def training_fabric(
     # Of depthwise convolutions, in sides of length 1, where strides mean nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     accelerator = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
-    processes = processes_here()
+    processes = local_process_count()
     if accelerator == "cuda" and processes > torch.cuda.device_count():
         raise ValueError(
             f"torchrun started {processes} processes on a machine with "
@@ -71,15 +71,15 @@ def training_fabric(
     fabric = Fabric(
         accelerator=accelerator,
         devices=processes,
-        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if _together() else 1,
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if _under_torchrun() else 1,
         precision=_of_device(precision, accelerator),
     )
     fabric.launch()
     return fabric
 
 
-def leave_processes() -> None:
-    """Ends the connection: what comes now is done by the first process alone."""
+def leave_process_group() -> None:
+    """Ends the connection of the processes: what follows is done by the first of them alone."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

@@ -166,7 +166,7 @@ def to_picture(label: Label, size: tuple[int, int], source: tuple[int, int]) -> 
 
 
 def flipped(sample: Sample) -> Sample:
-    """The sample seen in a mirror (not for signs, whose meaning can change with the side)."""
+    """The sample seen in a mirror (not for classification: signs may change their meaning)."""
     image = np.ascontiguousarray(sample.image[:, ::-1])
     label = sample.label
     if isinstance(label, Boxes):

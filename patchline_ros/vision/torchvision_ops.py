@@ -6,12 +6,18 @@ kernels for operators that nobody defined. Import this module before torchvision
 operators load it does nothing; elsewhere it defines the schemas of `nms` and `qnms` and gives
 `nms` a CPU kernel. Other torchvision operators (roi_align, deform_conv2d, ...) stay missing, and
 nothing in this package uses them.
+
+It also keeps `torch._dynamo` out of the import, which takes as long as all the rest of a node's.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -58,11 +64,42 @@ def _load_compiled_operators() -> bool:
     return hasattr(torch.ops.torchvision, "nms")
 
 
-if not _load_compiled_operators():
+def _is_compile_supported(device_type: str) -> bool:
+    """What `torch._dynamo.utils` says, imported only when roi_align asks."""
+    from torch._dynamo.utils import is_compile_supported
+
+    return is_compile_supported(device_type)
+
+
+@contextmanager
+def _without_dynamo() -> Iterator[None]:
+    """Imports of torchvision in here do not import `torch._dynamo`.
+
+    torchvision means to load the compiler on demand, but asks it at import for one function. A
+    module with that function alone stands in for it, and is taken away again.
+    """
+    names = ("torch._dynamo", "torch._dynamo.utils")
+    if names[0] in sys.modules:
+        yield
+        return
+    for name in names:
+        sys.modules[name] = ModuleType(name)
+    setattr(sys.modules[names[1]], _is_compile_supported.__name__[1:], _is_compile_supported)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+_compiled = _load_compiled_operators()
+if not _compiled:
     for _name in ("nms", "qnms"):
         _definitions.define(_SCHEMA.format(name=_name))
     _definitions.impl("nms", nms_cpu, "CPU")
+with _without_dynamo():
     import torchvision.extension
 
+if not _compiled:
     # torchvision asks this before it calls an operator; the one that we call is there now.
     torchvision.extension._has_ops = lambda: True

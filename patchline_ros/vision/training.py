@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHECKPOINT_SECONDS = 30.0
-"""Between two checkpoints of a source training: what a kill costs at most."""
+"""Seconds between two checkpoints of a source training: what a kill costs at most."""
 
 
 class SourceStep(NamedTuple):
     """A step of a source training."""
 
     share: float
-    """Of the steps that are done with it, 0..1."""
+    """Share of the steps that are done with it, 0..1."""
     number: int
-    """From 1 on."""
+    """Number of the step, from 1 on."""
     loss: Tensor
     """Mean over the batch, or over this process's share of it."""
     learning_rate: float
@@ -200,7 +200,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _dropout_state(device: torch.device) -> Tensor:
-    """Of the generator that drops out on this device."""
+    """State of the generator that drops out on this device."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Final
 
-from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.graph.description import NODE_OF_TASK, ROAD_NAME_OF_TASK
 from patchline_ros.watch.topics import PREVIEW, CarTopics
 
 _SETTINGS: Final = '{"place": "of the settings"}'
@@ -57,6 +57,7 @@ def page(car: CarTopics, websocket_port: int) -> bytes:
         },
         "tasks": {
             task.value: {
+                "road_name": ROAD_NAME_OF_TASK[task],
                 "node": car.full(node),
                 "overlay": car.of_task(task, "debug/image") + PREVIEW,
                 "status": car.of_task(task, "patch_status"),

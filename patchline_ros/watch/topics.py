@@ -12,7 +12,7 @@ from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
 PREVIEW: Final = "/preview"
-"""Behind the name of a raw picture: the same as a small JPEG, for a slow connection."""
+"""Suffix of a raw picture's topic: the same picture as a small JPEG, for a slow connection."""
 
 IMAGE: Final = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE: Final = "sensor_msgs/msg/CompressedImage"
@@ -87,7 +87,7 @@ class Watched:
     type: str
     latched: bool = False
     preview: bool = False
-    """Also shown as a small JPEG."""
+    """Whether it is also shown as a small JPEG."""
 
     @property
     def picture(self) -> bool:

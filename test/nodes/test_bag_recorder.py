@@ -127,7 +127,7 @@ def recording(folder: Path, domain: int) -> subprocess.Popen[str]:
         [
             sys.executable,
             "-m",
-            "patchline_ros.cli.app",
+            "patchline_ros.cli",
             "record",
             str(folder),
             "--topics",

@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from patchline_ros.msg import DriftStatus, FrameFeatures
 from std_msgs.msg import Header
 
-from patchline_ros.nodes import drift_monitor, qos, silence
+from patchline_ros.nodes import input_watchdog, qos, refusals
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
 from patchline_ros.nodes.drift_monitor import DriftMonitorNode
 
@@ -96,8 +96,8 @@ def test_the_lifecycle_frees_what_it_loads_and_starts_with_an_empty_window(bench
 def test_diagnostics_say_that_no_features_come_and_forget_one_that_was_bad(
     bench, bundle, monkeypatch
 ):
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.5)
-    monkeypatch.setattr(drift_monitor, "RECENT_SECONDS", 1.2)
+    monkeypatch.setattr(input_watchdog, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(refusals, "RECENT_SECONDS", 1.2)
     at = bench(bundle=str(bundle.path))
     diagnostics = at.collect(DiagnosticArray, "/diagnostics")
     at.start(DriftMonitorNode)

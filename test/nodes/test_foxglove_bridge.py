@@ -22,8 +22,9 @@ from std_msgs.msg import Header
 from typer.testing import CliRunner
 
 from patchline_ros.cli.app import app
+from patchline_ros.messages.pictures import image_to_rgb
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.conversions import image_to_rgb, ns_to_stamp, rgb_to_image
+from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
 from patchline_ros.nodes.status_picture import StatusPictureNode
 from patchline_ros.tasks import Task

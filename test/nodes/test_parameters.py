@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
@@ -12,6 +11,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.parameter import Parameter
 
 from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
+from patchline_ros.config_files import read_mapping
 from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
@@ -76,7 +76,7 @@ def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
 
 
 def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
-    found = yaml.safe_load(CAR_YAML.read_text(encoding="utf-8"))
+    found = read_mapping(CAR_YAML)
     for_all = set(found["/**"]["ros__parameters"])
     tables = {
         "sign_classifier": parameters.SIGN_CLASSIFIER,

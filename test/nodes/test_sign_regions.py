@@ -15,10 +15,10 @@ from tiny_bundle import picture
 from vision_msgs.msg import Detection2DArray
 
 from patchline_ros.messages.labels import msg_to_boxes
-from patchline_ros.nodes import qos, silence
+from patchline_ros.nodes import input_watchdog, qos
 from patchline_ros.nodes.conversions import boxes_to_msg, ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.sign_classifier import SignClassifier
-from patchline_ros.runtime.model_runner import Perceiver
+from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Boxes, Task
 
 RELIABLE = qos.images("reliable", 20)
@@ -71,9 +71,9 @@ def test_each_detected_sign_is_classified(bench, bundle, options):
     found = signs.detect(5, *boxes)
     # The larger first; clipped to the picture to look at; too small to show anything is left out.
     np.testing.assert_allclose(found.boxes, [boxes[2][:4], boxes[0][:4]], atol=1e-3)
-    perceiver = Perceiver(bundle, Task.CLASSIFICATION)
+    runner = ModelRunner(bundle, Task.CLASSIFICATION)
     regions = [image[30:60, 50:80], image[20:44, 10:30]]
-    expected = [perceiver.perceive(np.ascontiguousarray(region)) for region in regions]
+    expected = [runner.infer(np.ascontiguousarray(region)) for region in regions]
     assert found.labels.tolist() == [answer.prediction for answer in expected]
     np.testing.assert_allclose(found.scores, [answer.confidence for answer in expected], rtol=1e-6)
     signs.bench.until(lambda: bool(signs.features))
@@ -97,7 +97,7 @@ def test_detectors_may_name_their_classes_or_leave_them_out(bench, options, regi
     signs.detector.publish(found)
     signs.bench.until(lambda: bool(signs.answers))
     assert len(signs.answers[0].detections) == (1 if region_class else 3)
-    assert signs.node.counts.unreadable == 0
+    assert signs.node.counts.unreadable.count == 0
 
 
 def test_pictures_without_their_detections_are_counted(bench, options):
@@ -108,7 +108,7 @@ def test_pictures_without_their_detections_are_counted(bench, options):
 
 
 def test_a_detector_that_stops_is_said(bench, options, monkeypatch):
-    monkeypatch.setattr(silence, "SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr(input_watchdog, "SILENCE_SECONDS", 1.5)
     signs = Signs(bench(**options))
     diagnostics = signs.bench.collect(DiagnosticArray, "/diagnostics")
     stamp = 0

@@ -271,7 +271,7 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
     command = [
         sys.executable,
         "-m",
-        "patchline_ros.cli.app",
+        "patchline_ros.cli",
         "record",
         str(bag),
         "--topics",

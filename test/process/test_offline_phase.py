@@ -13,7 +13,7 @@ import miniatures
 import pytest
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.cli.app import USER_ERROR
+from patchline_ros.cli.errors import USER_ERROR
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.tasks import Task
 
@@ -31,8 +31,11 @@ predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1, 2]}}
 workers: 1
 """
 
-STAGES = ("", "segmentation.safetensors", "classification.safetensors", "predictor/*/*-k1-*.json")
+STAGES = ("", "segmentation.safetensors", "detection.safetensors", "predictor/*/*-k1-*.json")
 """Below `.making`/KEY: the folder itself, and what comes in it one after the other."""
+
+ROAD = (Task.DETECTION, Task.SEGMENTATION)
+"""Of a set without pictures to classify."""
 
 
 def _configured(folder: Path, data_set: str, tasks: tuple[Task, ...]) -> list[str]:
@@ -58,32 +61,44 @@ def _make_sbd(data: Path) -> None:
     miniatures.make_sbd(data, count=80)
 
 
-def _make_acdc(data: Path) -> None:
-    miniatures.make_acdc(data, train=12, val=4)
+@pytest.fixture(scope="module")
+def acdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data set."""
+    folder: Path = tmp_path_factory.mktemp("acdc")
+    miniatures.make_acdc(folder, train=12, val=4)
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("data_set", "make", "tasks"),
-    [
-        ("sbd", _make_sbd, tuple(Task)),
-        ("acdc", _make_acdc, (Task.DETECTION, Task.SEGMENTATION)),
-    ],
-)
-def test_one_command_makes_a_bundle(
-    data_set: str, make: Callable[[Path], None], tasks: tuple[Task, ...], tmp_path: Path
-) -> None:
-    make(tmp_path)
-    bundle = _made(_configured(tmp_path, data_set, tasks), tmp_path / "bundle")
+@pytest.fixture(scope="module")
+def whole(acdc: Path) -> Bundle:
+    """Made without a pause."""
+    return _made(_configured(acdc, "acdc", ROAD), acdc / "whole")
+
+
+def _check(bundle: Bundle, tasks: tuple[Task, ...]) -> None:
     assert set(bundle.manifest.models) == set(tasks)
     assert {label.corruption for label in bundle.manifest.drift_labels} == {"fog", "night"}
     assert not set(bundle.held_out[Task.SEGMENTATION]) & set(bundle.trained_on[Task.SEGMENTATION])
 
 
-def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
-    miniatures.make_core50(tmp_path)
-    command = _configured(tmp_path, "core50", tuple(Task))
-    whole = _made(command, tmp_path / "whole")
-    out = tmp_path / "killed"
+@pytest.mark.parametrize(
+    ("data_set", "make"), [("sbd", _make_sbd), ("core50", miniatures.make_core50)]
+)
+def test_one_command_makes_a_bundle(
+    data_set: str, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    tasks = tuple(Task)
+    _check(_made(_configured(tmp_path, data_set, tasks), tmp_path / "bundle"), tasks)
+
+
+def test_a_set_without_pictures_to_classify_makes_a_bundle(whole: Bundle) -> None:
+    _check(whole, ROAD)
+
+
+def test_a_kill_at_any_stage_changes_nothing(acdc: Path, whole: Bundle) -> None:
+    command = _configured(acdc, "acdc", ROAD)
+    out = acdc / "killed"
     for stage in STAGES:
         process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL)
         while not list((out / MAKING).glob(f"*/{stage}")):
@@ -95,10 +110,10 @@ def test_a_kill_at_any_stage_changes_nothing(tmp_path: Path) -> None:
             Bundle.load(out)
     # What a kill leaves while the bundle itself is written.
     (out / "segmentation.safetensors").write_bytes(b"half")
-    (out / ".classification.safetensors.part").write_bytes(b"")
+    (out / ".detection.safetensors.part").write_bytes(b"")
     assert _made(command, out).manifest == whole.manifest
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        path.name for path in (tmp_path / "whole").iterdir()
+        path.name for path in whole.path.iterdir()
     )
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,17 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.tasks import Sample, Task
 
 RATE_HZ = 5
-"""So slow that no frame is dropped: which ones a busy car drops is not the same twice."""
+"""At most: a frame waits until the one before has its reading, so that none is dropped."""
+DEPTH = 50
+"""Pictures that the camera keeps for a node that stands still; as many as there are, and more."""
+REPLAY_RATE = 0.5
+"""How busy the machine was is in the bag, as the time between two frames. It may be busier in the
+replay, where nothing waits: which frames a node then drops would not be the same twice."""
+SILENCE = 300
+"""Seconds in which nothing happens at all, after which nothing is waited for any more."""
 CLEAR, DRIFT = 10, 26
+WINDOW_BEFORE = 7
+"""Frames without a reading: the first one comes with a full window of 8."""
 FIRST_NS = 1_700_000_000_000_000_000
 PERCEPTION = {"queue_depth": 20, "image_reliability": "reliable"}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -62,9 +72,17 @@ class Heard:
         return {key: value for key, value in json.loads(text or "{}").items() if key != "seconds"}
 
     @property
+    def progress(self) -> tuple[int, int]:
+        """Something else whenever the graph has done something."""
+        return len(self._drift), len(self._statuses)
+
+    def reading_of(self, number: int) -> bool:
+        """Whether there is one of each frame up to this one."""
+        return len(self.drift) > number - WINDOW_BEFORE
+
+    @property
     def complete(self) -> bool:
-        # The first reading comes with a full window of 8 frames.
-        return bool(self.episode) and len(self.drift) == CLEAR + DRIFT - 7
+        return bool(self.episode) and self.reading_of(CLEAR + DRIFT - 1)
 
 
 def start(car: Car) -> None:
@@ -72,17 +90,18 @@ def start(car: Car) -> None:
         car.start(node.name, **OPTIONS.get(node.name, {}))
 
 
-def drive(car: Car) -> None:
+def drive(car: Car, heard: Heard) -> None:
     """A camera: pictures like the source's, then dark ones with labels for two of the tasks."""
     probe = car.probe
-    road = probe.publisher(Image, "image_raw", qos.images("reliable", 5), seconds=120)
-    signs = probe.publisher(Image, "sign/image_raw", qos.images("reliable", 5), seconds=120)
-    labels = probe.publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES, seconds=120)
+    camera = qos.images("reliable", DEPTH)
+    road = probe.publisher(Image, "image_raw", camera, seconds=SILENCE)
+    signs = probe.publisher(Image, "sign/image_raw", camera, seconds=SILENCE)
+    labels = probe.publisher(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES, seconds=SILENCE)
     # Each with the recorder; the features of the lanes go to the monitor and the adapter.
     wanted = {"/image_raw": 3, "/sign/image_raw": 2, "/labelled_frames": 2}
     wanted |= {"/lane_segmenter/features": 3, "/drift_status": 3}
     probe.until(
-        lambda: all(probe.probe.count_subscribers(name) >= n for name, n in wanted.items()), 120
+        lambda: all(probe.probe.count_subscribers(name) >= n for name, n in wanted.items()), SILENCE
     )
     probe.spin(1.0)
     for number in range(CLEAR + DRIFT):
@@ -97,6 +116,7 @@ def drive(car: Car) -> None:
                 sample = Sample(image, label)
                 labels.publish(labelled_frame_to_msg(f"f{number}", task, sample, header))
         probe.spin(1 / RATE_HZ)
+        probe.until(partial(heard.reading_of, number), SILENCE)
 
 
 def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
@@ -104,8 +124,8 @@ def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
     live, bag = Heard(car), tmp_path / "drive"
     start(car)
     recorder = car.run("record", [sys.executable, "-m", "patchline_ros.cli", "record", str(bag)])
-    drive(car)
-    car.probe.until(lambda: live.complete, seconds=120)
+    drive(car, live)
+    car.probe.until(lambda: live.complete, SILENCE, lambda: live.progress)
     recorder.send_signal(signal.SIGINT)
     assert recorder.wait(30) == 0, car.log("record")
     car.close()
@@ -122,11 +142,13 @@ def test_a_replay_decides_what_the_drive_decided(car, bench, tmp_path):
         start(again)
         names = ",".join(f"/{node.name}" for node in description.describe(settings))
         # The whole graph was recorded: the player leaves out what it published itself.
-        options = {"bag": str(bag), "rate": 2.0, "wait_for": names}
+        options = {"bag": str(bag), "rate": REPLAY_RATE, "wait_for": names}
+        options["wait_seconds"] = float(SILENCE)
         player = description.NodeDescription("bag_player", "bag_player", options)
         played = again.run("player", description.command(player, settings))
-        again.probe.until(lambda: replayed.complete, seconds=180)
-        assert played.wait(30) == 0, again.log("player")
+        again.probe.until(lambda: played.poll() is not None, SILENCE, lambda: replayed.progress)
+        assert played.returncode == 0, again.log("player")
+        again.probe.until(lambda: replayed.complete, SILENCE, lambda: replayed.progress)
         assert replayed.drift == live.drift
         assert replayed.episode == live.episode
     finally:

@@ -40,7 +40,7 @@ def test_latency_knows_which_weights_answered(tmp_path: Path, bundle) -> None:
 
 def test_soak_measures_every_process(tmp_path: Path, bundle) -> None:
     out = tmp_path / "out"
-    options = ["--minutes", "0.4", "--rate", "5", "--bundle", str(bundle.path)]
+    options = ["--minutes", "0.2", "--rate", "5", "--bundle", str(bundle.path)]
     done = trial("soak", *options, "--out", str(out))
     assert done.returncode in (0, 1), done.stderr
     assert (out / "soak.json").is_file(), done.stderr

@@ -133,10 +133,14 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
 
     until(car.probe, fake.drive, shows("#state", "Adapted", "signs with patches", "MMD² is 4.0 "))
     until(car.probe, fake.drive, shows("#connection", "live"))
-    signs = "[data-task=signs]"
+    signs = "[data-task=classification]"
     until(car.probe, fake.drive, shows(signs, "patch set 4", "0.500 → 0.875 ± 0.030", "12 ms"))
     until(car.probe, fake.drive, shows(signs, "Hz in", "swapped in 0.20 ms"))
-    until(car.probe, fake.drive, shows("[data-task=lanes]", "one refused", "its sha256 is wrong"))
+    until(
+        car.probe,
+        fake.drive,
+        shows("[data-task=segmentation]", "one refused", "its sha256 is wrong"),
+    )
     until(car.probe, fake.drive, shows("#adaptation", "finished", "trained in 12 s"))
     until(car.probe, fake.drive, shows("#chart", "threshold 0.1250"))
     loaded = "document.querySelector('#cameras img').naturalWidth"

@@ -27,7 +27,7 @@ def test_smoke(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert time.monotonic() - started < MOST_SECONDS
     results = read_results(tmp_path / "smoke")
-    assert [(r.declaration.row, r.declaration.seed) for r in results] == [
+    assert [(r.config.row, r.config.seed) for r in results] == [
         (row, seed) for row in ("ft_full", "ours", "product", "source") for seed in (0, 1)
     ]
     for one in results:
@@ -84,13 +84,13 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     options = (str(path), "--out", str(tmp_path), "--workers", "1")
     tuned = call("tune", *options)
     assert tuned.exit_code == 0
-    assert "full: signs 3" in tuned.output
+    assert "full: classification 3" in tuned.output
     # What is named twice is run once.
     run = call("run", *options, "--rows", "full,full", "--seeds", "0, 0")
     assert run.exit_code == 0
     assert re.search(r"^runs .* 1 of 1 ", run.output, re.MULTILINE)
     (result,) = read_results(tmp_path / "one")
-    assert result.declaration.rates == {Task.CLASSIFICATION: 3.0}
+    assert result.config.rates == {Task.CLASSIFICATION: 3.0}
     report = call("report", str(tmp_path))
     assert report.exit_code == 0
     assert "    patchline bench tune one.yaml" in (tmp_path / "results.md").read_text()
@@ -107,4 +107,4 @@ def test_a_failed_run_is_named_and_the_others_are_done(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "failed: bad, seed 0: 9 patches asked for" in result.output
     assert "1 failed; the same command does what is left" in result.output
-    assert [one.declaration.row for one in read_results(tmp_path / "one")] == ["good"]
+    assert [one.config.row for one in read_results(tmp_path / "one")] == ["good"]

@@ -1,4 +1,4 @@
-"""Declarations of experiments: what they may say, and what is said of a wrong one."""
+"""Files of experiments: what they may say, and what is said of a wrong one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,
-    declared,
     find_experiment,
     known_experiments,
     read_experiment,
+    run_config,
 )
 from patchline_ros.bench.scenes import SCENES
 from patchline_ros.patching.patched_model import PatchSettings
@@ -82,10 +82,16 @@ def test_likeness_and_variants(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("scene:", "scenery:"), r"small\.yaml: scene: Field required"),
+        (
+            ("scene:", "scenery:"),
+            r"small\.yaml: scenery: there is no such key; did you mean scene\?",
+        ),
         (("k: 2", "k: 0"), r"rows\.ours\.method\.patchline\.k: .*greater than or equal to 1"),
-        (("epochs: 7", "epoch: 7"), r"training\.epoch: Extra inputs are not permitted"),
-        (("ft_full", "ft_half"), r"rows\.full\.method: .*'ft_half'"),
+        (
+            ("epochs: 7", "epoch: 7"),
+            r"training\.epoch: there is no such key; did you mean epochs\?",
+        ),
+        (("ft_full", "ft_half"), r'rows\.full\.method\.method: "ft_half" is not allowed; known'),
         (("full:", "ours:"), r"small\.yaml is not YAML: the key 'ours' is there twice"),
         (("most_similar", "most_similar, rates_of: me"), "row ours: rates_of names 'me'"),
         (("most_similar", "most_similar, order: [signs]"), "its order does not name each task"),
@@ -114,18 +120,18 @@ def test_names_that_are_not_known(tmp_path: Path) -> None:
 
 def test_a_declaration_holds_what_decides_a_run(tmp_path: Path) -> None:
     experiment = read(tmp_path, SMALL)
-    plain = declared(experiment, "ours", 0, {}, "random")
+    plain = run_config(experiment, "ours", 0, {}, "random")
     assert plain.rates == dict.fromkeys(Task, 1.0)
     assert plain.settings.training == experiment.training_of("ours")
     # How a row is called decides nothing.
     titled = read(tmp_path, SMALL.replace("ours: {", "ours: {title: Ours, "))
-    assert declared(titled, "ours", 0, {}, "random") == plain
+    assert run_config(titled, "ours", 0, {}, "random") == plain
     longer = read(tmp_path, SMALL.replace("epochs: 7", "epochs: 8"))
     for other in (
-        declared(longer, "ours", 0, {}, "random"),
-        declared(experiment, "ours", 1, {}, "random"),
-        declared(experiment, "ours", 0, {Task.SEGMENTATION: 3.0}, "random"),
-        declared(experiment, "ours", 0, {}, "bundle b 1"),
+        run_config(longer, "ours", 0, {}, "random"),
+        run_config(experiment, "ours", 1, {}, "random"),
+        run_config(experiment, "ours", 0, {Task.SEGMENTATION: 3.0}, "random"),
+        run_config(experiment, "ours", 0, {}, "bundle b 1"),
     ):
         assert other != plain
 

@@ -12,7 +12,7 @@ from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, source_waves
 from patchline_ros.bench.result import RunResult, read_results
-from patchline_ros.jobs.scheduler import Carrier, Processes, carry_out
+from patchline_ros.jobs.scheduler import Executor, ProcessPool, run_jobs
 
 EXPERIMENT = Experiment.model_validate(
     {
@@ -31,14 +31,14 @@ EXPERIMENT = Experiment.model_validate(
 )
 
 
-def carried_out(carrier: Carrier, out: Path) -> tuple[list[RunResult], list[str]]:
+def run_all(executor: Executor, out: Path) -> tuple[list[RunResult], list[str]]:
     inputs = Inputs(data=None, out=out)
     console = Console(file=io.StringIO())
-    with closing(carrier):
+    with closing(executor):
         for wave in source_waves(EXPERIMENT, inputs, EXPERIMENT.seeds):
-            assert carry_out("sources", wave, carrier, console) == []
+            assert run_jobs("sources", wave, executor, console) == []
         jobs = due_runs(EXPERIMENT, inputs, list(EXPERIMENT.rows), EXPERIMENT.seeds, {}, False)
-        failures = carry_out("runs", jobs, carrier, console)
+        failures = run_jobs("runs", jobs, executor, console)
     return read_results(out / "small"), sorted(failures)
 
 
@@ -53,8 +53,8 @@ def comparable(results: list[RunResult]) -> list[dict[str, object]]:
 def test_a_cluster_gives_the_same_results(tmp_path: Path, ray_address: str) -> None:
     from patchline_ros.jobs.ray_cluster import RayCluster
 
-    here, failed_here = carried_out(Processes(1), tmp_path / "here")
-    there, failed_there = carried_out(RayCluster(ray_address), tmp_path / "there")
+    here, failed_here = run_all(ProcessPool(1), tmp_path / "here")
+    there, failed_there = run_all(RayCluster(ray_address), tmp_path / "there")
     assert len(here) == 2
     assert comparable(there) == comparable(here)
     assert failed_there == failed_here

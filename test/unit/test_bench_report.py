@@ -11,14 +11,14 @@ from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.report import write_report
 from patchline_ros.bench.result import (
-    Kept,
+    ExperimentRecord,
     Machine,
     PartStep,
     ResultError,
     RunResult,
     Scores,
     StepCost,
-    kept_path,
+    record_path,
     result_path,
     write_result,
 )
@@ -53,7 +53,7 @@ def result(row: str, seed: int, lanes: float, gflops: float, untrained: str = ""
         untrained=untrained,
     )
     return RunResult(
-        declaration=tiny.declaration(row, seed),
+        declaration=tiny.config_of(row, seed),
         order=[Task.CLASSIFICATION, Task.SEGMENTATION],
         tasks={
             Task.CLASSIFICATION: task.model_copy(update={"untrained": ""}),
@@ -69,16 +69,18 @@ def folder(tmp_path: Path) -> Path:
     """Two rows, two seeds, as `patchline bench run` leaves them."""
     plain = tiny.EXPERIMENT
     rows = {**plain["rows"], "ours": {**plain["rows"]["ours"], "title": "our patches"}}
-    declared = Experiment.model_validate({**plain, "about": "About it.", "rows": rows})
-    write_result(kept_path(tmp_path, "tiny"), Kept(called="tiny", experiment=declared))
+    experiment = Experiment.model_validate({**plain, "about": "About it.", "rows": rows})
+    write_result(
+        record_path(tmp_path, "tiny"), ExperimentRecord(called="tiny", experiment=experiment)
+    )
     for one in (
         result("full", 0, 0.70, 40.0),
         result("full", 1, 0.72, 40.0),
         result("ours", 0, 0.73, 8.0),
         result("ours", 1, 0.77, 12.0, untrained="no frames were left"),
     ):
-        seed = one.declaration.seed
-        write_result(result_path(tmp_path, "tiny", one.declaration.row, seed), one)
+        seed = one.config.seed
+        write_result(result_path(tmp_path, "tiny", one.config.row, seed), one)
     return tmp_path
 
 
@@ -91,7 +93,7 @@ def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
     results = Collected.read(folder / "tiny")
     assert results.rows == ["full", "ours"]
     head = accuracy(results).splitlines()[0]
-    assert "| lanes, mean IoU | less full |" in head
+    assert "| segmentation, mean IoU | less full |" in head
     assert cells(accuracy(results), "full")[3:] == ["71.0 ± 1.4", "-"]
     # Differences of 3 and 5 points: 4 by 12.706 standard errors of one.
     assert cells(accuracy(results), "our patches")[3:] == ["75.0 ± 2.8", "+4.0 (-8.7 to +16.7)"]
@@ -118,7 +120,9 @@ def test_the_page_names_command_machine_and_what_was_not_trained(folder: Path) -
     assert "    patchline bench run tiny\n" in page
     assert "Seeds 0, 1. Source models: random." in page
     assert "a CPU, 2 cores, cpu, 1 thread a run, 2 at a time" in page
-    assert "our patches kept the source model for lanes in 1 of 2 runs: no frames were" in page
+    assert (
+        "our patches kept the source model for segmentation in 1 of 2 runs: no frames were" in page
+    )
     for name in ("accuracy-compute", "epochs"):
         shown = f"{folder.name}/tiny/figures/{name}"
         assert f"]({shown}.png)" in page
@@ -139,6 +143,6 @@ def test_one_seed_is_shown_without_an_interval(folder: Path) -> None:
 def test_a_folder_without_results_is_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ResultError, match=r"there are no results in .*no NAME/exp"):
         write_report(tmp_path / "nothing")
-    kept_path(folder, "tiny").write_text("{}")
-    with pytest.raises(ResultError, match=r"experiment\.json: called: Field required"):
+    record_path(folder, "tiny").write_text("{}")
+    with pytest.raises(ResultError, match=r"experiment\.json: called: this key is missing"):
         write_report(folder)

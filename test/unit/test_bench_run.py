@@ -40,7 +40,7 @@ def table(sources: dict[Task, Source]) -> dict[str, list[float]]:
 
 @pytest.fixture(scope="module")
 def ours(scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]) -> RunResult:
-    return run_row(tiny.declaration("ours"), scene, sources, table)
+    return run_row(tiny.config_of("ours"), scene, sources, table)
 
 
 def comparable(result: RunResult) -> dict[str, object]:
@@ -59,10 +59,10 @@ def test_a_run_repeats_and_leaves_the_source_models(
     ours: RunResult,
 ) -> None:
     before = {task: fingerprint(source.model) for task, source in sources.items()}
-    again = run_row(tiny.declaration("ours"), scene, sources, table)
+    again = run_row(tiny.config_of("ours"), scene, sources, table)
     assert comparable(again) == comparable(ours)
     assert {task: fingerprint(source.model) for task, source in sources.items()} == before
-    other = run_row(tiny.declaration("ours", seed=1), scene, sources, table)
+    other = run_row(tiny.config_of("ours", seed=1), scene, sources, table)
     assert comparable(other)["tasks"] != comparable(ours)["tasks"]
 
 
@@ -96,7 +96,7 @@ def test_what_is_counted(scene: Scene, ours: RunResult) -> None:
 def test_without_a_cache_the_same_is_trained_for_more(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
 ) -> None:
-    uncached = run_row(tiny.declaration("uncached"), scene, sources, table)
+    uncached = run_row(tiny.config_of("uncached"), scene, sources, table)
     for task in (SIGNS, LANES):
         assert uncached.tasks[task].test == ours.tasks[task].test
         assert uncached.tasks[task].validation == ours.tasks[task].validation
@@ -114,8 +114,8 @@ def test_without_a_cache_the_same_is_trained_for_more(
 def test_rows_that_train_nothing(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
 ) -> None:
-    source = run_row(tiny.declaration("source"), scene, sources, table).tasks[LANES]
-    norm = run_row(tiny.declaration("norm"), scene, sources, table).tasks[LANES]
+    source = run_row(tiny.config_of("source"), scene, sources, table).tasks[LANES]
+    norm = run_row(tiny.config_of("norm"), scene, sources, table).tasks[LANES]
     assert source.test.final == source.test.source
     assert norm.test.final == norm.test.norm == source.test.norm == ours.tasks[LANES].test.norm
     assert norm.validation == ours.tasks[LANES].validation[:1]
@@ -127,12 +127,12 @@ def test_rows_that_train_nothing(
 def test_order_warm_start_and_filter(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
 ) -> None:
-    average = run_row(tiny.declaration("average"), scene, sources, table)
+    average = run_row(tiny.config_of("average"), scene, sources, table)
     assert average.order == [LANES, SIGNS]
     assert average.tasks[SIGNS].warm_start == [LANES]
     assert average.tasks[LANES].gflops["selection"] > 0
     assert 4 <= average.tasks[LANES].kept <= average.tasks[LANES].collected == 8
-    reversed_ = run_row(tiny.declaration("reversed"), scene, sources, table)
+    reversed_ = run_row(tiny.config_of("reversed"), scene, sources, table)
     assert reversed_.order == ours.order[::-1]
     assert reversed_.tasks[SIGNS].warm_start == []
 
@@ -141,12 +141,12 @@ def test_where_nothing_can_be_trained_the_source_model_stays(
     scene: Scene, table: dict[str, list[float]]
 ) -> None:
     sure = tiny.sources(scene, entropy=100.0)
-    paper = run_row(tiny.declaration("paper"), scene, sure, table).tasks[LANES]
+    paper = run_row(tiny.config_of("paper"), scene, sure, table).tasks[LANES]
     assert paper.untrained.startswith("the entropy filter leaves none of 8 samples")
     assert (paper.kept, paper.images, paper.step) == (0, 0, None)
     assert paper.test.final == paper.test.source
-    wild = run_row(tiny.declaration("wild"), scene, sure, table).tasks[LANES]
-    assert "the loss of lanes became" in wild.untrained
+    wild = run_row(tiny.config_of("wild"), scene, sure, table).tasks[LANES]
+    assert "the loss of segmentation became" in wild.untrained
     assert wild.test.final == wild.test.source
 
 
@@ -165,9 +165,9 @@ def test_peak_memory_is_that_of_the_work_inside() -> None:
 def test_a_drift_that_comes_again_needs_no_training(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
 ) -> None:
-    plain = tiny.declaration("ours")
+    plain = tiny.config_of("ours")
     row = plain.settings.model_copy(update={"drift_returns": True})
-    declaration = plain.model_copy(update={"settings": row})
+    config = plain.model_copy(update={"settings": row})
     dark = {
         task: dataclasses.replace(
             there,
@@ -177,7 +177,7 @@ def test_a_drift_that_comes_again_needs_no_training(
         )
         for task, there in scene.tasks.items()
     }
-    result = run_row(declaration, Scene("dark", dark), sources, table)
+    result = run_row(config, Scene("dark", dark), sources, table)
     accepted: list[bool] = []
     for task, there in result.tasks.items():
         returned = there.returned
@@ -193,14 +193,14 @@ def test_a_drift_that_comes_again_needs_no_training(
 def test_where_nothing_was_trained_there_is_nothing_to_come_back_to(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
 ) -> None:
-    plain = tiny.declaration("wild")
+    plain = tiny.config_of("wild")
     row = plain.settings.model_copy(update={"drift_returns": True})
     longer = {
         task: dataclasses.replace(there, source_train=tiny.samples(task, 40, 5))
         for task, there in scene.tasks.items()
     }
-    declaration = plain.model_copy(update={"settings": row})
-    result = run_row(declaration, Scene("wild", longer), sources, table)
+    config = plain.model_copy(update={"settings": row})
+    result = run_row(config, Scene("wild", longer), sources, table)
     assert all(there.untrained and there.returned is None for there in result.tasks.values())
 
 

@@ -67,7 +67,7 @@ def test_damaged_files_are_named(inputs: Inputs) -> None:
     table.write_text("[]")
     with pytest.raises(ExperimentError, match=r"affinity table .* is damaged; delete it"):
         store(inputs).affinity("perceptual_hash")
-    (weights,) = folder.glob("lanes-*.safetensors")
+    (weights,) = folder.glob("segmentation-*.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
@@ -93,13 +93,15 @@ def test_models_of_a_bundle_where_they_fit(tmp_path: Path) -> None:
         fitting, inputs, Scene("classification", {Task.CLASSIFICATION: renamed}), 0
     ).load(Task.CLASSIFICATION)
     assert taken.record.fingerprint == bundle.fingerprint(Task.CLASSIFICATION)
-    with pytest.raises(ExperimentError, match="has no signs model with the classes, input size"):
+    with pytest.raises(ExperimentError, match="has no classification model with the classes"):
         SourceStore(fitting, inputs, signs, 0).make(Task.CLASSIFICATION)
 
 
 def test_what_an_experiment_needs_is_said(tmp_path: Path, inputs: Inputs) -> None:
     plain = {**tiny.EXPERIMENT, "tasks": ["classification", "detection"], "rows": {"norm": {}}}
-    with pytest.raises(ExperimentError, match="scene tiny has no objects; name only signs, lanes"):
+    with pytest.raises(
+        ExperimentError, match="scene tiny has no detection; name only classification"
+    ):
         store(inputs, 0, Experiment.model_validate(plain))
     imagenet = Experiment.model_validate(
         {**tiny.EXPERIMENT, "source": {"start": "imagenet"}, "width": 1.0}

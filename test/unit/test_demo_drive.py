@@ -218,7 +218,9 @@ def test_wrong_options_are_named(
 
 
 def test_bundle_of_other_classes_is_refused(recordings: Path) -> None:
-    with pytest.raises(OptionError, match="its signs model knows other classes, yield is not"):
+    with pytest.raises(
+        OptionError, match="its classification model knows other classes, yield is not"
+    ):
         plan_drive(options(recordings, frames=None, then=None), KnownBundle({}))
 
 

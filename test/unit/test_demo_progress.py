@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,13 @@ from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.progress import GRACE_FRAMES, DemoFailedError, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.view import current_step
-from patchline_ros.graph.processes import ProcessDiedError, Processes, free_domain
+from patchline_ros.graph import processes as graph_processes
+from patchline_ros.graph.processes import (
+    ProcessDiedError,
+    Processes,
+    free_domain,
+    release_domain,
+)
 from patchline_ros.tasks import Task
 
 PLAN = Plan(
@@ -151,5 +158,25 @@ def test_a_process_that_ends_is_reported_and_the_others_are_stopped(tmp_path: Pa
         os.kill(pids[0], 0)
 
 
-def test_a_free_domain_is_one_that_ros_may_use() -> None:
-    assert free_domain() in range(1, 102)
+def test_a_free_domain_is_one_that_ros_may_use_and_nobody_else_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert range(1, 102) == graph_processes.DOMAINS
+    # Few, so that the tests beside this one find others.
+    monkeypatch.setattr(graph_processes, "DOMAINS", range(90, 96))
+    drawn = []
+    with pytest.raises(RuntimeError, match="all ROS domains 1 to 101 are in use"):
+        while True:
+            drawn.append(free_domain())
+    assert drawn and set(drawn) <= set(range(90, 96)) and len(set(drawn)) == len(drawn)
+    other = (
+        "from patchline_ros.graph import processes\n"
+        f"processes.DOMAINS = {drawn}\n"
+        "processes.free_domain()"
+    )
+    ended = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
+    assert "are in use" in ended.stderr
+    release_domain(drawn[0])
+    assert free_domain() == drawn[0]
+    for domain in drawn:
+        release_domain(domain)

@@ -23,7 +23,7 @@ from patchline_ros.demo.result import (
     TaskReport,
     Timeline,
 )
-from patchline_ros.demo.sign_tile import draw_sign
+from patchline_ros.demo.sign_tile import draw_sign_tile
 from patchline_ros.demo.strip import Picture, Row
 from patchline_ros.pages.embedded_images import to_data_uri
 from patchline_ros.tasks import Boxes, Task
@@ -135,7 +135,7 @@ def strip() -> list[Row]:
     pictures = {
         Task.SEGMENTATION: overlay_mask(road, mask),
         Task.DETECTION: draw_boxes(road, boxes, ["car"]),
-        Task.CLASSIFICATION: draw_sign(road[:60, :60], False, 120),
+        Task.CLASSIFICATION: draw_sign_tile(road[:60, :60], False, 120),
     }
     return [
         Row(task, (Picture(to_data_uri(image), ""), None, Picture(to_data_uri(image), "stop <3")))

@@ -1,9 +1,14 @@
-"""The vision_msgs that the nodes talk with is the one that the rest of the world has."""
+"""The messages: vision_msgs is the one that the rest of the world has, ours say what is meant."""
 
 import json
+import re
+from enum import IntEnum
 from pathlib import Path
 
 import pytest
+
+from patchline_ros.adaptation.loop_status import LoopState
+from patchline_ros.runtime.patch_intake import ModelState
 
 # Of vision_msgs 4.1.1, built from its sources.
 TYPE_HASHES = {
@@ -32,3 +37,12 @@ def test_type_hash(name: str) -> None:
         for entry in json.loads(description.read_text())["type_hashes"]
     }
     assert hashes[f"vision_msgs/msg/{name}"] == "RIHS01_" + TYPE_HASHES[name]
+
+
+@pytest.mark.parametrize(
+    ("message", "states"), [("AdaptationStatus", LoopState), ("PatchStatus", ModelState)]
+)
+def test_states_have_the_numbers_of_the_messages(message: str, states: type[IntEnum]) -> None:
+    text = (Path(__file__).parents[2] / "msg" / f"{message}.msg").read_text(encoding="utf-8")
+    constants = re.findall(r"^uint8 (\w+)=(\d+)$", text, flags=re.M)
+    assert {name: int(number) for name, number in constants} == {s.name: s.value for s in states}

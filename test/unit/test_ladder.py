@@ -199,8 +199,7 @@ def test_a_width_that_nothing_writes_has_to_be_given() -> None:
 
 
 @pytest.mark.parametrize("task", HEADS)
-@pytest.mark.parametrize("rungs", ["stage", "block"])
-@pytest.mark.parametrize("reduction", [4, 8])
+@pytest.mark.parametrize(("rungs", "reduction"), [("stage", 4), ("block", 8)])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_fresh_ladder_changes_nothing(name: str, reduction: int, rungs: str, task: Task) -> None:
     source = model_of(name, task)

@@ -1,16 +1,21 @@
 """The launcher: help without a set-up, old Pythons, and the variables that programs get."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 import patchline_ros
 from tools.bootstrap import set_up_steps
+from tools.install import UV, configured_options, uv_options
 from tools.layout import Layout
 from tools.ros import Ros, environment
+from tools.test_command import TIERS, pytest_arguments
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = Layout(Path("/car/checkout"))
@@ -48,8 +53,53 @@ def test_another_ros_has_an_environment_of_its_own() -> None:
     assert "ros-jazzy.txt" in steps["ros"] and "/ros.txt" not in steps["ros"]
 
 
+def test_tiers_are_named_before_what_is_for_pytest() -> None:
+    assert pytest_arguments(["unit", "nodes", "-k", "process"])[-4:] == [
+        "test/unit",
+        "test/nodes",
+        "-k",
+        "process",
+    ]
+    assert all((ROOT / "test" / tier).is_dir() for tier in TIERS)
+    assert pytest_arguments([])[:3] == ["-m", "pytest", "-rfEs"]
+
+
 def test_the_launcher_can_be_read_by_an_old_python() -> None:
     ast.parse((ROOT / "patchline").read_text(), feature_version=(3, 6))
+
+
+def test_what_pip_is_told_is_told_to_uv() -> None:
+    lines = [
+        ":env:.index-url='https://mirror.example/simple'",
+        "download.index-url='https://of-another-command.example'",
+        "global.extra-index-url='\\nhttps://a.example\\nhttps://b.example'",
+        "global.index-url='https://overridden.example'",
+        "global.timeout='15'",
+        "install.cert='/etc/our certificates.pem'",
+        "install.timeout='60'",
+    ]
+    configured = configured_options(lines)
+    assert configured["timeout"] == "60"
+    assert uv_options(configured) == [
+        *("--cert", "/etc/our certificates.pem"),
+        *("--index", "https://a.example", "--index", "https://b.example"),
+        *("--default-index", "https://mirror.example/simple"),
+    ]
+
+
+@pytest.mark.skipif(not Path(UV).exists(), reason="below a sourced ROS, pip installs everything")
+def test_pip_installs_where_uv_cannot_be_told_what_pip_was() -> None:
+    def said(variables: dict[str, str]) -> str:
+        command = [sys.executable, ROOT / "tools" / "install.py", "--help"]
+        environment = {**os.environ, **variables}
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "Usage: uv pip install" in said({"PIP_NO_CACHE_DIR": "1"})
+    reason, usage = said({"PIP_REQUIRE_HASHES": "1"}).split("\n", 1)
+    assert reason == "pip installs, because its configuration has require-hashes"
+    assert "pip install [options]" in usage
 
 
 def test_wheels_take_a_sourced_ros_out_of_the_way() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
-from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.bundle_making import Report, make_bundle
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.offline_run import (
@@ -44,7 +44,7 @@ def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda 
             "predictor": PREDICTOR,
         }
     )
-    with closing(Processes(1)) as processes:
+    with closing(ProcessPool(1)) as processes:
         return make_bundle(source, config, None, out, processes, report)
 
 

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from patchline_ros.cli.app import app
-from patchline_ros.config_files import DeclarationError
+from patchline_ros.config_files import ConfigFileError
 from patchline_ros.host import all_cores
 from patchline_ros.offline.config import OfflineConfig, find_config, known_configs
-from patchline_ros.offline.offline_run import OfflineOptions, configured
+from patchline_ros.offline.offline_run import OfflineOptions, resolve_config
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.tasks import Task
 
@@ -31,12 +31,12 @@ def read(folder: Path, text: str) -> OfflineConfig:
 
 
 def test_without_a_file_the_shipped_ones_mean_what_they_always_did() -> None:
-    sim = configured(OfflineOptions())
+    sim = resolve_config(OfflineOptions())
     assert sim.recipe == Recipe(
         width=0.5, epochs=dict(zip(Task, (40, 10, 10), strict=True)), learning_rate=2e-3, threads=1
     )
     assert (sim.name, sim.weights) == ("sim_road", "none")
-    camvid = configured(OfflineOptions(data=Path("data"), seed=3))
+    camvid = resolve_config(OfflineOptions(data=Path("data"), seed=3))
     assert camvid.recipe == Recipe(
         epochs=dict(zip(Task, (10, 8, 8), strict=True)), threads=all_cores(), seed=3
     )
@@ -98,6 +98,20 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
             ("width: 0.25", "heads: {segmentation: ssd}"),
             "segmentation can't be built: ssd is not a head for",
         ),
+        (("recipe:", "patch_count: tabel\nrecipe:"), r'patch_count: "tabel" is not .* mean table'),
+        (("recipe:", "patch_count: vgg16\nrecipe:"), "reads pictures by weights that you name"),
+        (
+            ("recipe:", "vgg16: {weights: none}\nrecipe:"),
+            "vgg16 is for patch_count: vgg16, which is table here",
+        ),
+        (
+            ("recipe:", "patch_count: vgg16\nvgg16: {size: [350, 350]}\nrecipe:"),
+            r"vgg16\.weights: this key is missing",
+        ),
+        (
+            ("recipe:", "patch_count: vgg16\nvgg16: {weights: none, size: [16, 350]}\nrecipe:"),
+            r"vgg16\.size\.0: 16 is not .*to 32",
+        ),
         (("width: 0.25", "width: ["), r"small\.yaml is not YAML: .* \(line \d+\)"),
         (("recipe:", "name: other\nrecipe:"), r"the key 'name' is there twice \(line 6\)"),
     ],
@@ -105,7 +119,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said_in_a_sentence(
     tmp_path: Path, change: tuple[str, str], sentence: str
 ) -> None:
-    with pytest.raises(DeclarationError, match=sentence) as error:
+    with pytest.raises(ConfigFileError, match=sentence) as error:
         read(tmp_path, SMALL.replace(*change, 1))
     assert "\n" not in str(error.value)
 

@@ -15,7 +15,7 @@ from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, to
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError, graph_path
-from patchline_ros.runtime.model_runner import Perceiver, Perception
+from patchline_ros.runtime.model_runner import ModelRunner, Perception
 from patchline_ros.tasks import Boxes, Task
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime and onnxscript, the extra `onnx`")
@@ -45,21 +45,21 @@ def same(one: Perception, other: Perception) -> None:
 def test_onnx_runtime_says_what_pytorch_says_also_of_later_patch_sets(
     bundle: Bundle, task: Task
 ) -> None:
-    pytorch, onnx = (Perceiver(bundle, task, backend) for backend in Backend)
+    pytorch, onnx = (ModelRunner(bundle, task, backend) for backend in Backend)
     picture = tiny_bundle.picture(7)
-    same(pytorch.perceive(picture), onnx.perceive(picture))
-    seen = [pytorch.perceive(picture).entropy]
+    same(pytorch.infer(picture), onnx.infer(picture))
+    seen = [pytorch.infer(picture).entropy]
     for version in (1, 2):
         data = tiny_bundle.make_patch_set(bundle, task, version)
-        for perceiver in (pytorch, onnx):
-            perceiver.activate(perceiver.build(data, sha256(data)))
-        same(pytorch.perceive(picture), onnx.perceive(picture))
-        seen.append(onnx.perceive(picture).entropy)
+        for runner in (pytorch, onnx):
+            runner.activate(runner.build(data, sha256(data)))
+        same(pytorch.infer(picture), onnx.infer(picture))
+        seen.append(onnx.infer(picture).entropy)
     # The weights of each patch set were really used.
     assert len({round(entropy, 5) for entropy in seen}) == 3
-    for perceiver in (pytorch, onnx):
-        perceiver.rollback()
-    same(pytorch.perceive(picture), onnx.perceive(picture))
+    for runner in (pytorch, onnx):
+        runner.rollback()
+    same(pytorch.infer(picture), onnx.infer(picture))
 
 
 def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
@@ -67,8 +67,8 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
 ) -> None:
     other = tiny_bundle.make_bundle(tmp_path / "other")
     with pytest.raises(BackendError, match=r"there is no ONNX graph .* `patchline export .*other`"):
-        Perceiver(other, Task.CLASSIFICATION, Backend.ONNX)
-    perceiver = Perceiver(bundle, Task.CLASSIFICATION, Backend.ONNX)
+        ModelRunner(other, Task.CLASSIFICATION, Backend.ONNX)
+    runner = ModelRunner(bundle, Task.CLASSIFICATION, Backend.ONNX)
     method = PatchSettings(k=3)
     metadata = PatchSetMetadata(
         task=Task.CLASSIFICATION,
@@ -80,21 +80,21 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
     )
     data = to_bytes(PatchedModel(bundle.model(Task.CLASSIFICATION), method), metadata)
     with pytest.raises(PatchSetError, match="there is no ONNX graph"):
-        perceiver.build(data, sha256(data))
-    assert perceiver.perceive(tiny_bundle.picture(1)).patch_version == 0
+        runner.build(data, sha256(data))
+    assert runner.infer(tiny_bundle.picture(1)).patch_version == 0
     path = graph_path(bundle.path, bundle.spec(Task.SEGMENTATION), None, tiny_bundle.TAP)
     whole = path.read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], b"nonsense"):
         path.write_bytes(damaged)
         with pytest.raises(BackendError, match="make it again with `patchline export"):
-            Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX)
+            ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX)
     signs = graph_path(bundle.path, bundle.spec(Task.CLASSIFICATION), None, tiny_bundle.TAP)
     path.write_bytes(signs.read_bytes())
     with pytest.raises(BackendError, match="make it again with `patchline export"):
-        Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX)
+        ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX)
     path.write_bytes(whole)
     torch.set_num_threads(1)
     same(
-        Perceiver(bundle, Task.SEGMENTATION).perceive(tiny_bundle.picture(1)),
-        Perceiver(bundle, Task.SEGMENTATION, Backend.ONNX).perceive(tiny_bundle.picture(1)),
+        ModelRunner(bundle, Task.SEGMENTATION).infer(tiny_bundle.picture(1)),
+        ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX).infer(tiny_bundle.picture(1)),
     )

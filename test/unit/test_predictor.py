@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,27 +12,20 @@ import pytest
 import torch
 from tiny_watched import data, tiny_watched
 
-from patchline_ros.adaptation.patch_count import (
-    learn_patch_table,
-    patches_for,
-    smallest_sufficient,
-)
-from patchline_ros.adaptation.predictor import (
-    DriftedSet,
-    NetworkPredictor,
-    TablePredictor,
-    train_classifier,
-)
-from patchline_ros.adaptation.predictor_file import PredictorError, from_bytes, to_bytes
+from patchline_ros.adaptation.patch_count import patches_for
+from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor, TablePredictor
+from patchline_ros.adaptation.predictor_file import MOST_BYTES, PredictorError, from_bytes, to_bytes
 from patchline_ros.adaptation.readers import ImageReader, TapReader
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.jobs.scheduler import ProcessPool
+from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.offline.patch_predictor import (
     OneLabelError,
     compare_predictors,
     learn_predictors,
 )
+from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
 from patchline_ros.offline.predictor_data import PredictorSettings
 
 CHANNELS = (3, 4, 5)
@@ -191,24 +185,33 @@ def test_the_papers_predictor_reads_a_tenth_of_the_frames() -> None:
     assert reader.read(drifted, [4]).shape == (1, 32)
 
 
+def with_header(text: str) -> bytes:
+    """A file that is nothing but a header."""
+    return len(text).to_bytes(8, "little") + text.encode()
+
+
+def claiming(**facts: object) -> bytes:
+    """A file without tensors whose header says the most of itself."""
+    light = {"outputs": 3, "hidden": [], "reads": "taps", "widths": [4], "source_frames": 2}
+    predictor = json.dumps({"predictor": {**light, **facts}})
+    return with_header(json.dumps({"__metadata__": {"patchline_predictor": predictor}}))
+
+
 @pytest.mark.parametrize("kind", ["light", "paper"])
 def test_a_predictor_comes_back_from_its_file(kind: str) -> None:
-    weights = vgg16_weights(0)
     reader = tap_reader() if kind == "light" else image_reader()
     sets = [drifted_set(*drift) for drift in DRIFTS[:9]]
     inputs = [reader.read(s, range(FRAMES)) for s in sets]
     labels = [needed(s, d) for s, d, _ in DRIFTS[:9]]
     predictor = NetworkPredictor(reader, train_classifier(inputs, labels, 3, reader.hidden, 0))
     data = to_bytes(predictor)
-    again = from_bytes(data, None if kind == "light" else weights)
+    state = torch.random.get_rng_state()
+    again = from_bytes(data)
+    assert torch.equal(torch.random.get_rng_state(), state)
     assert to_bytes(again) == data
     assert [again.predict(s) for s in sets] == [predictor.predict(s) for s in sets]
-    assert (b"backbone" in data) is False
-    if kind == "paper":
-        with pytest.raises(PredictorError, match="give the VGG16 weights"):
-            from_bytes(data)
-        with pytest.raises(PredictorError, match="another VGG16"):
-            from_bytes(data, vgg16_weights(1))
+    # What a car needs is in it.
+    assert (b"backbone" in data) is (kind == "paper")
     for broken, message in [
         (b"", "not a safetensors file"),
         (data[:-9], "can't be read"),
@@ -216,14 +219,26 @@ def test_a_predictor_comes_back_from_its_file(kind: str) -> None:
         (data.replace(b'\\"format\\":1', b'\\"format\\":2'), "format"),
         (data.replace(b'"classifier.mean"', b'"classifier.maen"'), "2 tensors are missing or unk"),
         (data.replace(b'\\"outputs\\":3', b'\\"outputs\\":4'), "the predictor needs"),
+        (data + b" " * MOST_BYTES, "bytes; a patch predictor has"),
+        ((2**40).to_bytes(8, "little") + data[8:], "its header does not fit"),
+        (with_header("[" * 50_000), "holds no patch predictor"),
+        (with_header('{"__metadata__": {"patchline_predictor": []}}'), "the whole file"),
+        (claiming(source_frames=2**20, widths=[2**20] * 100), "tensors are missing"),
+        (claiming(source_frames=2**62), "source_frames: Input should be less than"),
+        (claiming(widths=[2] * 1000), "widths: Tuple should have at most 100 items"),
+        (claiming(hidden=[1] * 1000), "hidden: Tuple should have at most 8 items"),
     ]:
         assert broken != data
         with pytest.raises(PredictorError, match=message):
-            from_bytes(broken, weights)
+            from_bytes(broken)
+    with torch.no_grad():
+        predictor.classifier.scale[0] = 0
+    with pytest.raises(PredictorError, match=r"classifier\.scale has values that are not above 0"):
+        from_bytes(to_bytes(predictor))
     with torch.no_grad():
         predictor.classifier.mean[0] = float("nan")
     with pytest.raises(PredictorError, match=r"classifier\.mean has values that are not finite"):
-        from_bytes(to_bytes(predictor), weights)
+        from_bytes(to_bytes(predictor))
 
 
 def test_one_label_gives_that_label_and_can_not_be_compared() -> None:
@@ -269,7 +284,7 @@ def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
     settings = PredictorSettings(
         drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)), counts=(0, 1, 7)
     )
-    with closing(Processes(1)) as processes:
+    with closing(ProcessPool(1)) as processes:
         labels, _ = data(settings, tmp_path, processes)
     found = learn_predictors(watched, labels, image_reader(), seed=0)
     # What hardly differs from the source needs nothing.

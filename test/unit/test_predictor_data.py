@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tiny_watched import TRAINING, data, tiny_watched
 
 from patchline_ros.bundle import PatchStep
-from patchline_ros.jobs.scheduler import Processes
+from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.predictor_data import (
     PredictorData,
     PredictorSettings,
@@ -53,14 +53,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(folder: Path) -> PredictorData:
     """Made by one worker without a pause."""
-    with closing(Processes(1)) as one:
+    with closing(ProcessPool(1)) as one:
         return data(SETTINGS, folder, one)
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Processes]:
+def two() -> Iterator[ProcessPool]:
     """Two workers, which stay from test to test."""
-    with closing(Processes(2)) as processes:
+    with closing(ProcessPool(2)) as processes:
         yield processes
 
 
@@ -75,7 +75,7 @@ def test_the_labels_hold_every_figure(alone: PredictorData, folder: Path) -> Non
 
 
 def test_two_workers_find_what_one_finds(
-    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
+    alone: PredictorData, folder: Path, two: ProcessPool, tmp_path: Path
 ) -> None:
     shares: list[float] = []
     # Nor does it matter in which order, or beside which others, a drift comes.
@@ -106,11 +106,11 @@ def make_in(folder: Path) -> None:
         if len(figures(folder)) >= 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    data(SETTINGS, folder, Processes(2), kill)
+    data(SETTINGS, folder, ProcessPool(2), kill)
 
 
 def test_it_goes_on_after_a_kill_of_the_driver(
-    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
+    alone: PredictorData, folder: Path, two: ProcessPool, tmp_path: Path
 ) -> None:
     driver = multiprocessing.get_context("spawn").Process(target=make_in, args=(tmp_path,))
     driver.start()
@@ -124,7 +124,7 @@ def test_it_goes_on_after_a_kill_of_the_driver(
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(
-    alone: PredictorData, folder: Path, two: Processes, tmp_path: Path
+    alone: PredictorData, folder: Path, two: ProcessPool, tmp_path: Path
 ) -> None:
     killed: list[int] = []
 
@@ -139,7 +139,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(
     assert figures(tmp_path) == figures(folder)
 
 
-def test_jobs_that_always_fail_are_one_sentence(two: Processes, tmp_path: Path) -> None:
+def test_jobs_that_always_fail_are_one_sentence(two: ProcessPool, tmp_path: Path) -> None:
     watched = tiny_watched()
     model = copy.deepcopy(watched.model)
     for parameter in model.head.parameters():

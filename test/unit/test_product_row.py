@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from patchline_ros.adaptation.episode import EpisodeJob, Event, Finished, run_ep
 from patchline_ros.adaptation.frame_choice import FILTER_ABOVE
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.experiment import Declaration, Experiment, declared
+from patchline_ros.bench.experiment import Experiment, RunConfig, run_config
 from patchline_ros.bench.predicted import CarKnowledge
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene, TaskScene
@@ -74,9 +75,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle.load(made.path)
 
 
-def _declaration(tasks: dict[Task, int]) -> Declaration:
+def _config(tasks: Sequence[Task]) -> RunConfig:
     plain = {**tiny.EXPERIMENT, "tasks": list(tasks), "rows": {"product": {"product": True}}}
-    return declared(Experiment.model_validate(plain), "product", SEED, {}, "bundle")
+    return run_config(Experiment.model_validate(plain), "product", SEED, {}, "bundle")
 
 
 def _row(bundle: Bundle, scene: Scene) -> RunResult:
@@ -91,8 +92,8 @@ def _row(bundle: Bundle, scene: Scene) -> RunResult:
         ).with_entropy(car.entropies[task])
         for task in scene.tasks
     }
-    declaration = _declaration({task: 0 for task in scene.tasks})
-    return run_row(declaration, scene, sources, car.affinity, patches=car.patches)
+    config = _config(list(scene.tasks))
+    return run_row(config, scene, sources, car.affinity, patches=car.choice.patches)
 
 
 def _on_a_car(bundle: Bundle, scene: Scene, folder: Path) -> tuple[Finished, dict[Task, bytes]]:
@@ -163,10 +164,10 @@ def test_a_car_that_refuses_keeps_its_model(bundle: Bundle) -> None:
 
 
 def test_the_row_says_what_a_car_does_and_nothing_else() -> None:
-    settings = _declaration({SIGNS: 0, ROAD: 0})
-    assert settings.settings.warm_start == "most_similar"
-    assert settings.settings.entropy_filter == "half_of_many"
-    assert settings.rates[ROAD] == ROAD.traits.rate_factor
+    config = _config([SIGNS, ROAD])
+    assert config.settings.warm_start == "most_similar"
+    assert config.settings.entropy_filter == "half_of_many"
+    assert config.rates[ROAD] == ROAD.traits.rate_factor
     for more in ({"training": {"epochs": 3}}, {"warm_start": "none"}, {"rates_of": "product"}):
         plain = {**tiny.EXPERIMENT, "rows": {"product": {"product": True, **more}}}
         with pytest.raises(ValueError, match="row product: the product is what a car does"):

@@ -149,7 +149,7 @@ def test_coco_classes_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda c: c.pop("images"), "is not in COCO's format: images: Field required"),
+        (lambda c: c.pop("images"), "is not in COCO's format: images: this key is missing"),
         (lambda c: c["annotations"][2].update(bbox=[1, 2, 3]), r"annotations\.2\.bbox"),
         (lambda c: c["annotations"][2].update(image_id=9), "image 9, which it does not list"),
     ],

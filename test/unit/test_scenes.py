@@ -23,7 +23,7 @@ from miniatures import (
 
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.experiment import declared, find_experiment
+from patchline_ros.bench.experiment import find_experiment, run_config
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
 from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
@@ -188,7 +188,7 @@ def smaller(samples: list[Sample]) -> list[Sample]:
 def test_the_papers_experiments_run(
     make: Callable[[Path], None], name: str, tmp_path: Path
 ) -> None:
-    """One epoch of thin models on a few small frames, with all else that is declared."""
+    """One epoch of thin models on a few small frames, with all else as its file says."""
     make(tmp_path)
     short = TrainingSettings(epochs=1, batch_size=2)
     experiment = find_experiment(name).model_copy(update={"width": 0.25, "training": short})
@@ -204,8 +204,8 @@ def test_the_papers_experiments_run(
     }
     scene = Scene(whole.name, {task: few[task] for task in experiment.tasks})
     sources = tiny.sources(scene, of=experiment)
-    declaration = declared(experiment, "ours", 0, {}, "random")
-    result = run_row(declaration, scene, sources, tiny.affinity(sources))
+    config = run_config(experiment, "ours", 0, {}, "random")
+    result = run_row(config, scene, sources, tiny.affinity(sources))
     assert set(result.tasks) == set(experiment.tasks)
     for there in result.tasks.values():
         assert not there.untrained

@@ -42,8 +42,8 @@ CAMVID = {
 }
 
 
-def load(declared: dict[str, dict[str, object]], data: Path | None, workers: int = 2) -> SourceData:
-    sources = TypeAdapter(dict[Task, SourceConfig]).validate_python(declared)
+def load(given: dict[str, dict[str, object]], data: Path | None, workers: int = 2) -> SourceData:
+    sources = TypeAdapter(dict[Task, SourceConfig]).validate_python(given)
     return load_source(sources, data, SIZES, workers)
 
 
@@ -117,7 +117,7 @@ def test_the_simulated_road_is_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_known_sets_as_they_were(data_root: Path) -> None:
-    """The counts of the bundles that were made before sources were declared."""
+    """The counts of the bundles that were made before sources were configured."""
     source = load(CAMVID, data_root)
     assert not source.broken
     counts = {t: (len(there.train), len(there.held_out)) for t, there in source.tasks.items()}
@@ -196,14 +196,14 @@ VALIDATION = {
 def test_your_own_pictures(name: str, tmp_path: Path) -> None:
     if name == "bag":
         pytest.importorskip("rosbags", reason="bags need the package rosbags")
-    make, task, declared = OWN_SETS[name]
+    make, task, given = OWN_SETS[name]
     make(tmp_path)
-    source = load({task: declared}, tmp_path)
+    source = load({task: given}, tmp_path)
     check(source)
     (there,) = source.tasks.values()
     assert (len(there.train), len(there.held_out)) == (40, 10)
     assert not set(there.names) & set(there.held_out_names)
-    validated = load({task: {**declared, "validation": VALIDATION[name]}}, tmp_path)
+    validated = load({task: {**given, "validation": VALIDATION[name]}}, tmp_path)
     (other,) = validated.tasks.values()
     assert (len(other.train), len(other.held_out)) == (50, 50)
 
@@ -233,8 +233,8 @@ def test_broken_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     make_yolo(tmp_path)
     (tmp_path / "yolo" / "images" / "003.png").write_bytes(b"torn")
     (tmp_path / "yolo" / "labels" / "044.txt").write_text("7 0.5 0.5 0.1 0.1")
-    declared = {"detection": OWN_SETS["yolo"][2]}
-    source = load(declared, tmp_path)
+    given = {"detection": OWN_SETS["yolo"][2]}
+    source = load(given, tmp_path)
     there = source.tasks[Task.DETECTION]
     assert (len(there.train), len(there.held_out)) == (39, 9)
     assert "003" not in there.names
@@ -242,25 +242,25 @@ def test_broken_pictures_are_named_and_left_out(tmp_path: Path) -> None:
     assert source.broken[0].startswith("yolo: 003: cannot decode the picture")
     assert "holds the class id 7" in source.broken[1]
     for workers in (1, 5):
-        other = load(declared, tmp_path, workers)
+        other = load(given, tmp_path, workers)
         assert other.broken == source.broken
         assert other.tasks[Task.DETECTION].names == there.names
         assert all_same(other.tasks[Task.DETECTION].train, there.train)
     for path in (tmp_path / "yolo" / "images").glob("04*.png"):
         path.write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"10 of 10 pictures of yolo to hold out can't be read"):
-        load(declared, tmp_path)
+        load(given, tmp_path)
 
 
 def test_a_source_without_labels_for_its_task(tmp_path: Path) -> None:
     make_camvid_and_gtsrb(tmp_path)
     with pytest.raises(
-        ValueError, match="camvid has no labels for signs here, only for objects, l"
+        ValueError, match="camvid has no labels for classification here, only for detection, s"
     ):
         load({"classification": {"set": "camvid"}}, tmp_path)
     make_core50(tmp_path)
     (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
-    with pytest.raises(ValueError, match="core50 has no labels for lanes here"):
+    with pytest.raises(ValueError, match="core50 has no labels for segmentation here"):
         load({"segmentation": {"set": "core50"}}, tmp_path)
     with pytest.raises(ValueError, match="no task to train"):
         load({}, tmp_path)
@@ -277,7 +277,7 @@ def test_missing_data_say_what_to_get(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "complaint"),
+    ("given", "complaint"),
     [
         ({"set": "kitti"}, "expected tags"),
         ({"set": "yolo", "folder": "x"}, "classes"),
@@ -285,6 +285,6 @@ def test_missing_data_say_what_to_get(tmp_path: Path) -> None:
         ({"set": "gtsrb", "dir": "x"}, "dir"),
     ],
 )
-def test_wrong_declarations(declared: dict[str, object], complaint: str) -> None:
+def test_wrong_sources(given: dict[str, object], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
-        TypeAdapter(SourceConfig).validate_python(declared)
+        TypeAdapter(SourceConfig).validate_python(given)

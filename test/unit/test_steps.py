@@ -1,6 +1,7 @@
 """The set-up: what is repeated, what a failure says, and what a kill leaves behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tools.steps import SetupError, Step, locked, run_due
 
 ROOT = Path(__file__).parents[2]
 ADVICE = "Free some space"
+LATER = ((2, "l"), (3, "r"), (4, "last"))
 
 
 def step(folder: Path, name: str, command: list[str], needs: Step | None = None) -> Step:
@@ -24,6 +26,16 @@ def step(folder: Path, name: str, command: list[str], needs: Step | None = None)
 def run(steps: list[Step], folder: Path) -> None:
     with locked(folder / "lock") as lock:
         run_due(steps, folder, dict(os.environ), lock)
+
+
+def ended(process: int) -> bool:
+    """Whether it has ended, at the latest in a moment; nobody may have asked for its status yet."""
+    for _ in range(100):
+        status = Path(f"/proc/{process}/stat")
+        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def count(marks: Path) -> list[str]:
@@ -51,6 +63,58 @@ def test_a_failed_step_says_so_and_the_next_call_goes_on_from_it(
     run([first, second], tmp_path)
     assert capsys.readouterr().err.splitlines() == ["[2/2] doing second ... 0 s"]
     assert count(marks) == ["first"]
+
+
+def test_steps_run_side_by_side_but_for_those_that_need_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    met = "until test -e {}; do sleep 0.01; done"
+    below = step(tmp_path, "below", ["sh", "-c", f"sleep 0.3; touch {tmp_path}/below"])
+    left = ["sh", "-c", f"touch {tmp_path}/left; " + met.format(tmp_path / "right")]
+    right = ["sh", "-c", f"touch {tmp_path}/right; " + met.format(tmp_path / "left")]
+    waited = ["sh", "-c", f"test -e {tmp_path}/below && test -e {tmp_path}/left"]
+    # Each of the two waits for the other, and the last for what only the first one makes.
+    two = [step(tmp_path, "l", left, below), step(tmp_path, "r", right, below)]
+    steps = [below, *two, step(tmp_path, "last", waited, two[0])]
+    run(steps, tmp_path)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "[1/4] doing below ... 0 s"
+    assert sorted(lines[1:]) == [f"[{n}/4] doing {name} ... 0 s" for n, name in LATER]
+    assert all(step.done for step in steps)
+
+
+def test_a_failed_step_ends_those_beside_it(tmp_path: Path) -> None:
+    slow = step(tmp_path, "slow", ["sh", "-c", f"sleep 60 & echo $! > {tmp_path}/pid; wait"])
+    failing = ["sh", "-c", f"until test -s {tmp_path}/pid; do sleep 0.01; done; exit 3"]
+    after = step(tmp_path, "after", ["touch", str(tmp_path / "after")], slow)
+    with pytest.raises(SetupError, match=r"^\[2/3\] doing failing failed \(exit status 3\)"):
+        run([slow, step(tmp_path, "failing", failing), after], tmp_path)
+    assert ended(int((tmp_path / "pid").read_text()))
+    assert not slow.done
+    assert not (tmp_path / "after").exists()
+
+
+def test_an_interrupt_ends_the_steps_and_what_they_have_started(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib; from tools.steps import Step, locked, run_due\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "def step(name):\n"
+        "    command = ['sh', '-c', f'sleep 60 & echo $! > {folder}/{name}.pid; wait']\n"
+        "    return Step(name, name, command, [], folder, None, '')\n"
+        "steps = [step('a'), step('b')]\n"
+        "with locked(folder / 'lock') as lock: run_due(steps, folder, dict(os.environ), lock)"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    files = [tmp_path / "a.pid", tmp_path / "b.pid"]
+    while not all(file.exists() and file.read_text() for file in files):
+        time.sleep(0.02)
+    launcher.send_signal(signal.SIGINT)
+    launcher.wait(timeout=20)
+    assert all(ended(int(file.read_text())) for file in files)
+    with locked(tmp_path / "lock"):
+        assert not (tmp_path / ".patchline").exists()
 
 
 def test_a_step_is_repeated_when_what_it_needs_changes(tmp_path: Path) -> None:
@@ -93,8 +157,9 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         "msg/A.msg": "bool a",
         "patchline_ros/module.py": "",
         "tools/clear_wheel_paths.cmake": "",
+        "tools/join_sources.cmake": "",
         "tools/vision_msgs/package.xml": "",
-        **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "torch")},
+        **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "uv")},
         **{f"tools/requirements/{name}.txt": "" for name in (*PACKAGES, "numpy2")},
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +175,8 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
     assert changed("patchline_ros/new.py", "") == {"patchline_ros"}
     assert changed("msg/A.msg", "bool b") == {"patchline_ros"}
     assert changed("tools/requirements/test.txt", "new") == {"packages"}
-    assert changed("tools/requirements/ros.txt", "new") == {"ros", "vision_msgs", "patchline_ros"}
+    built = {"vision_msgs", "patchline_ros"}
+    assert changed("tools/requirements/ros.txt", "new") == {"ros", "packages", *built}
 
 
 def test_the_stand_in_for_vision_msgs_is_never_built_beside_the_real_one(tmp_path: Path) -> None:
@@ -120,5 +186,5 @@ def test_the_stand_in_for_vision_msgs_is_never_built_beside_the_real_one(tmp_pat
     for package in ("rclpy", "vision_msgs"):
         real.with_name(package).touch()
     names = [step.name for step in set_up_steps(Layout(ROOT), Ros((str(tmp_path),)))]
-    assert names == ["environment", "ros", "torch", "packages", "patchline_ros"]
+    assert names == ["environment", "ros", "packages", "patchline_ros"]
     assert (ROOT / "tools" / "COLCON_IGNORE").exists()

@@ -151,7 +151,7 @@ def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
     Path(config).write_text(CONFIG)
     command = [
         "-m",
-        "patchline_ros.cli.app",
+        "patchline_ros.cli",
         "offline",
         "--config",
         config,

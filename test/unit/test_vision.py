@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -289,3 +291,16 @@ def test_imagenet_weights_load_whole(data_root) -> None:
     cut = cut_backbone("mobilenet_v2", 1.0, weights)
     assert torch.equal(cut.backbone.stem[0].weight, weights["features.0.0.weight"])
     assert torch.equal(cut.classifier_neck()[0].weight, weights["features.18.0.weight"])
+
+
+def test_torchvision_comes_without_the_compiler_and_finds_it_when_asked() -> None:
+    asked = (
+        "import sys, patchline_ros.vision.model\n"
+        "from torchvision.ops import roi_align as _, poolers\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "from torchvision.ops.roi_align import is_compile_supported\n"
+        "said = is_compile_supported('cpu')\n"
+        "from torch._dynamo.utils import is_compile_supported as theirs\n"
+        "assert said is theirs('cpu')\n"
+    )
+    subprocess.run([sys.executable, "-c", asked], check=True)

@@ -12,8 +12,8 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-import yaml
 
+from patchline_ros.config_files import read_mapping
 from patchline_ros.tasks import Task
 from patchline_ros.watch.page import Address, PageServer, page
 from patchline_ros.watch.status_picture import CarStatus, Patched, Tone, draw_status, status_lines
@@ -124,7 +124,7 @@ def test_the_foxglove_layout_names_what_the_graph_has() -> None:
 
 
 def test_the_rviz_file_names_what_the_graph_has() -> None:
-    settings = yaml.safe_load((ROOT / "config" / "patchline.rviz").read_text(encoding="utf-8"))
+    settings = read_mapping(ROOT / "config" / "patchline.rviz")
     topics = {d["Topic"]["Value"] for d in settings["Visualization Manager"]["Displays"]}
     car = CarTopics(image_topic="image_raw", sign_image_topic="sign/image_raw")
     pictures = {topic.name.removeprefix("/") for topic in watched(car) if topic.picture}

@@ -27,7 +27,7 @@ from patchline_ros.vision.heads.detection import (
 CHANNELS = 256
 TAP_STRIDES = (8, 16, 32)
 STRIDES = (*TAP_STRIDES, 64, 128)
-"""Of the pyramid's levels: those on taps, P6 and P7."""
+"""Strides of the pyramid's levels: those on taps, P6 and P7."""
 ANCHOR_SIZES = tuple(tuple(int(4 * s * 2 ** (i / 3)) for i in range(3)) for s in STRIDES)
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 

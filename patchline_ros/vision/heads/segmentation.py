@@ -13,8 +13,8 @@ from patchline_ros.vision.backbone import GroupedBackbone
 from patchline_ros.vision.heads.base import Head, Pyramid, softmax_entropy
 
 UNET_CHANNELS = (512, 256, 128, 64, 64)
-"""Of the decoder's blocks, the deepest first: those with which U-Net-VGG16 and U-Net-ResNet50 have
-the paper's number of parameters."""
+"""Channels of the decoder's blocks, the deepest first: those with which U-Net-VGG16 and
+U-Net-ResNet50 have the paper's number of parameters."""
 ATROUS_RATES = (6, 12, 18)
 DEEPLAB_CHANNELS = 256
 
@@ -29,7 +29,7 @@ class SegmentationHead(Head):
     classifier: nn.Conv2d
     input_size: tuple[int, int]
     stride: int
-    """Of the map that the body ends in."""
+    """Stride of the map that the body ends in."""
 
     def tail(self, features: list[Tensor]) -> Tensor:
         """Logits (B, C, H, W), stretched to the input's size."""

@@ -32,7 +32,7 @@ FC_CHANNELS = 1024
 ASPECT_RATIOS = ([2], [2, 3], [2, 3], [2, 3], [2], [2])
 FINEST_SCALE = 0.07
 SCALES = (0.15, 1.05)
-"""Of the default boxes at stride 16 and behind the last level, as a share of the picture."""
+"""Sizes of the default boxes at stride 16 and behind the last level, as shares of the picture."""
 
 
 class ExtraLevel(NamedTuple):

@@ -27,11 +27,11 @@ CENTER_RANGE = 1.0
 """Farthest that a box's centre can be from the cell's, in cells and in each direction: a grid
 sensitivity of 2. Neighbouring cells share a box, and no centre lies at an end of the sigmoid."""
 CENTER_REACH = 0.75
-"""As far as an anchor answers for boxes."""
+"""Largest offset or ratio up to which an anchor answers for a box."""
 SIDE_RANGE = 8.0
 """Greatest ratio of a box's side to the anchor's, and of the anchor's to the box's."""
 SIDE_REACH = 4.0
-"""As far as an anchor answers for boxes."""
+"""Largest offset or ratio up to which an anchor answers for a box."""
 IGNORED_IOU = 0.7
 """An anchor that answers for no box and still finds one this well is not told that it is wrong."""
 BOX_WEIGHT = 5.0

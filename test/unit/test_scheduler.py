@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from patchline_ros.jobs.executors import carrier_at
+from patchline_ros.jobs.executors import executor_at
 from patchline_ros.jobs.scheduler import (
     Advanced,
-    Carrier,
     Ended,
-    Processes,
-    carry_out,
-    insist,
+    Executor,
+    ProcessPool,
+    run_jobs,
+    run_with_retries,
 )
 
 
@@ -58,17 +58,17 @@ class Touch:
 
 
 @pytest.fixture
-def two() -> Iterator[Processes]:
-    with closing(Processes(2)) as processes:
+def two() -> Iterator[ProcessPool]:
+    with closing(ProcessPool(2)) as processes:
         yield processes
 
 
-def test_jobs_that_fail_stop_no_other(tmp_path: Path, two: Processes) -> None:
+def test_jobs_that_fail_stop_no_other(tmp_path: Path, two: ProcessPool) -> None:
     jobs = [
         Touch(tmp_path / f"{i}", then) for i, then in enumerate(["", "fail", "", "die", "", ""])
     ]
     output = io.StringIO()
-    failures = carry_out("jobs", jobs, two, Console(file=output, width=200))
+    failures = run_jobs("jobs", jobs, two, Console(file=output, width=200))
     assert sorted(failures) == [
         "1: these frames can't be used",
         "3: its process ended with exit code 3",
@@ -78,12 +78,12 @@ def test_jobs_that_fail_stop_no_other(tmp_path: Path, two: Processes) -> None:
     assert "failed: 1: these frames" in output.getvalue()
     # Workers stay from job to job, and from call to call; one was replaced.
     assert 2 <= len(set(written)) <= 3
-    assert carry_out("more", [Touch(tmp_path / "7")], two, Console(file=output)) == []
+    assert run_jobs("more", [Touch(tmp_path / "7")], two, Console(file=output)) == []
     assert (tmp_path / "7").read_text() in written
-    assert carry_out("none", [], two, Console(file=output)) == []
+    assert run_jobs("none", [], two, Console(file=output)) == []
 
 
-def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: Processes) -> None:
+def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: ProcessPool) -> None:
     events = two([Touch(tmp_path / "long", "sleep"), Touch(tmp_path / "short")])
     seen = [next(events) for _ in range(3)]
     assert sorted(event.job for event in seen) == [0, 1, 1]
@@ -95,19 +95,19 @@ def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: Processes) ->
         os.kill(int((tmp_path / "long").read_text()), 0)
 
 
-def ends(carrier: Carrier, folder: Path) -> dict[int, str]:
+def ends(executor: Executor, folder: Path) -> dict[int, str]:
     """What three jobs end in, one of which loses its process once and one each time."""
     jobs = [
         Touch(folder / f"{i}", then) for i, then in enumerate(["killed", "killed once", "fail"])
     ]
-    with closing(carrier):
-        events = [event for event in insist(jobs, carrier) if isinstance(event, Ended)]
+    with closing(executor):
+        events = [event for event in run_with_retries(jobs, executor) if isinstance(event, Ended)]
     assert len(events) == 3
     return {event.job: event.error for event in events}
 
 
 def test_a_job_that_lost_its_process_has_more_chances(tmp_path: Path) -> None:
-    assert ends(Processes(2), tmp_path) == {
+    assert ends(ProcessPool(2), tmp_path) == {
         0: "its process ended with SIGKILL, 3 times",
         1: "",
         2: "these frames can't be used",
@@ -137,7 +137,7 @@ def test_a_cluster_of_another_version_is_named(
     with pytest.raises(
         ValueError, match=rf"^the Ray cluster at {ray_address} .*Ray: 1\.0\.0"
     ) as at:
-        carrier_at(ray_address, 1)
+        executor_at(ray_address, 1)
     assert "\n" not in str(at.value)
 
 
@@ -146,6 +146,6 @@ def test_an_address_without_a_cluster_is_named_at_once(address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'patchline_ros[bench]'")
     start = time.monotonic()
     with pytest.raises(ValueError, match=rf"^there is no Ray cluster at {address}: "):
-        carrier_at(address, 1)
+        executor_at(address, 1)
     # Ray itself would try for a quarter of an hour.
     assert time.monotonic() - start < 30

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
-from patchline_ros.nodes.newest_item_thread import Worker
+from patchline_ros.nodes.newest_item_thread import NewestItemThread
 
 
 def test_the_newest_items_are_worked_on_and_errands_come_between():
@@ -19,28 +19,28 @@ def test_the_newest_items_are_worked_on_and_errands_come_between():
         first.set()
         assert go_on.wait(5)
 
-    worker = Worker("test", 2, work)
-    worker.put(0)
+    thread = NewestItemThread("test", 2, work)
+    thread.put(0)
     assert first.wait(5)
     for item in (1, 2, 3):
-        worker.put(item)
-    errand = worker.between(lambda: done.append("errand") or 7)
-    worker.between(lambda: done.append("last"))
+        thread.put(item)
+    errand = thread.between(lambda: done.append("errand") or 7)
+    thread.between(lambda: done.append("last"))
     go_on.set()
     assert errand.result(5) == 7
     while len(done) < 5:
         time.sleep(0.01)
-    worker.stop()
+    thread.stop()
     assert done == [0, "errand", "last", 2, 3]
-    assert worker.superseded == 1
+    assert thread.superseded == 1
 
 
 def test_an_errand_hands_its_exception_to_who_waits_for_it():
-    worker = Worker("test", 1, lambda item: None)
-    future = worker.between(lambda: 1 / 0)
+    thread = NewestItemThread("test", 1, lambda item: None)
+    future = thread.between(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         future.result(5)
-    worker.stop()
+    thread.stop()
 
 
 def test_stop_drops_what_waits_and_joins():
@@ -52,13 +52,13 @@ def test_stop_drops_what_waits_and_joins():
         assert go_on.wait(5)
         done.append(item)
 
-    worker = Worker("test", 5, work)
-    worker.put(1)
+    thread = NewestItemThread("test", 5, work)
+    thread.put(1)
     assert started.wait(5)
-    worker.put(2)
-    stopper = threading.Thread(target=worker.stop)
+    thread.put(2)
+    stopper = threading.Thread(target=thread.stop)
     stopper.start()
-    while not worker._stopping:
+    while not thread._stopping:
         time.sleep(0.01)
     go_on.set()
     stopper.join(5)

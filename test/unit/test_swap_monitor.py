@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchline_ros.patching.expected import Expected, expectation
-from patchline_ros.runtime.swap_monitor import COMPARED, EVERY, SwapWatch
+from patchline_ros.runtime.swap_monitor import COMPARED, EVERY, SwapMonitor
 from patchline_ros.tasks import Boxes
 from patchline_ros.vision.agreement import agreement
 
@@ -54,13 +54,13 @@ def test_the_expectation_has_the_classical_errors_and_never_none() -> None:
     assert same.agreement_error == 0.02 and same.entropy_error == pytest.approx(0.01)
 
 
-def watched(expected: Expected, agreements: np.ndarray, entropies: np.ndarray) -> SwapWatch:
-    watch = SwapWatch(expected)
+def watched(expected: Expected, agreements: np.ndarray, entropies: np.ndarray) -> SwapMonitor:
+    monitor = SwapMonitor(expected)
     for agreed, entropy in zip(agreements, entropies, strict=True):
-        assert watch.collapse() is None
-        watch.add(agreed, entropy)
-    assert watch.finished
-    return watch
+        assert monitor.collapse() is None
+        monitor.add(agreed, entropy)
+    assert monitor.finished
+    return monitor
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_collapse(agreement_then: float, entropy_then: float, collapsed: bool) -
     expected = Expected(agreement=0.8, agreement_error=0.05, entropy=0.3, entropy_error=0.05)
     noise = rng.normal(0, 0.02, COMPARED)
     noise -= noise.mean()
-    watch = watched(expected, agreement_then + noise, entropy_then + noise)
-    reason = watch.collapse()
+    monitor = watched(expected, agreement_then + noise, entropy_then + noise)
+    reason = monitor.collapse()
     assert (reason is not None) == collapsed
     if reason:
         assert f"{agreement_then:.0%}" in reason and "at the gate it was 80% and 0.300" in reason
 
 
 def test_every_so_manieth_picture_is_compared() -> None:
-    watch = SwapWatch(Expected(agreement=1, agreement_error=1, entropy=1, entropy_error=1))
-    assert [watch.due() for _ in range(2 * EVERY)] == 2 * [True, *[False] * (EVERY - 1)]
+    monitor = SwapMonitor(Expected(agreement=1, agreement_error=1, entropy=1, entropy_error=1))
+    assert [monitor.due() for _ in range(2 * EVERY)] == 2 * [True, *[False] * (EVERY - 1)]

@@ -1,0 +1,70 @@
+"""What the adapter keeps on disk, below the one folder of its car."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchline_ros.adaptation.bank import PatchBank
+from patchline_ros.adaptation.episode_runner import EpisodeRunner
+from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.training_settings import TrainingSettings
+from patchline_ros.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """How much is kept, and how episodes train on it.
+
+    Attributes:
+        capacity: labelled frames of each task.
+        capacity_mib: MiB of the labelled frames of each task.
+        epochs: of a training.
+        seed: of a training.
+        threads: of a training.
+    """
+
+    capacity: int
+    capacity_mib: int
+    epochs: int
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Labelled frames, episodes with their patch sets, and the bank of earlier ones.
+
+    Attributes:
+        frames: labelled frames, in `frames`.
+        runner: of episodes, in `episodes`.
+        bank: of earlier patch sets, in `bank`. Signatures in it are features of the model that
+            watches; another bundle's can't be compared, so each such model has a bank of its own.
+        episode_file: report of the episode that ended last.
+    """
+
+    frames: FrameStore
+    runner: EpisodeRunner
+    bank: PatchBank
+    episode_file: Path
+
+    @classmethod
+    def open(cls, folder: Path, bundle: Bundle, settings: StorageSettings) -> Storage:
+        """Opens what is in the folder, or makes it. The caller holds its `StoreLock`.
+
+        Raises:
+            StoreError: the frames can't be opened.
+            OSError: the disk refuses a folder.
+        """
+        frames = FrameStore(folder / "frames", settings.capacity, settings.capacity_mib)
+        runner = EpisodeRunner(
+            bundle=bundle.path.resolve(),
+            store=folder / "frames",
+            work=folder / "episodes",
+            training=TrainingSettings(epochs=settings.epochs),
+            seed=settings.seed,
+            threads=settings.threads,
+        )
+        watching = bundle.fingerprint(bundle.manifest.drift.task)
+        bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)
+        return cls(frames, runner, bank, folder / "episodes" / "episode.json")

@@ -1,0 +1,107 @@
+"""Writes a bundle's folder; `patchline_ros.bundle` says what is in it, and reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+
+from patchline_ros.bundle import (
+    CARD,
+    EXAMPLES,
+    HELD_OUT,
+    MANIFEST,
+    PREDICTOR,
+    REFERENCE,
+    TRAINED_ON,
+    Bundle,
+    Manifest,
+)
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import remove_leftovers, sha256, write_file
+from patchline_ros.tasks import Image, Task
+from patchline_ros.vision.model import TaskModel
+
+
+@dataclass(frozen=True)
+class PictureRecord:
+    """What a bundle says of one task's pictures.
+
+    Attributes:
+        trained_on: names of those that the model was trained on.
+        held_out: names of those that it was measured on.
+        examples: a few of the latter, all of one size.
+    """
+
+    trained_on: Sequence[str]
+    held_out: Sequence[str]
+    examples: Sequence[Image]
+
+
+def save_bundle(
+    path: Path,
+    manifest: Manifest,
+    models: Mapping[Task, TaskModel],
+    reference: DriftReference,
+    pictures: Mapping[Task, PictureRecord],
+    predictor: bytes = b"",
+) -> Bundle:
+    """Writes a bundle; the manifest last, with the sha256 of the other files filled in.
+
+    What is there of an earlier bundle, or of one that was not finished, goes.
+
+    Args:
+        path: folder of the bundle.
+        manifest: without `files`.
+        models: source models.
+        reference: of the drift monitor.
+        pictures: of each task.
+        predictor: the file of the learnt patch predictor; empty where there is none.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
+    weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
+    others = weights - {f"{task}.safetensors" for task in models}
+    for earlier in (MANIFEST, CARD, PREDICTOR, *others):
+        (path / earlier).unlink(missing_ok=True)
+    contents = {
+        f"{task}.safetensors": save_tensors(
+            {name: value.contiguous() for name, value in model.state_dict().items()}
+        )
+        for task, model in models.items()
+    }
+    contents[REFERENCE] = save_arrays(
+        {
+            "features": reference.features,
+            "mean": reference.mean,
+            "scale": reference.scale,
+            "null": reference.null,
+        }
+    )
+    contents[TRAINED_ON] = _listing({task: of.trained_on for task, of in pictures.items()})
+    contents[HELD_OUT] = _listing({task: of.held_out for task, of in pictures.items()})
+    contents[EXAMPLES] = save_arrays(
+        {str(task): np.stack(of.examples) for task, of in pictures.items() if of.examples}
+    )
+    if predictor:
+        contents[PREDICTOR] = predictor
+    for name, data in contents.items():
+        write_file(path / name, data)
+    whole = manifest.model_copy(
+        update={"files": {name: sha256(data) for name, data in sorted(contents.items())}}
+    )
+    write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
+    return Bundle(path, whole)
+
+
+def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:
+    listed = {str(task): list(of_task) for task, of_task in names.items()}
+    return json.dumps(listed, indent=1).encode()

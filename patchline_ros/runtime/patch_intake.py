@@ -1,0 +1,236 @@
+"""What becomes of the patch sets that come for one running model, and of those that are undone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+
+from patchline_ros.patching.patch_set import PatchSetError
+from patchline_ros.runtime.model_runner import Candidate, ModelRunner
+from patchline_ros.signing import SigningError, Verifier, statement
+
+
+class ModelState(IntEnum):
+    """What became of the last patch set that came; the numbers are those of PatchStatus.msg."""
+
+    SOURCE = 0
+    ACTIVE = 1
+    REFUSED = 2
+    REMOVED = 3
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Which model runs after something happened, and what it was.
+
+    Attributes:
+        state: what happened.
+        version: of the patch set that runs now, 0 for the source model.
+        reason: why a patch set was refused or removed, or the source model returned.
+        build_seconds: to check, build and warm a patched model beside the running one.
+        swap_seconds: for which the swap held up the next picture.
+        removed: version of the patch set that was removed, 0 where none was.
+        sentence: for the log; empty where there is nothing to say.
+    """
+
+    state: ModelState
+    version: int
+    reason: str = ""
+    build_seconds: float = 0.0
+    swap_seconds: float = 0.0
+    removed: int = 0
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class OfferedPatchSet:
+    """A patch set as it came: nothing of it has been checked.
+
+    Without data it asks for the source model.
+    """
+
+    task: str
+    version: int
+    base_fingerprint: str
+    sha256: str
+    data: memoryview
+    """The set's bytes; they are only copied once the rest was checked."""
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class RemovedBefore:
+    """It was removed here, of which its sender did not hear."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """It is not what it should be."""
+
+    version: int
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SourceAsked:
+    """The source model is to return."""
+
+    version: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """Its model is ready to run."""
+
+    candidate: Candidate
+    seconds: float
+
+
+Decision = RemovedBefore | Refused | SourceAsked | Built
+
+
+class PatchIntake:
+    """Checks patch sets that come, has their models built, and changes the running model.
+
+    `examine` may run in a thread beside the model; all else belongs to the thread that runs the
+    model, between two pictures.
+    """
+
+    def __init__(
+        self,
+        runner: ModelRunner,
+        verifier: Verifier | None,
+        require_signature: bool,
+        largest_bytes: int,
+    ) -> None:
+        """Nothing has come yet.
+
+        Args:
+            runner: of the model.
+            verifier: checks signatures; None: nobody's are checked.
+            require_signature: refuses a patch set without one.
+            largest_bytes: that a patch set may have.
+        """
+        self._runner = runner
+        self._verifier = verifier
+        self._require_signature = require_signature
+        self._largest_bytes = largest_bytes
+        self._newest_version = 0
+        self._removed_versions: set[int] = set()
+
+    def examine(self, offered: OfferedPatchSet) -> Decision | None:
+        """Checks a patch set and builds and warms its model beside the running one.
+
+        Returns:
+            What is to be done; None: nothing, since it runs already.
+        """
+        if self._runs_already(offered):
+            return None
+        if offered.version in self._removed_versions:
+            return RemovedBefore(offered.version)
+        started = time.monotonic()
+        try:
+            self._check(offered)
+            if not offered.data:
+                return SourceAsked(offered.version)
+            candidate = self._runner.build(offered.data.tobytes(), offered.sha256)
+            if candidate.version != offered.version:
+                raise PatchSetError(
+                    f"the message says version {offered.version}, its data version "
+                    f"{candidate.version}"
+                )
+        except (PatchSetError, SigningError) as error:
+            return Refused(offered.version, str(error), time.monotonic() - started)
+        return Built(candidate, time.monotonic() - started)
+
+    def _runs_already(self, offered: OfferedPatchSet) -> bool:
+        """A restarted adapter sends again what runs here."""
+        active = self._runner.active
+        same = bool(offered.data) == bool(active)
+        same &= offered.sha256 == (active.sha256 if active else "")
+        return same and offered.version <= self._newest_version
+
+    def _check(self, offered: OfferedPatchSet) -> None:
+        """What can be said before reading the data. Raises PatchSetError or SigningError."""
+        task = self._runner.task
+        if offered.task != task.value:
+            raise PatchSetError(f"it is for {offered.task!r}, this node runs {task}")
+        if offered.version <= self._newest_version:
+            raise PatchSetError(
+                f"its version {offered.version} is not newer than {self._newest_version}, the "
+                "newest that has run here"
+            )
+        if len(offered.data) > self._largest_bytes:
+            raise PatchSetError(
+                f"its {len(offered.data) / 2**20:.0f} MiB are more than largest_patch_set_mib, "
+                f"{self._largest_bytes >> 20}"
+            )
+        if not offered.data and offered.sha256:
+            raise PatchSetError("it names a sha256, but has no data")
+        if self._require_signature and not offered.signature:
+            raise SigningError("it is not signed, and require_signature is true")
+        if self._verifier is not None and offered.signature:
+            text = statement(task, offered.version, offered.base_fingerprint, offered.sha256)
+            self._verifier.check(text, offered.signature)
+
+    def carry_out(self, decision: Decision) -> ModelStatus:
+        """Does what was decided."""
+        if isinstance(decision, Built):
+            return self._swap(decision)
+        if isinstance(decision, SourceAsked):
+            return self._return_to_source(decision.version)
+        if isinstance(decision, RemovedBefore):
+            return self._removed(decision.version, "was removed here")
+        return ModelStatus(
+            ModelState.REFUSED,
+            self._runner.patch_version,
+            decision.reason,
+            decision.seconds,
+            sentence=f"patch set {decision.version} for {self._runner.task} refused: "
+            f"{decision.reason}",
+        )
+
+    def roll_back(self) -> ModelStatus | None:
+        """Back to the model that ran before; None where no patch set is active."""
+        removed = self._runner.rollback()
+        return None if removed is None else self._removed(removed, "was removed on request")
+
+    def collapsed(self, version: int, how: str) -> ModelStatus:
+        """The runner has taken back a patch set that had collapsed."""
+        return self._removed(version, f"was taken back: {how}")
+
+    def _swap(self, built: Built) -> ModelStatus:
+        started = time.monotonic()
+        self._runner.activate(built.candidate)
+        version = self._newest_version = built.candidate.version
+        seconds = time.monotonic() - started
+        return ModelStatus(
+            ModelState.ACTIVE,
+            version,
+            build_seconds=built.seconds,
+            swap_seconds=seconds,
+            sentence=f"patch set {version} is active: built in {built.seconds:.2f} s, swapped in "
+            f"{seconds * 1e3:.2f} ms",
+        )
+
+    def _return_to_source(self, version: int) -> ModelStatus:
+        """What is not newer than this version is refused from now on."""
+        self._runner.return_to_source()
+        self._newest_version = version
+        return ModelStatus(ModelState.SOURCE, 0, "the drift has passed")
+
+    def _removed(self, version: int, what: str) -> ModelStatus:
+        """A removed version is not taken again when it is sent again."""
+        self._removed_versions.add(version)
+        reason = f"version {version} {what}"
+        return ModelStatus(
+            ModelState.REMOVED,
+            self._runner.patch_version,
+            reason,
+            removed=version,
+            sentence=f"patch set for {self._runner.task}: {reason}",
+        )

@@ -1,0 +1,49 @@
+"""How files are damaged."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+
+Spoil: TypeAlias = Callable[[bytes], bytes]
+"""What makes a damaged file of a whole one."""
+
+GARBAGE: Final = np.random.default_rng(1).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+
+
+def half(data: bytes) -> bytes:
+    """The first half."""
+    return data[: len(data) // 2]
+
+
+def garbage(_: bytes) -> bytes:
+    """Bytes that were drawn by chance."""
+    return GARBAGE
+
+
+def nothing(_: bytes) -> bytes:
+    """An empty file."""
+    return b""
+
+
+def pickled_objects(_: bytes) -> bytes:
+    """A stored frame whose arrays would have to be unpickled."""
+    buffer = io.BytesIO()
+    np.savez(buffer, image=np.array([{}], dtype=object), sign=np.array(1))
+    return buffer.getvalue()
+
+
+@contextmanager
+def spoiled(path: Path, spoil: Spoil) -> Iterator[None]:
+    """The file is damaged while the block runs."""
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole))
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)

@@ -1,0 +1,143 @@
+"""Patch sets that a perception node must refuse, and say why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import torch
+
+from patchline_ros.graph.description import patch_set_topic
+from patchline_ros.msg import PatchSet, PatchStatus
+from patchline_ros.nodes.conversions import stamp_to_ns
+from patchline_ros.trials import spoiled_patch_sets as spoiled
+from patchline_ros.trials.case import Case
+from patchline_ros.trials.message_changes import wait_for_listeners
+from patchline_ros.trials.spoiled_patch_sets import FOREIGN_SHA256, Made
+from patchline_ros.trials.trial_graph import TrialGraph
+
+_TOO_LARGE_MIB: Final = 65
+_DEEP: Final = b"[" * 100_000
+
+_Make: TypeAlias = Callable[[TrialGraph], Made]
+_Kind: TypeAlias = tuple[str, str, _Make]
+"""The name of a case, what is wrong, and what makes the message."""
+
+
+def patch_set_cases() -> list[Case]:
+    """Patch sets whose files, tensors or facts are wrong, and messages that do not fit them."""
+    kinds = [*_files(), *_contents(), *_messages()]
+    return [
+        Case(f"patch-set-{name}", "message", f"patch set: {what}", partial(_bad_patch_set, make))
+        for name, what, make in kinds
+    ]
+
+
+def _data(spoil: Callable[[bytes], bytes], reason: str, **fields: Any) -> _Make:
+    return lambda trial: (spoiled.spoiled_patch_set(trial, spoil, **fields), reason)
+
+
+def _facts(reason: str, **changes: Any) -> _Make:
+    return lambda trial: (spoiled.whole_patch_set(trial, **changes), reason)
+
+
+def _tensors(change: Callable[[dict[str, torch.Tensor]], None], reason: str) -> _Make:
+    return _data(lambda whole: spoiled.with_tensors(whole, change), reason)
+
+
+def _files() -> list[_Kind]:
+    """What can be wrong before a tensor is read."""
+    return [
+        ("sha256", "the sha256 is wrong", _data(bytes, "sha256", digest=FOREIGN_SHA256)),
+        ("no-sha256", "there is no sha256", _data(bytes, "sha256", digest="")),
+        ("no-data", "a sha256, but no data", spoiled.without_data),
+        ("truncated", "half of it", _data(lambda whole: whole[: len(whole) // 2], "read")),
+        ("short", "five bytes", _data(lambda whole: whole[:5], "safetensors")),
+        (
+            "garbage",
+            "bytes drawn by chance",
+            _data(lambda _: spoiled.drawn_bytes(20_000), "safetensors"),
+        ),
+        ("pickle", "a pickled model", _data(lambda _: b"\x80\x04" + b"c" * 500, "safetensors")),
+        (
+            "header-huge",
+            "a header of 2^63 bytes",
+            _data(lambda whole: (2**63).to_bytes(8, "little") + whole[8:], "safetensors"),
+        ),
+        (
+            "header-deep",
+            "a header of 100 000 brackets",
+            _data(lambda whole: spoiled.with_header(whole, _DEEP), "metadata"),
+        ),
+        (
+            "header-list",
+            "a header that is a list",
+            _data(lambda whole: spoiled.with_header(whole, b"[1, 2]"), "metadata"),
+        ),
+    ]
+
+
+def _contents() -> list[_Kind]:
+    """Weights and facts that the node's model can't use."""
+    return [
+        ("bit", "one bit of a weight is another", _data(spoiled.bit_flipped, "damaged")),
+        ("nan", "a weight is NaN", _tensors(spoiled.nan_weight, "not finite")),
+        ("enormous", "all weights are 3e38", _tensors(spoiled.enormous_weights, "not finite")),
+        ("tensor-less", "a tensor is missing", _tensors(spoiled.one_tensor_less, "lacks")),
+        ("tensor-more", "a tensor too many", _tensors(spoiled.one_tensor_more, "unknown tensors")),
+        (
+            "tensor-shape",
+            "a tensor has another shape",
+            _tensors(spoiled.other_shape, "the model needs"),
+        ),
+        ("foreign", "of another source model", _facts("base", base_fingerprint=FOREIGN_SHA256)),
+        ("format-1", "of an older format", _facts("format", format=1)),
+        ("method", "of an unknown method", _facts("method", method={"method": "magic"})),
+        ("k-huge", "10^6 patches", _facts("fit", method={"method": "patchline", "k": 10**6})),
+    ]
+
+
+def _messages() -> list[_Kind]:
+    """Messages that say something else than their data, or that are signed wrongly."""
+    return [
+        ("task", "its data is for another task", spoiled.of_another_task),
+        ("task-named", "it says another task", spoiled.named_another_task),
+        ("old", "as old as what runs, with other weights", spoiled.of_the_past),
+        ("version", "its data has another version", spoiled.of_another_version),
+        ("unsigned", "it is not signed", spoiled.not_signed),
+        ("signature", "signed by nobody", spoiled.signed_otherwise),
+        (
+            "large",
+            f"{_TOO_LARGE_MIB} MiB",
+            _data(lambda _: bytes(_TOO_LARGE_MIB << 20), "largest_patch_set_mib"),
+        ),
+    ]
+
+
+@contextmanager
+def _bad_patch_set(make: _Make, trial: TrialGraph) -> Iterator[None]:
+    msg, reason = make(trial)
+    task = spoiled.first_task(trial)
+    publisher = trial.probe.latched(PatchSet, patch_set_topic(task))
+    try:
+        wait_for_listeners(trial, publisher, 1)
+        begun_ns = time.time_ns()
+        publisher.publish(msg)
+        trial.over()
+
+        def refused() -> bool:
+            return any(
+                status.state == PatchStatus.REFUSED
+                and status.task == str(task)
+                and reason in status.reason
+                and stamp_to_ns(status.header.stamp) >= begun_ns
+                for status in list(trial.probe.patch_statuses)
+            )
+
+        trial.until(refused, f"the node refuses it with '{reason}'", 15)
+        yield
+    finally:
+        trial.probe.drop(publisher)

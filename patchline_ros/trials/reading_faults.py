@@ -1,0 +1,150 @@
+"""Features, drift statuses and patch statuses that are not what they should be."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from patchline_ros.graph.description import NODE_OF_TASK
+from patchline_ros.msg import DriftStatus, FrameFeatures, PatchStatus
+from patchline_ros.nodes.conversions import ns_to_stamp
+from patchline_ros.tasks import Task
+from patchline_ros.trials.case import Case
+from patchline_ros.trials.message_changes import SECOND, TIMES, sending, stamp, wait_for_listeners
+from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
+
+
+def _features(trial: TrialGraph, **changes: Any) -> FrameFeatures:
+    size = trial.bundle.drift_reference.mean.size
+    fields: dict[str, Any] = {"features": array("f", np.ones(size, np.float32).tobytes())}
+    fields["task"] = str(trial.bundle.manifest.drift.task)
+    msg = FrameFeatures(**{**fields, **changes})
+    msg.header.stamp = ns_to_stamp(time.time_ns())
+    return msg
+
+
+def _nan_features(trial: TrialGraph) -> FrameFeatures:
+    size = trial.bundle.drift_reference.mean.size
+    nans = np.full(size, np.nan, np.float32)
+    return _features(trial, features=array("f", nans.tobytes()), entropy=math.nan)
+
+
+def _short_features(trial: TrialGraph) -> FrameFeatures:
+    return _features(trial, features=array("f", [1.0, 2.0]))
+
+
+def _no_features(trial: TrialGraph) -> FrameFeatures:
+    return _features(trial, features=array("f"))
+
+
+def reading_cases() -> list[Case]:
+    """Features, drift statuses and patch statuses that no node should send."""
+    return [*_feature_cases(), *_drift_cases(), *_patch_status_cases()]
+
+
+def _feature_cases() -> list[Case]:
+    spoiled: list[tuple[str, str, Callable[[TrialGraph], FrameFeatures]]] = [
+        ("nan", "all are NaN", _nan_features),
+        ("short", "two instead of all", _short_features),
+        ("none", "none at all", _no_features),
+    ]
+    cases = [
+        Case(f"features-{name}", "message", f"features: {what}", partial(_bad_features, make))
+        for name, what, make in spoiled
+    ]
+    what = "features: stamps 0, -1 s and of 2038"
+    return [*cases, Case("features-stamps", "message", what, _odd_features)]
+
+
+def _drift_cases() -> list[Case]:
+    now = {"drifting": True, "mmd2": 1.0, "threshold": 0.1, "window": 8}
+    future, past = ns_to_stamp((2**31 - 1) * SECOND), ns_to_stamp(-SECOND)
+    readings: list[tuple[str, str, Mapping[str, Any]]] = [
+        ("nan", "MMD^2 is NaN", {**now, "mmd2": math.nan, "since": ns_to_stamp(SECOND)}),
+        ("infinite", "MMD^2 is infinite", {**now, "mmd2": math.inf, "since": ns_to_stamp(SECOND)}),
+        ("negative", "the drift began before 1970", {**now, "since": past}),
+        ("no-since", "a drift that never began", {**now, "since": ns_to_stamp(0)}),
+    ]
+    cases = [
+        Case(f"drift-{name}", "message", f"drift status: {what}", partial(_bad_drift, fields))
+        for name, what, fields in readings
+    ]
+    what = "drift status: the drift begins in 2038"
+    return [*cases, Case("drift-future", "message", what, partial(_odd_drift, future))]
+
+
+def _patch_status_cases() -> list[Case]:
+    statuses: list[tuple[str, str, Mapping[str, Any]]] = [
+        ("task", "the task is unknown", {"task": "trees"}),
+        ("other-task", "it is of another task", {"task": "segmentation"}),
+    ]
+    return [
+        Case(f"status-{name}", "message", f"patch status: {what}", partial(_bad_status, fields))
+        for name, what, fields in statuses
+    ]
+
+
+@contextmanager
+def _bad_features(make: Callable[[TrialGraph], FrameFeatures], trial: TrialGraph) -> Iterator[None]:
+    before = trial.counted(MONITOR, "refused")
+    with sending(trial, FrameFeatures, _watched(trial), [make(trial)] * TIMES):
+        trial.over()
+        trial.until(
+            lambda: trial.counted(MONITOR, "refused") > before, "the monitor counts it as refused"
+        )
+        yield
+
+
+@contextmanager
+def _odd_features(trial: TrialGraph) -> Iterator[None]:
+    messages = [_features(trial) for _ in range(3)]
+    for msg, stamp_ns in zip(messages, (0, -SECOND, (2**31 - 1) * SECOND), strict=True):
+        stamp(msg, stamp_ns)
+    with sending(trial, FrameFeatures, _watched(trial), messages):
+        trial.over()
+        yield
+
+
+def _watched(trial: TrialGraph) -> str:
+    return f"{NODE_OF_TASK[trial.bundle.manifest.drift.task]}/features"
+
+
+@contextmanager
+def _bad_drift(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
+    before = trial.counted(ADAPTER, "ignored")
+    with sending(trial, DriftStatus, "drift_status", [DriftStatus(**fields)] * TIMES):
+        trial.over()
+        trial.until(lambda: trial.counted(ADAPTER, "ignored") > before, "the adapter ignores it")
+        yield
+
+
+@contextmanager
+def _odd_drift(since: Any, trial: TrialGraph) -> Iterator[None]:
+    msg = DriftStatus(drifting=True, mmd2=1.0, threshold=0.1, since=since)
+    with sending(trial, DriftStatus, "drift_status", [msg] * TIMES):
+        trial.over()
+        yield
+
+
+@contextmanager
+def _bad_status(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
+    msg = PatchStatus(version=7, state=PatchStatus.ACTIVE, **fields)
+    before = trial.counted(ADAPTER, "ignored")
+    publisher = trial.probe.latched(
+        PatchStatus, f"{NODE_OF_TASK[Task.CLASSIFICATION]}/patch_status"
+    )
+    try:
+        wait_for_listeners(trial, publisher, 2)
+        publisher.publish(msg)
+        trial.over()
+        trial.until(lambda: trial.counted(ADAPTER, "ignored") > before, "the adapter ignores it")
+        yield
+    finally:
+        trial.probe.drop(publisher)

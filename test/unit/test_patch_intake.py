@@ -1,0 +1,210 @@
+"""What a node decides about the patch sets that come, and what it does to its running model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from tiny_bundle import make_bundle, make_patch_set, picture
+
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import sha256
+from patchline_ros.patching.patch_set import renumbered
+from patchline_ros.runtime.model_runner import ModelRunner
+from patchline_ros.runtime.patch_intake import (
+    ModelState,
+    ModelStatus,
+    OfferedPatchSet,
+    PatchIntake,
+)
+from patchline_ros.signing import Signer, Verifier, make_keys, statement
+from patchline_ros.tasks import Task
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_bundle(tmp_path_factory.mktemp("intake") / "bundle")
+
+
+def offered(data: bytes = b"", version: int = 1, **fields: object) -> OfferedPatchSet:
+    """As the adapter would send it, with `fields` replaced."""
+    facts = {
+        "task": "segmentation",
+        "version": version,
+        "base_fingerprint": "",
+        "sha256": sha256(data) if data else "",
+        "data": memoryview(data),
+        "signature": b"",
+    }
+    return OfferedPatchSet(**{**facts, **fields})
+
+
+class Lanes:
+    """A model that runs, and its intake."""
+
+    def __init__(self, bundle: Bundle, verifier: Verifier | None = None) -> None:
+        self.bundle = bundle
+        self.runner = ModelRunner(bundle, Task.SEGMENTATION)
+        self.intake = PatchIntake(self.runner, verifier, verifier is not None, MIB)
+
+    def take(self, patch_set: OfferedPatchSet) -> ModelStatus | None:
+        decision = self.intake.examine(patch_set)
+        return None if decision is None else self.intake.carry_out(decision)
+
+    def take_version(self, version: int) -> ModelStatus | None:
+        return self.take(offered(make_patch_set(self.bundle, Task.SEGMENTATION, version), version))
+
+    def masks(self) -> list[bytes]:
+        """What the model says about some pictures."""
+        return [self.runner.infer(picture(number)).prediction.tobytes() for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def lanes(bundle: Bundle) -> Lanes:
+    return Lanes(bundle)
+
+
+def test_a_patch_set_is_activated_once(lanes: Lanes) -> None:
+    before = lanes.masks()
+    status = lanes.take_version(1)
+    assert (status.state, status.version) == (ModelState.ACTIVE, 1)
+    assert status.sentence.startswith("patch set 1 is active: built in ")
+    assert lanes.masks() != before
+    # A restarted adapter sends it again.
+    assert lanes.take_version(1) is None
+
+
+def test_what_was_removed_is_not_taken_again_but_a_newer_one_is(lanes: Lanes) -> None:
+    before = lanes.masks()
+    assert lanes.intake.roll_back() is None
+    lanes.take_version(1)
+    removed = lanes.intake.roll_back()
+    assert (removed.state, removed.removed, removed.version) == (ModelState.REMOVED, 1, 0)
+    assert removed.sentence == "patch set for segmentation: version 1 was removed on request"
+    assert lanes.masks() == before
+    again = lanes.take_version(1)
+    assert (again.state, again.removed) == (ModelState.REMOVED, 1)
+    assert again.reason == "version 1 was removed here"
+    assert lanes.take_version(2).state is ModelState.ACTIVE
+    collapsed = lanes.intake.collapsed(2, "it is unsure")
+    assert collapsed.reason == "version 2 was taken back: it is unsure"
+
+
+def test_an_empty_patch_set_brings_the_source_back(lanes: Lanes) -> None:
+    before = lanes.masks()
+    lanes.take_version(1)
+    status = lanes.take(offered(version=2))
+    assert status == ModelStatus(ModelState.SOURCE, 0, "the drift has passed")
+    assert lanes.masks() == before
+    older = lanes.take_version(2)
+    assert older.state is ModelState.REFUSED and "not newer than 2" in older.reason
+    assert lanes.take_version(3).state is ModelState.ACTIVE
+
+
+def test_a_node_that_starts_with_the_source_takes_no_older_patch_set(lanes: Lanes) -> None:
+    """It hears first that the source model is to run, as version 4: it is not to be undone."""
+    assert lanes.take(offered(version=4)).state is ModelState.SOURCE
+    older = lanes.take_version(3)
+    assert older.state is ModelState.REFUSED and "not newer than 4" in older.reason
+
+
+def test_a_rollback_goes_back_step_by_step(lanes: Lanes) -> None:
+    sources, seen = lanes.masks(), []
+    for version in (1, 2, 3, 4):
+        assert lanes.take_version(version).state is ModelState.ACTIVE
+        seen.append(lanes.masks())
+    # Two models before the running one are kept, then comes the source model.
+    for expected, masks in ((3, seen[2]), (2, seen[1]), (0, sources)):
+        assert lanes.intake.roll_back().version == expected
+        assert lanes.masks() == masks
+    assert lanes.intake.roll_back() is None
+
+
+def test_the_same_model_as_another_version_is_not_swapped(lanes: Lanes) -> None:
+    lanes.take_version(1)
+    second = make_patch_set(lanes.bundle, Task.SEGMENTATION, 2)
+    for data, version in ((second, 2), (renumbered(second, 3), 3)):
+        status = lanes.take(offered(data, version))
+        assert (status.state, status.version) == (ModelState.ACTIVE, version)
+    back = lanes.intake.roll_back()
+    assert (back.removed, back.version) == (3, 1)
+
+
+def retensored(data: bytes, change: Callable[[dict[str, torch.Tensor]], object]) -> bytes:
+    """The patch set with its tensors changed."""
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+    tensors = load_tensors(data)
+    change(tensors)
+    return save_tensors(tensors, metadata=metadata)
+
+
+def bad_patch_sets(bundle: Bundle) -> dict[str, OfferedPatchSet]:
+    """A patch set for each way to be wrong, by what the reason must say."""
+    good = make_patch_set(bundle, Task.SEGMENTATION, 3)
+    name = next(key for key in sorted(load_tensors(good)) if key.startswith("patches."))
+    missing = retensored(good, lambda tensors: tensors.pop(name))
+    nan = retensored(good, lambda tensors: tensors[name].fill_(torch.nan))
+    other_base = make_patch_set(bundle, Task.SEGMENTATION, 3, base_fingerprint="ab" * 32)
+    signs = make_patch_set(bundle, Task.CLASSIFICATION, 3)
+    return {
+        "sha256": offered(good, 3, sha256="0" * 64),
+        "another source model": offered(other_base, 3),
+        f"lacks 1 tensors, the first {name}": offered(missing, 3),
+        "not finite": offered(nan, 3),
+        "not newer than 2": offered(make_patch_set(bundle, Task.SEGMENTATION, 1)),
+        "for classification": offered(signs, 3),
+        "it is for 'classification'": offered(signs, 3, task="classification"),
+        "version 9, its data version 3": offered(good, 9),
+        "safetensors": offered(b"no weights", 3),
+        "it names a sha256, but has no data": offered(version=3, sha256=sha256(good)),
+        "more than largest_patch_set_mib, 1": offered(bytes(MIB + 1), 3),
+    }
+
+
+def test_a_bad_patch_set_changes_nothing_and_says_why(lanes: Lanes, bundle: Bundle) -> None:
+    lanes.take_version(2)
+    before = lanes.masks()
+    for says, patch_set in bad_patch_sets(bundle).items():
+        status = lanes.take(patch_set)
+        assert (status.state, status.version) == (ModelState.REFUSED, 2)
+        assert says in status.reason
+        assert status.sentence == (
+            f"patch set {patch_set.version} for segmentation refused: {status.reason}"
+        )
+        assert lanes.masks() == before
+
+
+def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "car")
+    stranger, _ = make_keys(tmp_path / "stranger")
+    lanes = Lanes(bundle, Verifier(public))
+    data = make_patch_set(bundle, Task.SEGMENTATION, 1)
+
+    def signed(key: Path, patch_set: OfferedPatchSet, **changes: object) -> OfferedPatchSet:
+        text = statement(Task.SEGMENTATION, patch_set.version, "", patch_set.sha256)
+        return OfferedPatchSet(
+            **{**vars(patch_set), "signature": Signer(key).sign(text), **changes}
+        )
+
+    plain = offered(data)
+    for says, patch_set in {
+        "it is not signed, and require_signature is true": plain,
+        "not by the key that is trusted": signed(stranger, plain),
+        "not by the key": signed(private, plain, version=2),
+        "names a sha256, but has no data": signed(private, plain, data=memoryview(b"")),
+    }.items():
+        status = lanes.take(patch_set)
+        assert status.state is ModelState.REFUSED and says in status.reason
+    assert lanes.take(signed(private, plain)).state is ModelState.ACTIVE
+    # That the source model is to return is signed, too.
+    source = offered(version=2)
+    assert lanes.take(source).state is ModelState.REFUSED
+    assert lanes.take(signed(private, source)).state is ModelState.SOURCE

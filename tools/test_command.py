@@ -1,0 +1,19 @@
+"""What `./patchline test` runs: pytest, with a worker for each core."""
+
+TIERS = ("unit", "nodes", "process")
+"""Folders of the tests, from the fastest one to the one that takes the longest."""
+
+
+def pytest_arguments(arguments: list[str]) -> list[str]:
+    """What Python is called with.
+
+    arguments: those behind `test`. The names of tiers come first; everything else is pytest's own,
+    and overrides what stands here, as `-n 0` does for one test in a debugger.
+    """
+    tiers = 0
+    while arguments[tiers : tiers + 1] and arguments[tiers] in TIERS:
+        tiers += 1
+    folders = [f"test/{tier}" for tier in arguments[:tiers]]
+    # A file stays with one worker, so that its tests share what is expensive to make.
+    spread = ["-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+    return ["-m", "pytest", "-rfEs", *spread, *folders, *arguments[tiers:]]
