@@ -99,8 +99,8 @@ def sources(scene: Scene, entropy: float = 0.0, of: Experiment | None = None) ->
                 origin="random",
                 seed=0,
                 fingerprint=fingerprint(model),
-                held_out_metric=0.5,
-                entropy=entropy,
+                source_metric=0.5,
+                source_entropy=entropy,
                 seconds=0.0,
             ),
         )

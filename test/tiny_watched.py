@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.jobs.scheduler import Executor, ReportProgress
 from patchline_ros.offline.drifted import WatchedSource, backbone_features

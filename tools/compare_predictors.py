@@ -21,7 +21,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from patchline_ros.adaptation.readers import ImageReader
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle, DriftLabel
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.drift.monitor import DriftReference

@@ -6,7 +6,6 @@ says.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from patchline_ros.adaptation.episode import (
-    LEAST_FRAMES,
     Accepted,
     Chosen,
     Event,
@@ -24,6 +22,8 @@ from patchline_ros.adaptation.episode import (
     Progress,
     Rejected,
 )
+from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
 from patchline_ros.adaptation.loop_status import LoopState, LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions
@@ -302,14 +302,14 @@ class AdaptationLoop:
             self._log.error(f"{what} failed: {event.reason}{again}")
             self._tell(LoopState.FAILED, reason=f"{event.reason}{again}")
 
-    def _finish(self, episode: Mapping[str, Any]) -> None:
-        what = "verification" if episode["bank_entry"] else "training"
+    def _finish(self, episode: EpisodeReport) -> None:
+        what = "verification" if episode.bank_entry else "training"
         self._log.info(f"{what} finished")
         try:
             self._planner.finished(episode, self._accepted)
         except OSError as error:
             self._log.error(f"the bank of earlier patch sets can't be written: {error}")
-        self._tell(LoopState.FINISHED, task="", progress=1.0, episode_json=json.dumps(episode))
+        self._tell(LoopState.FINISHED, task="", progress=1.0, episode_json=episode.as_json())
 
     def _tell(self, state: LoopState, **changes: Any) -> None:
         self._status = self._status.changed(state, **changes)

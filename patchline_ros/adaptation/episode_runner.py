@@ -16,7 +16,7 @@ from typing import Final
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -25,15 +23,10 @@ _KINDS: dict[str, TypeAdapter[Event]] = {
 }
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is not part of an event")
-
-
 def to_line(event: Event) -> str:
     """One line of JSON with the event's kind."""
-    return json.dumps({"kind": type(event).__name__, **asdict(event)}, default=_plain)
+    kind = type(event).__name__
+    return json.dumps({"kind": kind, **_KINDS[kind].dump_python(event, mode="json")})
 
 
 def from_line(line: str) -> Event:

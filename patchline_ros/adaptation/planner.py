@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
@@ -227,22 +228,22 @@ class Planner:
         self._again_ns = drift.stamp_ns + pause * 10**9
         return pause
 
-    def finished(self, episode: Mapping[str, Any], accepted: Mapping[Task, Path]) -> None:
+    def finished(self, episode: EpisodeReport, accepted: Mapping[Task, Path]) -> None:
         """An episode's report came: a trained drift goes into the bank, or an entry was of use.
 
         Raises:
             OSError: the disk refuses it.
         """
-        if episode["bank_entry"]:
+        if episode.bank_entry:
             self._settled_ns = settled_since(episode)
-            if any(episode["accepted"].values()):
-                self._bank.used(episode["bank_entry"])
+            if any(episode.accepted.values()):
+                self._bank.used(episode.bank_entry)
             return
         signature = self._signature
-        if signature is None and self._drift and self._drift.since_ns == episode["since_ns"]:
+        if signature is None and self._drift and self._drift.since_ns == episode.since_ns:
             signature = self._first_window
         # A training that was asked for without a drift is no drift to remember.
-        if accepted and signature is not None and episode["since_ns"]:
+        if accepted and signature is not None and episode.since_ns:
             patch_sets = {task: path.read_bytes() for task, path in accepted.items()}
             self._bank.add(signature, patch_sets)
 
@@ -269,25 +270,15 @@ def _enough(found: Mapping[Task, list[int]], least: int) -> int | None:
     return None
 
 
-def settled_since(episode: Mapping[str, Any]) -> int | None:
+def settled_since(episode: EpisodeReport) -> int | None:
     """Beginning of the drift that needs nothing more; None where kept patch sets did not hold.
 
     0 where a patch set was accepted that was asked for without a drift.
     """
-    accepted = episode["accepted"].values()
-    # Reports that were written before there was a bank do not name an entry.
-    if episode.get("bank_entry") and not all(accepted):
+    accepted = episode.accepted.values()
+    if episode.bank_entry and not all(accepted):
         return None
-    since_ns: int = episode["since_ns"]
-    return since_ns if since_ns or any(accepted) else None
-
-
-class _StoredReport(BaseModel):
-    """What `settled_since` needs of an episode's report."""
-
-    since_ns: int
-    accepted: dict[str, bool]
-    bank_entry: str = ""
+    return episode.since_ns if episode.since_ns or any(accepted) else None
 
 
 def settled_in(report: bytes) -> int | None:
@@ -297,6 +288,6 @@ def settled_in(report: bytes) -> int | None:
         ValueError: it is damaged.
     """
     try:
-        return settled_since(_StoredReport.model_validate_json(report).model_dump())
+        return settled_since(EpisodeReport.model_validate_json(report))
     except ValidationError as error:
-        raise ValueError(first_mistake(error, _StoredReport, whole="")) from error
+        raise ValueError(first_mistake(error, EpisodeReport, whole="")) from error

@@ -6,25 +6,25 @@ frames that is the margin on each of them, if the metric is a mean over frames.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from patchline_ros.adaptation.episode import (
     Accepted,
     EpisodeJob,
-    EpisodeReport,
     Event,
     Finished,
     Rejected,
-    Running,
+    gate_scores,
+    running_model,
 )
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.store import StoredFrames
+from patchline_ros.adaptation.verdict import verified
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.host import library_versions
-from patchline_ros.patching.patch_set import PatchSetError, apply, renumbered, tensors_sha256
+from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Sample, Task
 
 
@@ -44,61 +44,38 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     store = StoredFrames(job.store)
     frames = {task: job.samples(store, task, emit) for task in job.known}
     report = EpisodeReport(
-        patches=0,
-        order=[str(task) for task in job.known],
-        collected={str(task): len(samples) for task, samples in frames.items()},
-        kept={},
+        order=list(job.known),
+        collected={task: len(samples) for task, samples in frames.items()},
         since_ns=job.since_ns,
         until_ns=job.until_ns,
         mmd2=job.mmd2,
         seed=job.seed,
         versions=library_versions(),
-        settings={},
+        accepted={},
         bank_entry=job.bank_entry,
     )
     for task, samples in frames.items():
         emit(_verify(job, bundle, task, samples, report))
-    write_file(job.output / "episode.json", json.dumps(asdict(report), indent=1).encode())
-    emit(Finished(asdict(report)))
+    write_file(job.output / "episode.json", report.as_json(indent=1).encode())
+    emit(Finished(report))
 
 
 def _verify(
     job: EpisodeJob, bundle: Bundle, task: Task, samples: list[Sample], report: EpisodeReport
 ) -> Accepted | Rejected:
-    started, name = time.monotonic(), str(task)
+    started = time.monotonic()
     source, data = bundle.model(task), job.known[task].read_bytes()
-    running = Running.of(job, bundle, source, task)
-    report.accepted[name] = running.sha256 == tensors_sha256(data)
-    if report.accepted[name]:
-        return Rejected(task, "the patch set of the earlier drift runs already, and holds")
-    if len(samples) < task.traits.verification_frames:
-        return Rejected(
-            task,
-            f"{len(samples)} labelled frames are left to verify the patch set of the earlier drift "
-            f"on; it needs {task.traits.verification_frames}",
-        )
-    try:
-        candidate = apply(source, bundle.fingerprint(task), data)
-    except PatchSetError as error:
-        return Rejected(task, f"the patch set of the earlier drift can't be used: {error}")
-    found = running.compared(candidate, samples)
-    report.gate[name] = {
-        "before": found.running,
-        "after": found.candidate,
-        "error": found.error,
-        "frames": len(samples),
-    }
-    report.seconds[name] = time.monotonic() - started
-    if not found.accepted(job.margin):
-        return Rejected(
-            task,
-            f"on {len(samples)} labelled frames the model of an earlier drift scores "
-            f"{found.candidate:.3f}, the running one {found.running:.3f} (± {found.error:.3f} "
-            "between them)",
-        )
-    report.accepted[name] = True
+    running = running_model(job, bundle, source, task)
+    found = verified(source, bundle.fingerprint(task), running, data, samples, job.margin)
+    verdict = found.verdict
+    report.accepted[task] = verdict.accepted or found.runs
+    if verdict.comparison is not None:
+        report.gate[task] = gate_scores(verdict, len(samples))
+        report.seconds[task] = time.monotonic() - started
+    if not verdict.accepted or verdict.comparison is None:
+        return Rejected(task, verdict.reason)
     version = job.next_version[task]
     path = job.output / f"{task}.v{version}.safetensors"
-    facts = {"metrics": report.gate[name], "expected": found.expected}
+    facts = {"metrics": report.gate[task].model_dump(), "expected": verdict.comparison.expected}
     write_file(path, renumbered(data, version, **facts))
     return Accepted(task, version, path)

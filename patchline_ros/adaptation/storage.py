@@ -8,7 +8,7 @@ from pathlib import Path
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
 
 

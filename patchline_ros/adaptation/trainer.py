@@ -11,23 +11,22 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from patchline_ros.adaptation.crops import crop_batch, draw_window
-from patchline_ros.adaptation.frozen_cache import CachePrecision, FrozenCache
+from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
+from patchline_ros.adaptation.views import Views, views_of
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.patched_model import PatchedModel
-from patchline_ros.tasks import Image, Label, Sample, Task
-from patchline_ros.vision.augmentation import augmented
+from patchline_ros.tasks import Image, Label, Sample
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
@@ -37,130 +36,13 @@ from patchline_ros.vision.checkpoint import (
     write_checkpoint,
 )
 from patchline_ros.vision.heads.base import tensors_in
-from patchline_ros.vision.inputs import device_of, flipped, image_batches, make_batch, resized
+from patchline_ros.vision.inputs import device_of, image_batches, resized
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
-
-CachePolicy = Literal["float32", "float16", "int8", "none"]
-Stage = Literal["norm", "frozen", "training", "validation"]
 
 
 class TrainingError(ValueError):
     """These frames can't be trained on; the message says why in one sentence."""
-
-
-class TrainingSettings(BaseModel):
-    """How an adapted model is trained; the defaults are the product's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epochs: int = Field(default=7, ge=1)
-    batch_size: int = Field(default=4, ge=2)
-    reestimate_norm: bool = True
-    """Whether to re-estimate the frozen norm statistics on the frames first, without labels. The
-    paper does not."""
-    norm_prior: int = Field(default=16, ge=0)
-    """Number of frames that the source's statistics count as then; 0: they do not count."""
-    mirror: bool = True
-    """Whether to train on the mirrored frames, too (never where a picture has one label)."""
-    augmented_views: int = Field(default=0, ge=0)
-    """Number of further views of each frame to train on: zoomed, mirrored at random and differently
-    exposed. A picture that has one label is moved instead of zoomed and mirrored. The views are
-    drawn once, so that their frozen part can be kept."""
-    crops: int = Field(default=0, ge=0)
-    """Number of random crops, half as high and half as wide, that an epoch sees of each view (never
-    where it has one label); 0: the whole view."""
-    patience: int | None = Field(default=None, ge=1)
-    """Epochs without a better score on the held-out frames after which to stop; None: never."""
-    rate: float = Field(default=1.0, gt=0)
-    """Factor on every peak learning rate."""
-    cache: CachePolicy = "float32"
-    """How the frozen part is kept: as it is, rounded to half or a quarter of the memory, or not at
-    all, so that each epoch computes it anew."""
-    cache_memory_mib: float | None = Field(default=None, ge=0)
-    """A cache that is larger than this is kept in a temporary file; None: never."""
-
-    def crops_of(self, task: Task) -> int:
-        """Crops of a view that an epoch sees; 0: the whole view."""
-        return 0 if task.traits.one_label else self.crops
-
-
-@dataclass
-class TrainingRecord:
-    """What a training cost and how it went."""
-
-    losses: list[float] = field(default_factory=list)
-    """Mean training loss of each epoch."""
-    metrics: list[float] = field(default_factory=list)
-    """The task's metric on the held-out frames: before any training, then after each epoch."""
-    best_epoch: int = 0
-    """Epoch whose state was kept; 0 is the state before any training."""
-    seconds: float = 0.0
-    stage_gflops: dict[Stage, float] = field(default_factory=dict)
-    """Re-estimated norms; the frozen part, once or each time; steps; scores of held-out frames."""
-    samples: int = 0
-
-    @property
-    def gflops(self) -> float:
-        """All that was computed."""
-        return sum(self.stage_gflops.values())
-
-    def spend(self, stage: Stage, gflops: float) -> None:
-        """Adds to the cost of a stage."""
-        self.stage_gflops[stage] = self.stage_gflops.get(stage, 0.0) + gflops
-
-
-class _Views:
-    """Views of the frames with their targets, and what is kept of each: frozen part or picture."""
-
-    def __init__(
-        self,
-        model: AdaptedModel,
-        views: Sequence[Sample],
-        settings: TrainingSettings,
-        record: TrainingRecord,
-    ) -> None:
-        self._model, self._policy, self._record = model, settings.cache, record
-        self._gflops_per_view: float | None = None
-        self.targets: list[Any] = []
-        precision: CachePrecision = "float32" if self._policy == "none" else self._policy
-        device = device_of(model)
-        self.kept = FrozenCache(len(views), precision, settings.cache_memory_mib, device)
-        for start in range(0, len(views), settings.batch_size):
-            chosen = views[start : start + settings.batch_size]
-            batch = make_batch(model.spec, chosen, device)
-            self.targets.extend(batch.targets)
-            uncached = self._policy == "none"
-            self.kept.put(start, [batch.images] if uncached else self._pass(batch.images))
-
-    def _pass(self, images: Tensor) -> list[Tensor]:
-        if self._gflops_per_view is None:
-            with FlopCounter() as flops:
-                frozen = self._model.frozen_part(images)
-            self._gflops_per_view = flops.total / 1e9 / len(images)
-        else:
-            frozen = self._model.frozen_part(images)
-        self._record.spend("frozen", self._gflops_per_view * len(images))
-        return frozen
-
-    def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
-        """The frozen part and the targets of some views."""
-        targets = [self.targets[i] for i in chosen]
-        stacked = torch.stack(targets) if isinstance(targets[0], Tensor) else targets
-        kept = self.kept.get(torch.as_tensor(chosen, device=device_of(self._model)))
-        return self._pass(kept[0]) if self._policy == "none" else kept, stacked
-
-
-def _views(
-    task: Task, samples: Sequence[Sample], settings: TrainingSettings, seed: int
-) -> list[Sample]:
-    views = list(samples)
-    if settings.mirror and not task.traits.one_label:
-        views += [flipped(sample) for sample in samples]
-    rng = np.random.default_rng(seed)
-    for _ in range(settings.augmented_views):
-        views += [augmented(task, sample, rng) for sample in samples]
-    return views
 
 
 def _batches(order: list[int], size: int) -> list[list[int]]:
@@ -202,8 +84,8 @@ class _Run:
     def __init__(
         self,
         model: AdaptedModel,
-        train: _Views,
-        validation: _Views | None,
+        train: Views,
+        validation: Views | None,
         labels: Sequence[Label],
         settings: TrainingSettings,
         seed: int,
@@ -251,7 +133,7 @@ class _Run:
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
         self.record.metrics.append(metric)
 
-    def _decoded(self, validation: _Views) -> list[Label]:
+    def _decoded(self, validation: Views) -> list[Label]:
         found: list[Label] = []
         everyone = range(len(self.labels))
         with torch.no_grad():
@@ -364,7 +246,7 @@ def _below(prefix: str, kept: Checkpoint) -> dict[str, Tensor]:
     }
 
 
-def _key(model: AdaptedModel, train: _Views, settings: TrainingSettings, seed: int) -> str:
+def _key(model: AdaptedModel, train: Views, settings: TrainingSettings, seed: int) -> str:
     """Tells this training from any other: its first state, data, settings and seed."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
     state = model.adapted_state("reestimated")
@@ -410,16 +292,13 @@ def train_adapted(
     started = time.monotonic()
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
-    views = _views(model.spec.task, small, settings, seed)
+    views = views_of(model.spec.task, small, settings, seed)
     _check(model, samples, len(views), settings)
     validation = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
-        with FlopCounter() as flops:
-            pictures = image_batches(model.spec, scene, device=device_of(model))
-            reestimate_norm(model.backbone, pictures, settings.norm_prior)
-        record.spend("norm", flops.total / 1e9)
-    train = _Views(model, views, settings, record)
-    validation_views = _Views(model, validation, settings, record) if validation else None
+        _reestimate(model, scene, settings.norm_prior, record)
+    train = Views(model, views, settings, record)
+    validation_views = Views(model, validation, settings, record) if validation else None
     labels = [sample.label for sample in validation]
     torch.manual_seed(seed)
     run = _Run(model, train, validation_views, labels, settings, seed, record)
@@ -428,7 +307,25 @@ def train_adapted(
         if not isinstance(model, PatchedModel):
             raise ValueError("only patches can be warm-started from another model")
         model.warm_start(warm_start)
-    key = _key(model, train, settings, seed) if checkpoint else ""
+    _go_on(run, checkpoint, _key(model, train, settings, seed) if checkpoint else "", progress)
+    if record.best_epoch < len(record.losses):
+        model.load_state_dict(run.best, strict=False)
+    model.eval()
+    record.seconds = time.monotonic() - started
+    return record
+
+
+def _reestimate(
+    model: AdaptedModel, scene: Sequence[Image], prior: int, record: TrainingRecord
+) -> None:
+    with FlopCounter() as flops:
+        pictures = image_batches(model.spec, scene, device=device_of(model))
+        reestimate_norm(model.backbone, pictures, prior)
+    record.spend("norm", flops.total / 1e9)
+
+
+def _go_on(run: _Run, checkpoint: Path | None, key: str, progress: Callable[[float], None]) -> None:
+    """Trains from the checkpoint, or from the beginning, to the end."""
     kept = read_checkpoint(checkpoint, key) if checkpoint else None
     if kept is not None:
         run.resume(kept)
@@ -437,9 +334,4 @@ def train_adapted(
         run.validate()
         if checkpoint is not None:
             write_checkpoint(checkpoint, key, run.checkpoint())
-        progress(len(record.losses) / settings.epochs)
-    if record.best_epoch < len(record.losses):
-        model.load_state_dict(run.best, strict=False)
-    model.eval()
-    record.seconds = time.monotonic() - started
-    return record
+        progress(len(run.record.losses) / run.settings.epochs)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.status import Status
 
 from patchline_ros.bench.experiment import Experiment, ExperimentError, find_experiment
 from patchline_ros.bench.inputs import Inputs
-from patchline_ros.bench.jobs import due_runs, scene_of, source_waves
+from patchline_ros.bench.jobs import due_runs, patch_tables, scene_of, source_waves
 from patchline_ros.bench.result import ExperimentRecord, record_path, write_result
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
 from patchline_ros.host import all_cores
@@ -106,7 +107,22 @@ def run_with_sources(
     if not jobs:
         return []
     with closing(plan.executor):
-        return make_sources(plan, seeds) or run_jobs(title, jobs, plan.executor, plan.console)
+        failures = make_sources(plan, seeds)
+        if failures:
+            return failures
+        _make_patch_tables(plan, jobs)
+        return run_jobs(title, jobs, plan.executor, plan.console)
+
+
+def _make_patch_tables(plan: Plan, jobs: Sequence[Job]) -> None:
+    """Of the runs of the product, where no bundle has one."""
+    for tables in patch_tables(jobs):
+        with plan.console.status("patch table") as status:
+
+            def show(share: float, status: Status = status) -> None:
+                status.update(f"patch table {share:.0%}")
+
+            tables.make(plan.executor, show)
 
 
 def run_experiment(options: BenchOptions) -> list[str]:

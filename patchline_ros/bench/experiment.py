@@ -8,20 +8,19 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.task_adaptation import Order, WarmStart, car_settings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.config_files import ConfigFileError, first_mistake, read_mapping
+from patchline_ros.offline.predictor_data import PredictorSettings
+from patchline_ros.offline.recipe import Recipe
 from patchline_ros.package_share import config_folder
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
-
-EntropyFilter = Literal["none", "paper", "half"]
-Order = Literal["affinity", "reversed", "random"]
-WarmStart = Literal["none", "most_similar", "average"]
-
 
 CONFIG_FOLDER: Final = "bench"
 """The folder below `config` that holds the experiments of the package."""
@@ -63,7 +62,7 @@ class Row(_Strict):
     training: TrainingSettings = TrainingSettings()
     """Training settings in which the row differs from the experiment; others are ignored."""
     entropy_filter: EntropyFilter = "none"
-    """`paper`: frames with H >= I_source only. `half`: at least the more uncertain half."""
+    """Which of the frames that are not held out are trained on."""
     order: Order | tuple[Task, ...] = "affinity"
     """Order in which the tasks are trained; `random` draws by the run's seed."""
     affinity: str = "perceptual_hash"
@@ -75,6 +74,8 @@ class Row(_Strict):
     what that takes."""
     drift_returns: bool = False
     """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
+    product: bool = False
+    """Whether the row is what a car does: all else that a row may say is taken from there."""
     rates_of: str = ""
     """Name of another row whose tuned learning rates this one uses; empty: its own."""
 
@@ -84,11 +85,12 @@ class Row(_Strict):
             raise ValueError(
                 f"there is no similarity {self.affinity!r}; known are {', '.join(MEASURES)}"
             )
-        if self.warm_start != "none" and not isinstance(self.method, PatchSettings):
+        patches = self.product or isinstance(self.method, PatchSettings)
+        if self.warm_start != "none" and not patches:
             raise ValueError("warm_start is for patches; leave it out for other methods")
-        if self.predict_patches and not isinstance(self.method, PatchSettings):
+        if self.predict_patches and not patches:
             raise ValueError("predict_patches is for patches; leave it out for other methods")
-        if self.drift_returns and self.method is None:
+        if self.drift_returns and self.method is None and not self.product:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self
 
@@ -120,6 +122,8 @@ class Experiment(_Strict):
     rows: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_+.-]*$")], Row] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     tuning: Tuning = Tuning()
+    predictor: PredictorSettings = PredictorSettings()
+    """How the product's patch table is learnt where there is no bundle; as for a bundle."""
     reference: str = ""
     """Row that the others are compared with; empty: for each task the better one of those that
     fine-tune everything."""
@@ -129,6 +133,8 @@ class Experiment(_Strict):
         for name, row in self.rows.items():
             if row.rates_of and row.rates_of not in self.rows:
                 raise ValueError(f"row {name}: rates_of names {row.rates_of!r}, which is no row")
+            if row.product and row.model_fields_set - {"product", "title", "drift_returns"}:
+                raise ValueError(f"row {name}: the product is what a car does; name only its title")
             if isinstance(row.order, tuple) and set(row.order) != set(self.tasks):
                 raise ValueError(f"row {name}: its order does not name each task once")
         if self.reference and self.reference not in self.rows:
@@ -160,25 +166,28 @@ class Experiment(_Strict):
         """Seed of the source models that a run with this seed starts from."""
         return seed if self.source.seed is None else self.source.seed
 
+    def recipe(self, seed: int) -> Recipe:
+        """How the source models that a run with this seed starts from are built and trained."""
+        return Recipe(
+            backbone=self.backbone,
+            heads=self.heads,
+            width=self.width,
+            epochs=self.source.epochs,
+            batch_size=self.source.batch_size,
+            learning_rate=self.source.learning_rate,
+            seed=self.source_seed(seed),
+        )
+
     def spec(self, task: Task, classes: tuple[str, ...], input_size: tuple[int, int]) -> ModelSpec:
         """The model of a task.
 
         Raises:
             ExperimentError: the head does not go with the task, or the size is too small.
         """
-        head = {"head": self.heads[task]} if task in self.heads else {}
         try:
-            return ModelSpec(
-                task=task,
-                classes=classes,
-                input_size=input_size,
-                backbone=self.backbone,
-                width=self.width,
-                **head,
-            )
-        except ValidationError as error:
-            mistake = first_mistake(error, ModelSpec, whole="")
-            raise ExperimentError(f"experiment {self.name}, {task}: {mistake}") from error
+            return self.recipe(0).spec(task, classes, input_size)
+        except ValueError as error:
+            raise ExperimentError(f"experiment {self.name}: {error}") from error
 
 
 class RunConfig(_Strict):
@@ -198,13 +207,23 @@ class RunConfig(_Strict):
     """The row, with all of its training settings filled in."""
     seed: int
     rates: dict[Task, float]
-    """Tuned factor on the learning rates, by task."""
+    """Tuned factor on the learning rates; of the product that of its task."""
+    predictor: PredictorSettings | None = None
+    """How the product's patch table is learnt where there is no bundle; None in other rows."""
 
 
 def run_config(
     experiment: Experiment, row: str, seed: int, rates: Mapping[Task, float], origin: str
 ) -> RunConfig:
     """The configuration of one run: a row of the experiment with one seed."""
+    said = experiment.row(row)
+    settings = said.model_copy(
+        update={"training": experiment.training_of(row), "title": "", "rates_of": ""}
+    )
+    predictor = None
+    if said.product:
+        settings, rates = _of_car(said)
+        predictor = experiment.predictor
     return RunConfig(
         experiment=experiment.name,
         scene=experiment.scene,
@@ -215,12 +234,22 @@ def run_config(
         source=experiment.source,
         origin=origin,
         row=row,
-        settings=experiment.row(row).model_copy(
-            update={"training": experiment.training_of(row), "title": "", "rates_of": ""}
-        ),
+        settings=settings,
         seed=seed,
         rates={task: rates.get(task, 1.0) for task in experiment.tasks},
+        predictor=predictor,
     )
+
+
+def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
+    """A product row that says what a car does today, so that a result of yesterday's is known.
+
+    Not the method, whose number of patches the drift decides: the result says it.
+    """
+    car = car_settings(patches=1, seed=0)
+    names = ("training", "entropy_filter", "order", "warm_start")
+    said = {name: getattr(car, name) for name in names}
+    return row.model_copy(update={**said, "title": ""}), car.rate_factors
 
 
 def known_experiments() -> list[str]:

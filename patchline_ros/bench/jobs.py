@@ -11,14 +11,21 @@ from pathlib import Path
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.predicted import patches_on, with_cost, with_patches
+from patchline_ros.bench.predicted import (
+    CarKnowledge,
+    PatchTables,
+    patches_on,
+    with_cost,
+    with_patches,
+)
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
-from patchline_ros.bench.sources import SourceStore, training_order
+from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.jobs.scheduler import Job, ReportProgress
+from patchline_ros.offline.source_training import in_training_order
 from patchline_ros.tasks import Task
 
 Rates = Mapping[str, Mapping[Task, float]]
@@ -102,22 +109,38 @@ class RunJob:
     def __call__(self, report: ReportProgress) -> None:
         """Leaves a result file."""
         seed = self.config.seed
+        scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
+        sources, choice = dict(store.sources()), None
+        if self.config.settings.product:
+            car = self._car(store, scene)
+            choice, affinity = car.choice, car.affinity
+            sources = {task: sources[task].with_entropy(car.entropies[task]) for task in sources}
+        else:
+            affinity = store.affinity(self.config.settings.affinity)
+            if self.config.settings.predict_patches and self.inputs.bundle is not None:
+                choice = patches_on(Bundle.load(self.inputs.bundle), scene)
         result = run_row(
             self.config,
-            scene_of(self.experiment, self.inputs, seed),
-            store.sources(),
-            store.affinity(self.config.settings.affinity),
+            scene,
+            sources,
+            affinity,
+            patches=choice.patches if choice and self.config.settings.product else None,
             device=self.inputs.device,
             workers=self.inputs.workers,
             report=report,
         )
-        if self.config.settings.predict_patches and self.inputs.bundle is not None:
-            scene = scene_of(self.experiment, self.inputs, seed)
-            result = with_cost(result, patches_on(Bundle.load(self.inputs.bundle), scene))
+        if choice is not None:
+            result = with_cost(result, choice)
         path = path_of(self.config, self.inputs)
         write_result(path, result)
-        _write_pictures(path, self.config, scene_of(self.experiment, self.inputs, seed))
+        _write_pictures(path, self.config, scene)
+
+    def _car(self, store: SourceStore, scene: Scene) -> CarKnowledge:
+        if self.inputs.bundle is not None:
+            return CarKnowledge.of_bundle(Bundle.load(self.inputs.bundle), scene)
+        tables = PatchTables(store, scene, self.experiment.predictor)
+        return CarKnowledge.of_sources(store, tables, scene)
 
 
 def _write_pictures(result: Path, config: RunConfig, scene: Scene) -> None:
@@ -143,12 +166,25 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
     The models that others may start from come first. Seeds that share their models are one.
     """
     by_source = {experiment.source_seed(seed): seed for seed in reversed(seeds)}
-    first, *others = training_order(experiment.tasks)
+    first, *others = in_training_order(experiment.tasks)
     return [
         [SourceJob(experiment, inputs, seed, first) for seed in by_source.values()],
         [SourceJob(experiment, inputs, seed, t) for seed in by_source.values() for t in others],
         [AffinityJob(experiment, inputs, seed) for seed in by_source.values()],
     ]
+
+
+def patch_tables(jobs: Sequence[Job]) -> list[PatchTables]:
+    """Those that runs of the product need: none where a bundle has one."""
+    due = {}
+    for job in jobs:
+        product = isinstance(job, RunJob) and job.config.settings.product
+        if isinstance(job, RunJob) and product and job.inputs.bundle is None:
+            experiment, seed = job.experiment, job.config.seed
+            scene = scene_of(experiment, job.inputs, seed)
+            store = store_of(experiment, job.inputs, seed)
+            due[experiment.source_seed(seed)] = PatchTables(store, scene, experiment.predictor)
+    return list(due.values())
 
 
 def _same(kept: RunResult, config: RunConfig) -> bool:

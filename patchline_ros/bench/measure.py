@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from patchline_ros.adaptation.gate import Model, evaluate
 from patchline_ros.bench.result import Machine
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.host import library_versions
 from patchline_ros.tasks import Sample
+from patchline_ros.vision.evaluation import Model, evaluate
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")

@@ -122,6 +122,25 @@ class Returned(_Strict):
     """Seconds to find the entry (shared by all tasks), to read the patch set and to verify it."""
 
 
+class Gate(_Strict):
+    """What the car's gate decided on the model that the product trained."""
+
+    running: float
+    """Metric of the source model on the frames that decide."""
+    candidate: float
+    """Metric of the trained model there."""
+    error: float
+    """Standard error of their difference."""
+    frames: int
+    """That decide: the held-out ones, or all labelled ones where nothing was fitted to labels."""
+    accepted: bool
+    """A car that refuses keeps its model; `test.final` is that of the model that runs then."""
+    test: float
+    """Metric of the trained model on the frames to test on, accepted or not."""
+    patch_set: str
+    """sha256 of the tensors of the trained patch set, by which it is the one of a car or not."""
+
+
 class TaskResult(_Strict):
     """What became of one task in a run."""
 
@@ -158,6 +177,8 @@ class TaskResult(_Strict):
     """Tasks whose patches the training began from."""
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
+    gate: Gate | None = None
+    """None in rows that ask no gate, and where nothing was trained."""
     returned: Returned | None = None
     """The second visit; None where the row has none, or where nothing was trained."""
 
@@ -195,6 +216,8 @@ class RunResult(_Strict):
     schema_version: Literal[2] = SCHEMA
     config: RunConfig = Field(alias="declaration")
     """What was run; files have called it `declaration` from the first."""
+    patches: int | None = None
+    """That the drift needed, in the row of the product; None in others, which declare theirs."""
     order: list[Task]
     """Order in which the tasks were trained."""
     tasks: dict[Task, TaskResult]

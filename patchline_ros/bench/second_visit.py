@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
-from patchline_ros.adaptation.gate import MARGIN, compare, evaluate
+from patchline_ros.adaptation.gate import MARGIN
+from patchline_ros.adaptation.verdict import Running, verified
 from patchline_ros.bench.measure import gflops_of_scoring
 from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
@@ -20,10 +21,11 @@ from patchline_ros.host import library_versions
 from patchline_ros.offline.bundle_making import drift_reference
 from patchline_ros.offline.drifted import backbone_features
 from patchline_ros.offline.recipe import Recipe
-from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.methods import MethodSettings
-from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
+from patchline_ros.vision.evaluation import evaluate
 from patchline_ros.vision.model import TaskModel
 
 RECIPE: Final = Recipe()
@@ -48,21 +50,21 @@ class SecondVisit:
         return backbone_features(self._sources[self._watching].model, RECIPE.drift_tap, samples)
 
     def meet(
-        self, models: Mapping[Task, AdaptedModel], method: MethodSettings, reestimated: bool
+        self, models: Mapping[Task, AdaptedModel], method: MethodSettings, norm: NormPolicy
     ) -> dict[Task, Returned]:
         """Stores the trained models' patch sets, then meets the same drift again.
 
         Args:
             models: what was trained, by task.
             method: with which.
-            reestimated: whether the norm statistics moved.
+            norm: whether the norm statistics moved.
         """
         watched = self._scene.tasks[self._watching]
         now = self._features(watched.test[: RECIPE.drift_window])
         with TemporaryDirectory() as folder:
             bank = PatchBank(Path(folder), self._reference)
             patch_sets = {
-                task: to_bytes(model, self._metadata(task, method, reestimated))
+                task: to_bytes(model, self._metadata(task, method, norm))
                 for task, model in models.items()
             }
             bank.add(self._features(watched.adapt), patch_sets)
@@ -71,13 +73,13 @@ class SecondVisit:
             seconds = time.monotonic() - started
             return {task: self._ask(task, models[task], known, seconds) for task in models}
 
-    def _metadata(self, task: Task, method: MethodSettings, reestimated: bool) -> PatchSetMetadata:
+    def _metadata(self, task: Task, method: MethodSettings, norm: NormPolicy) -> PatchSetMetadata:
         return PatchSetMetadata(
             task=task,
             version=1,
             base_fingerprint=self._sources[task].record.fingerprint,
             method=method,
-            norm="reestimated" if reestimated else "source",
+            norm=norm,
             seed=0,
             versions=library_versions(),
         )
@@ -93,13 +95,15 @@ class SecondVisit:
         gflops = 0.0
         if known is not None:
             started = time.monotonic()
-            candidate = apply(
-                source.model, source.record.fingerprint, known.patch_sets[task].read_bytes()
-            )
-            if compare(source.model, candidate, verifying).accepted(MARGIN):
-                active = candidate
+            patch_set = known.patch_sets[task].read_bytes()
+            fingerprint = source.record.fingerprint
+            running = Running(source.model)
+            found = verified(source.model, fingerprint, running, patch_set, verifying, MARGIN)
+            if found.verdict.accepted and found.model is not None:
+                active = found.model
             seconds += time.monotonic() - started
-            gflops = gflops_of_scoring([source.model, candidate], verifying)
+            if found.model is not None:
+                gflops = gflops_of_scoring([source.model, found.model], verifying)
         return Returned(
             found=known is not None,
             accepted=active is not source.model,

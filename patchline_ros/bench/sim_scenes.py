@@ -109,14 +109,14 @@ def sim_night(data: Path | None, seed: int) -> Scene:
 def smoke(data: Path | None, seed: int) -> Scene:
     """A miniature of sim-fog that shows that everything runs, and nothing about accuracy.
 
-    12 source frames of 3 worlds and 8 held out, 8 to adapt on and 8 to test on; roads of 64x96
-    pixels, signs of 32x32.
+    32 source frames of 4 worlds, which is what a drift monitor needs, and 8 held out, 10 to adapt
+    on, which is what a car needs, and 8 to test on; roads of 64x96 pixels, signs of 32x32.
     """
     road, sign = (64, 96), (32, 32)
     sizes = {Task.CLASSIFICATION: sign, Task.DETECTION: road, Task.SEGMENTATION: road}
-    train = _Drives(SIM_TRAINING_SEEDS[:3], frames=4, stride=14, size=road)
+    train = _Drives(SIM_TRAINING_SEEDS[:4], frames=8, stride=14, size=road)
     held_out = _Drives(SIM_HELD_OUT_SEEDS[:2], frames=4, stride=14, size=road)
-    adapt = _Drives([ADAPT_WORLD + seed], frames=8, stride=14, size=road)
+    adapt = _Drives([ADAPT_WORLD + seed], frames=10, stride=14, size=road)
     test = _Drives([TEST_WORLD], frames=8, stride=14, size=road)
     fog = Condition.FOG, SEVERITIES[Condition.FOG]
     source = train.taken(), held_out.taken()

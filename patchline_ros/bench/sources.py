@@ -3,6 +3,7 @@
     OUT/sources/TASK-KEY.safetensors     weights
     OUT/sources/TASK-KEY.json            how they were made, written last
     OUT/sources/affinity-KEY.json        how alike the models of a set are
+    OUT/sources/patch-table-KEY.json     how many patches drifts need (`predicted.py`)
 
 A key is a hash of everything that the content depends on.
 """
@@ -13,45 +14,39 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from pydantic import TypeAdapter, ValidationError
 
 from patchline_ros.adaptation.affinity import affinity_table
-from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.adaptation.selection import entropies
 from patchline_ros.bench.experiment import Experiment, ExperimentError
 from patchline_ros.bench.inputs import Inputs, origin_of, start_weights
 from patchline_ros.bench.scene import Scene
-from patchline_ros.bundle import Bundle
+from patchline_ros.bundle import Affinity, Bundle, ModelEntry
 from patchline_ros.files import write_file
 from patchline_ros.offline.bundle_making import AFFINITY_IMAGES
-from patchline_ros.tasks import TRAINING_ORDER, Boxes, Sample, Task
+from patchline_ros.offline.kept_models import KeptModels
+from patchline_ros.offline.source_training import (
+    in_training_order,
+    measured,
+    taught_by,
+    train_source_model,
+)
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.fabric import training_fabric
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
-from patchline_ros.vision.training import train_source
+from patchline_ros.vision.training import sample_bytes
 
-Affinity = dict[str, list[float]]
 Report = Callable[[float], None]
 """Told the share that is done, 0..1."""
 
 
-class SourceRecord(BaseModel):
+class SourceRecord(ModelEntry):
     """How a source model was made and what it does."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    spec: ModelSpec
     origin: str
     seed: int
-    fingerprint: str
-    held_out_metric: float
-    entropy: float
-    """I_source: mean entropy of the outputs on held-out source data, in nats."""
     seconds: float
 
 
@@ -62,21 +57,15 @@ class Source:
     model: TaskModel
     record: SourceRecord
 
-
-def training_order(tasks: Sequence[Task]) -> list[Task]:
-    """In which source models are trained: from a random start the others begin from the first."""
-    return [task for task in TRAINING_ORDER if task in tasks]
+    def with_entropy(self, entropy: float) -> Source:
+        """The same with another I_source, as a bundle has measured it on its own frames."""
+        return replace(self, record=self.record.model_copy(update={"source_entropy": entropy}))
 
 
 def _samples_digest(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
-        digest.update(np.ascontiguousarray(sample.image).tobytes())
-        label = sample.label
-        if isinstance(label, Boxes):
-            digest.update(label.boxes.tobytes() + label.labels.tobytes())
-        else:
-            digest.update(np.asarray(label).tobytes())
+        digest.update(sample_bytes(sample))
     return digest.hexdigest()
 
 
@@ -94,7 +83,7 @@ class SourceStore:
             ExperimentError: the scene lacks a task, or a model does not fit its pictures.
         """
         self._experiment, self._inputs, self._scene = experiment, inputs, scene
-        self._seed = experiment.source_seed(seed)
+        self.recipe = experiment.recipe(seed)
         self._folder = inputs.out / "sources"
         self._origin = origin_of(experiment, inputs)
         self._keys: dict[Task, str] = {}
@@ -105,29 +94,33 @@ class SourceStore:
                     f"scene {scene.name} has no {task}; name only {there} under tasks"
                 )
 
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Of the experiment."""
+        return self._experiment.tasks
+
     def _spec(self, task: Task) -> ModelSpec:
         there = self._scene.tasks[task]
         return self._experiment.spec(task, there.classes, there.input_size)
 
     def _teacher(self, task: Task) -> Task | None:
         """The task whose backbone this one's training starts from."""
-        first = training_order(self._experiment.tasks)[0]
         alone = self._inputs.bundle is not None or self._experiment.source.start == "imagenet"
-        return None if alone or task is first else first
+        return taught_by(task, self._experiment.tasks, from_weights=alone)
 
     def key(self, task: Task) -> str:
         """Tells this source model from any other."""
         if task not in self._keys:
             there = self._scene.tasks[task]
-            recipe = self._experiment.source
+            recipe = self.recipe
             teacher = self._teacher(task)
             self._keys[task] = _hash(
                 self._spec(task).model_dump(mode="json"),
                 [
-                    self._experiment.source.epochs.get(task, task.traits.source_epochs),
+                    recipe.epochs_of(task),
                     recipe.batch_size,
                     recipe.learning_rate,
-                    self._seed,
+                    recipe.seed,
                 ],
                 self._origin,
                 self.key(teacher) if teacher else "",
@@ -136,8 +129,11 @@ class SourceStore:
             )
         return self._keys[task]
 
-    def _path(self, task: Task, suffix: str) -> Path:
-        return self._folder / f"{task}-{self.key(task)}{suffix}"
+    def _name(self, task: Task) -> str:
+        return f"{task}-{self.key(task)}"
+
+    def _record_path(self, task: Task) -> Path:
+        return self._folder / f"{self._name(task)}.json"
 
     def make(self, task: Task, report: Report = lambda _: None) -> None:
         """Trains the model, or takes it from the bundle; does nothing where it is kept already.
@@ -145,25 +141,23 @@ class SourceStore:
         Raises:
             ValueError: too few pictures, or weights that do not fit.
         """
-        if self._path(task, ".json").is_file():
+        path = self._record_path(task)
+        if path.is_file():
             return
         started = time.monotonic()
-        model = self._of_bundle(task) or self._trained(task, report)
-        model.eval()
-        held_out = self._scene.tasks[task].source_held_out
+        kept = KeptModels(self._folder)
+        model = self._of_bundle(task)
+        if model is not None:
+            kept.keep(self._name(task), model.state_dict())
+        else:
+            model = self._trained(task, kept, report)
         record = SourceRecord(
-            spec=model.spec,
+            **measured(model, self._scene.tasks[task].source_held_out).model_dump(),
             origin=self._origin,
-            seed=self._seed,
-            fingerprint=fingerprint(model),
-            held_out_metric=evaluate(model, held_out),
-            entropy=float(np.mean(entropies(model, held_out))),
+            seed=self.recipe.seed,
             seconds=time.monotonic() - started,
         )
-        state = {name: value.contiguous() for name, value in model.state_dict().items()}
-        self._folder.mkdir(parents=True, exist_ok=True)
-        write_file(self._path(task, ".safetensors"), save_tensors(state))
-        write_file(self._path(task, ".json"), f"{record.model_dump_json(indent=1)}\n".encode())
+        write_file(path, f"{record.model_dump_json(indent=1)}\n".encode())
 
     def _of_bundle(self, task: Task) -> TaskModel | None:
         """The bundle's model; None where there is no bundle, or its model does not fit."""
@@ -177,24 +171,19 @@ class SourceStore:
             )
         return bundle.model(task)
 
-    def _trained(self, task: Task, report: Report) -> TaskModel:
-        recipe = self._experiment.source
+    def _trained(self, task: Task, kept: KeptModels, report: Report) -> TaskModel:
         teacher = self._teacher(task)
-        model: TaskModel | None = None
-        for step, trained in train_source(
+        return train_source_model(
             self._spec(task),
             self._scene.tasks[task].source_train,
+            self.recipe,
             weights=start_weights(self._experiment, self._inputs),
             backbone=self.load(teacher).model.backbone.state_dict() if teacher else None,
-            epochs=self._experiment.source.epochs.get(task, task.traits.source_epochs),
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            seed=self._seed,
-        ):
-            model = trained
-            report(step.share)
-        assert model is not None
-        return model
+            kept=kept,
+            name=self._name(task),
+            fabric=training_fabric(),
+            on_step=lambda step: report(step.share),
+        )
 
     def load(self, task: Task) -> Source:
         """A kept source model, in evaluation mode; made first where it is not kept.
@@ -204,12 +193,12 @@ class SourceStore:
             ValueError: as `make` raises it.
         """
         self.make(task)
-        path = self._path(task, ".json")
+        path = self._record_path(task)
         try:
             record = SourceRecord.model_validate_json(path.read_bytes())
             model = TaskModel(record.spec)
-            model.load_state_dict(load_tensors(path.with_suffix(".safetensors").read_bytes()))
-        except (ValidationError, SafetensorError, RuntimeError, OSError) as error:
+            model.load_state_dict(KeptModels(self._folder).tensors(self._name(task)) or {})
+        except (ValueError, RuntimeError, OSError) as error:
             raise ExperimentError(
                 f"the source model {path} is damaged; delete it to train it again"
             ) from error
@@ -220,6 +209,10 @@ class SourceStore:
             )
         return Source(model.eval(), record)
 
+    def path_for(self, name: str, *depends_on: object) -> Path:
+        """A file of this folder for what depends on these plain data."""
+        return self._folder / f"{name}-{_hash(*depends_on)}.json"
+
     def affinity(self, measure: str) -> Affinity:
         """Similarity of the models group by group, on held-out source pictures; kept on disk.
 
@@ -227,8 +220,8 @@ class SourceStore:
             ExperimentError: its file is damaged.
             ValueError: as `load` raises it.
         """
-        tasks = training_order(self._experiment.tasks)
-        path = self._folder / f"affinity-{_hash(measure, [self.key(t) for t in tasks])}.json"
+        tasks = in_training_order(self._experiment.tasks)
+        path = self.path_for("affinity", measure, [self.key(t) for t in tasks])
         if not path.is_file():
             models = {task: self.load(task).model for task in tasks}
             pictures = self._scene.tasks[tasks[0]].source_held_out[:AFFINITY_IMAGES]

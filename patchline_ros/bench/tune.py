@@ -17,8 +17,7 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from patchline_ros.adaptation.gate import evaluate
-from patchline_ros.bench.benchmark_run import Run
+from patchline_ros.bench.benchmark_run import adaptation_of, settings_of
 from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,
@@ -33,6 +32,7 @@ from patchline_ros.bench.sources import SourceStore
 from patchline_ros.config_files import first_mistake
 from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
+from patchline_ros.vision.evaluation import evaluate
 
 SCHEMA: Final = 2
 
@@ -91,11 +91,13 @@ class TrialJob:
         table = store.affinity(self.config.settings.affinity)
         sources, device = store.sources(), self.inputs.device
         found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}
+        settings, tasks = settings_of(self.config, hold_out=False), self.experiment.tasks
         folds = inner_folds(scene)
         for done, fold in enumerate(folds, start=1):
-            run = Run(self.config, fold, sources, table, device, hold_out=False)
-            for task in run.order:
-                found[task].append(evaluate(run.adapt(task).model, fold.tasks[task].test))
+            adaptation = adaptation_of(settings, fold, sources, table, tasks, device)
+            for task in adaptation.order:
+                model = adaptation.adapt(task).model
+                found[task].append(evaluate(model, fold.tasks[task].test))
             report(done / len(folds))
         validation = {task: float(np.mean(metrics)) for task, metrics in found.items()}
         write_result(self.path, Trial(declaration=self.config, validation=validation))

@@ -25,17 +25,6 @@ from patchline_ros.demo.strip import make_strip
 from patchline_ros.package_share import bundle_folder
 from patchline_ros.tasks import Label, Task
 
-EPISODE_FIELDS = (
-    "patches",
-    "order",
-    "collected",
-    "kept",
-    "seconds",
-    "train_gflops",
-    "accepted",
-    "warm_start",
-    "gate",
-)
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "ros-rclpy")
 
 
@@ -86,7 +75,6 @@ def _report(
     scorer = Scorer(logs, truth, {task: len(names) for task, names in classes.items()})
     measured = [task for task in Task if any(task in labels for labels in truth.values())]
     episode = finished_episode(logs.adaptation)
-    adaptation = {name: episode[name] for name in EPISODE_FIELDS}
     source = SourceReport(
         kind=drive.road.kind,
         frames=shots.source_frames,
@@ -96,18 +84,18 @@ def _report(
     tasks = {task: scorer.task(task) for task in measured}
     drift, frames = score_drift(logs), score_frames(logs)
     report = Report(
-        headline=headline(source, drift, tasks, adaptation, frames),
+        headline=headline(source, drift, tasks, episode, frames),
         source=source,
         drift=drift,
         tasks=tasks,
-        adaptation=adaptation,
+        adaptation=episode,
         frames=frames,
         seed=options.seed,
         versions=_versions(),
         config=_config(options, drive, bundle, graph_run),
         seconds=graph_run.seconds,
     )
-    timeline = draw_timeline(logs, scorer, measured, episode["curves"])
+    timeline = draw_timeline(logs, scorer, measured, episode.curves)
     strip = make_strip(scorer, clear, changed, classes, options.out)
     write_report(report, timeline, strip, classes[Task.SEGMENTATION], command, options.out)
     print_summary(report, options.out, console)

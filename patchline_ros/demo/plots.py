@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.report_text import road_name
 from patchline_ros.demo.result import Report, Timeline
@@ -34,7 +35,7 @@ def draw_all(report: Report, timeline: Timeline) -> dict[str, Figure]:
             "story": draw_story(report, timeline),
             "tasks": draw_tasks(report),
         }
-        if isinstance(report.adaptation.get("collected"), Mapping):
+        if report.adaptation.collected:
             figures["samples"] = draw_samples(report.adaptation)
         if any(timeline.curves.values()):
             figures["training"] = draw_training(timeline)
@@ -142,14 +143,18 @@ def draw_tasks(report: Report) -> Figure:
     return figure
 
 
-def draw_samples(adaptation: Mapping[str, Mapping[str, float]]) -> Figure:
+def draw_samples(adaptation: EpisodeReport) -> Figure:
     """Labelled frames collected and kept by the entropy filter, per task."""
-    tasks = [task for task in Task if str(task) in adaptation["collected"]]
+    tasks = [task for task in Task if task in adaptation.collected]
+    bars = (
+        ("collected", adaptation.collected, "#56b4e9"),
+        ("kept", adaptation.kept, "#0072b2"),
+    )
     figure = Figure(figsize=(4.7, 2.6), layout="constrained")
     axis = figure.subplots()
-    for offset, (field, colour) in enumerate((("collected", "#56b4e9"), ("kept", "#0072b2"))):
+    for offset, (field, frames, colour) in enumerate(bars):
         positions = [place + (offset - 0.5) * 0.38 for place in range(len(tasks))]
-        values = [adaptation[field].get(str(task), 0) for task in tasks]
+        values = [frames.get(task, 0) for task in tasks]
         container = axis.barh(positions, values, height=0.36, color=colour, label=field)
         axis.bar_label(container, padding=3, fontsize=9)
     axis.set_yticks(range(len(tasks)), [road_name(task) for task in tasks])
@@ -166,10 +171,10 @@ def draw_training(timeline: Timeline) -> Figure:
     figure = Figure(figsize=(4.7, 2.6), layout="constrained")
     axis = figure.subplots()
     for task, points in timeline.curves.items():
-        if not points or points[0]["loss"] <= 0:
+        if not points or points[0].loss <= 0:
             continue
-        epochs = [point["epoch"] for point in points]
-        losses = [100 * point["loss"] / points[0]["loss"] for point in points]
+        epochs = [point.epoch for point in points]
+        losses = [100 * point.loss / points[0].loss for point in points]
         axis.plot(epochs, losses, color=TASK_COLOURS[task], linewidth=2.0, label=road_name(task))
     axis.set_ylim(bottom=0)
     axis.set_xlabel("epoch")

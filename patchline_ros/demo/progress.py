@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.tasks import Task
 
@@ -45,7 +45,7 @@ class Progress:
     false_alarms: int = 0
     frames_to_detect: int | None = None
     adaptation: dict[str, Any] = field(default_factory=dict)
-    episode: dict[str, Any] | None = None
+    episode: EpisodeReport | None = None
     patch_states: dict[Task, str] = field(default_factory=dict)
     answered: dict[Task, set[int]] = field(default_factory=dict)
     _switch_ns: int | None = None
@@ -125,7 +125,7 @@ class Progress:
         elif record.kind is Kind.ADAPTATION:
             self.adaptation = record.payload
             if record.payload["state"] == "finished" and self.episode is None:
-                self.episode = json.loads(record.payload["episode_json"])
+                self.episode = EpisodeReport.model_validate_json(record.payload["episode_json"])
                 self._settle(record.stamp_ns)
         elif record.kind is Kind.PATCH and record.task is not None:
             self.patch_states[record.task] = record.payload["state"]
@@ -155,18 +155,17 @@ class Progress:
     def _settle(self, stamp_ns: int) -> None:
         if self._settled_ns is not None or self.episode is None:
             return
-        accepted = [Task(name) for name, yes in self.episode["accepted"].items() if yes]
+        accepted = [task for task, yes in self.episode.accepted.items() if yes]
         if all(self.patch_states.get(task, "source") != "source" for task in accepted):
             self._settled_ns = stamp_ns
             self._published_at_settled = self.drift_published
 
 
-def finished_episode(adaptation: Sequence[Record]) -> dict[str, Any]:
+def finished_episode(adaptation: Sequence[Record]) -> EpisodeReport:
     """The result of the first episode that finished. Raises DemoFailedError when none did."""
     for record in adaptation:
         if record.payload["state"] == "finished":
-            episode: dict[str, Any] = json.loads(record.payload["episode_json"])
-            return episode
+            return EpisodeReport.model_validate_json(record.payload["episode_json"])
     raise DemoFailedError("No adaptation finished.")
 
 

@@ -98,7 +98,7 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
     console.print()
     console.print(report.headline, style="bold")
     console.print(table)
-    seconds = sum(report.adaptation["seconds"].values())
+    seconds = sum(report.adaptation.seconds.values())
     console.print(
         f"drift noticed after {report.drift.frames_to_detect} frames, adapted in {seconds:.0f} s, "
         f"{report.frames.lost_during_swap} frames lost during the swap, "

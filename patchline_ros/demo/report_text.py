@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.result import DriftReport, FramesReport, SourceReport, TaskReport
 from patchline_ros.graph.description import ROAD_NAME_OF_TASK
 from patchline_ros.tasks import Task
@@ -23,13 +24,13 @@ def headline(
     source: SourceReport,
     drift: DriftReport,
     tasks: Mapping[Task, TaskReport],
-    adaptation: Mapping[str, Any],
+    adaptation: EpisodeReport,
     frames: FramesReport,
 ) -> str:
     """The outcome in a sentence or two, good or bad."""
     beginning = BEGINNINGS.get(source.condition, f"The road changed to {source.condition}")
     noticed = f"the car noticed within {drift.frames_to_detect} frames"
-    seconds = sum(adaptation["seconds"].values())
+    seconds = sum(adaptation.seconds.values())
     changed = {task: row for task, row in tasks.items() if row.swapped}
     if not changed:
         return (
@@ -77,34 +78,34 @@ def drift_sentence(drift: DriftReport) -> str:
     )
 
 
-def adaptation_sentence(adaptation: Mapping[str, Any]) -> str:
+def adaptation_sentence(adaptation: EpisodeReport) -> str:
     """What was trained, in which order."""
-    patches = adaptation["patches"]
+    patches = adaptation.patches
     return (
         f"The size of the drift asked for {patches} patch{'es' if patches != 1 else ''} in each "
-        f"model, trained in the order {listing(list(map(road_name, adaptation['order'])))}, in "
-        f"{sum(adaptation['seconds'].values()):.0f} s and "
-        f"{sum(adaptation['train_gflops'].values()):,.0f} GFLOP in all."
+        f"model, trained in the order {listing(list(map(road_name, adaptation.order)))}, in "
+        f"{sum(adaptation.seconds.values()):.0f} s and "
+        f"{sum(adaptation.train_gflops.values()):,.0f} GFLOP in all."
     )
 
 
-def cost_rows(adaptation: Mapping[str, Any]) -> list[dict[str, str]]:
+def cost_rows(adaptation: EpisodeReport) -> list[dict[str, str]]:
     """The table of costs, a row a task, as text."""
     rows = []
-    for task in adaptation["order"]:
-        gate = adaptation["gate"].get(task, {})
-        teacher = adaptation["warm_start"].get(task)
+    for task in adaptation.order:
+        gate = adaptation.gate.get(task)
+        teacher = adaptation.warm_start.get(task)
         rows.append(
             {
                 "task": road_name(task),
-                "collected": str(adaptation["collected"].get(task, UNKNOWN)),
-                "kept": str(adaptation["kept"].get(task, UNKNOWN)),
-                "seconds": _fixed(adaptation["seconds"].get(task), 1),
-                "gflops": _fixed(adaptation["train_gflops"].get(task), 0),
+                "collected": str(adaptation.collected.get(task, UNKNOWN)),
+                "kept": str(adaptation.kept.get(task, UNKNOWN)),
+                "seconds": _fixed(adaptation.seconds.get(task), 1),
+                "gflops": _fixed(adaptation.train_gflops.get(task), 0),
                 "teacher": road_name(teacher) if teacher else "zero",
-                "gate_before": percent(_hundred(gate.get("before"))),
-                "gate_after": percent(_hundred(gate.get("after"))),
-                "verdict": "accepted" if adaptation["accepted"].get(task) else "refused",
+                "gate_before": percent(_hundred(gate.before if gate else None)),
+                "gate_after": percent(_hundred(gate.after if gate else None)),
+                "verdict": "accepted" if adaptation.accepted.get(task) else "refused",
             }
         )
     return rows
@@ -133,7 +134,7 @@ def number(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3g}"
 
 
-def listing(words: list[str]) -> str:
+def listing(words: Sequence[str]) -> str:
     """`a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, field_serializer
 
+from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
 from patchline_ros.demo.records import Split
 from patchline_ros.tasks import Task
+
+SHOWN: Final = {
+    "patches",
+    "order",
+    "collected",
+    "kept",
+    "seconds",
+    "train_gflops",
+    "accepted",
+    "warm_start",
+    "gate",
+}
+"""Of the episode's report; `timeline.json` has its curves."""
 
 
 class SourceReport(BaseModel):
@@ -68,12 +82,17 @@ class Report(BaseModel):
     source: SourceReport
     drift: DriftReport
     tasks: dict[Task, TaskReport]
-    adaptation: dict[str, Any]
+    adaptation: EpisodeReport
     frames: FramesReport
     seed: int
     versions: dict[str, str]
     config: dict[str, Any]
     seconds: float
+
+    @field_serializer("adaptation")
+    def _shown(self, episode: EpisodeReport) -> dict[str, Any]:
+        """What a reader of a demo's report asks for."""
+        return episode.model_dump(mode="json", include=SHOWN)
 
 
 class Segment(BaseModel):
@@ -99,4 +118,4 @@ class Timeline(BaseModel):
     mmd2: list[tuple[float, float]]
     threshold: float | None
     metrics: dict[Task, list[Segment]]
-    curves: dict[Task, list[dict[str, float]]]
+    curves: dict[Task, list[CurvePoint]]

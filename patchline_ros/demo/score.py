@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from patchline_ros.adaptation.episode_report import CurvePoint
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.result import (
     DriftReport,
@@ -288,7 +289,7 @@ def _lost(logs: Logs, task: Task, swap: Record) -> int:
 
 
 def draw_timeline(
-    logs: Logs, scorer: Scorer, tasks: Iterable[Task], curves: Mapping[str, Any]
+    logs: Logs, scorer: Scorer, tasks: Iterable[Task], curves: dict[Task, list[CurvePoint]]
 ) -> Timeline:
     """The curves of the drive for these tasks; `curves` are the training curves of the episode."""
     drift = score_drift(logs)
@@ -310,5 +311,5 @@ def draw_timeline(
         mmd2=[(logs.second(record.stamp_ns), record.payload["mmd2"]) for record in logs.drift],
         threshold=drift.threshold,
         metrics={task: scorer.segments(task) for task in tasks},
-        curves={Task(name): list(points) for name, points in curves.items()},
+        curves=curves,
     )

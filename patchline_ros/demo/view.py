@@ -128,13 +128,13 @@ def said(step: str, progress: Progress) -> str:
         return f"{adaptation.get('collected', 0)} labels"
     if step == "train":
         if progress.episode is not None:
-            seconds = sum(progress.episode["seconds"].values())
-            return f"{', '.join(map(road_name, progress.episode['order']))}: {seconds:.0f} s"
+            seconds = sum(progress.episode.seconds.values())
+            return f"{', '.join(map(road_name, progress.episode.order))}: {seconds:.0f} s"
         if not adaptation.get("task"):
             return "choosing frames"
         return f"{road_name(adaptation['task'])}, patches a model: {adaptation['patches']}"
     if step == "swap" and progress.episode is not None:
-        accepted = [road_name(task) for task, yes in progress.episode["accepted"].items() if yes]
+        accepted = [road_name(task) for task, yes in progress.episode.accepted.items() if yes]
         return ", ".join(accepted) or "none passed the gate"
     if step == "test":
         return f"{progress.remaining_tests} answers to come"

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.patch_count import steps_reached
-from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
+from patchline_ros.adaptation.trainer import train_adapted
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
@@ -32,6 +32,7 @@ from patchline_ros.offline.patch_table import learn_patch_table, smallest_suffic
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
+from patchline_ros.vision.evaluation import evaluate
 
 TRAINING = TrainingSettings(epochs=6, mirror=False)
 METHOD = PatchSettings(k=1)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.files import sha256, write_file
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Boxes, Label, Sample

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies
 from patchline_ros.bundle import ModelEntry
 from patchline_ros.offline.kept_models import KeptModels
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
+from patchline_ros.vision.evaluation import evaluate
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.training import SourceStep, train_source
 

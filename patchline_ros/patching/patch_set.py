@@ -23,6 +23,7 @@ from torch import Tensor
 from patchline_ros.config_files import first_mistake
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
+from patchline_ros.patching.expected import Expected
 from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
@@ -34,25 +35,6 @@ _MAX_HEADER_BYTES = 1 << 20
 
 class PatchSetError(ValueError):
     """A patch set can't be used; the message says why in one sentence."""
-
-
-class Expected(BaseModel):
-    """What the gate saw of the new model on its frames, as means over frames.
-
-    On the road the same is to be seen (`swap_monitor.py`); errors are standard errors of the means.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    agreement: float
-    """Agreement with the model that ran then, 0..1 (`vision/agreement.py`)."""
-    ran: str | None = None
-    """The model that ran then: `PatchSetMetadata.sha256` of its patch set, empty for the source
-    model; None: not known, as in patch sets that are older than this field."""
-    agreement_error: float = Field(gt=0)
-    entropy: float
-    """Mean entropy of the answers, in nats."""
-    entropy_error: float = Field(gt=0)
 
 
 class PatchSetMetadata(BaseModel):
@@ -76,12 +58,21 @@ class PatchSetMetadata(BaseModel):
     """SHA-256 of the tensors' bytes; filled in when the patch set is written."""
 
 
+def _changed_tensors(model: AdaptedModel, norm: NormPolicy) -> dict[str, Tensor]:
+    """All that an adaptation changed, as it is written."""
+    return {
+        name: value.detach().cpu().contiguous() for name, value in model.adapted_state(norm).items()
+    }
+
+
+def state_sha256(model: AdaptedModel, norm: NormPolicy) -> str:
+    """`PatchSetMetadata.sha256` of the patch set that `to_bytes` makes of the model."""
+    return tensors_sha256(save_tensors(_changed_tensors(model, norm)))
+
+
 def to_bytes(model: AdaptedModel, metadata: PatchSetMetadata) -> bytes:
     """The patch set of a trained model as a safetensors file."""
-    tensors = {
-        name: value.detach().cpu().contiguous()
-        for name, value in model.adapted_state(metadata.norm).items()
-    }
+    tensors = _changed_tensors(model, metadata.norm)
     digest = tensors_sha256(save_tensors(tensors))
     whole = metadata.model_copy(update={"sha256": digest})
     return save_tensors(tensors, metadata={_HEADER_KEY: whole.model_dump_json()})

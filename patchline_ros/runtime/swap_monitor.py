@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from patchline_ros.patching.patch_set import Expected
+from patchline_ros.patching.expected import Expected, expectation
 
 COMPARED: Final = 16
 """Pictures on which the models are compared."""
@@ -16,9 +15,6 @@ EVERY: Final = 4
 FAR: Final = 3.0
 NEAR: Final = 2.0
 """Standard errors."""
-_LEAST_ERROR: Final = 0.02
-"""A few frames can be alike by chance: share of the agreement, and of the entropy, that an error
-has at least."""
 
 
 class SwapMonitor:
@@ -70,20 +66,3 @@ class SwapMonitor:
             f"has an entropy of {seen.entropy:.3f} nats, at the gate it was "
             f"{self._expected.agreement:.0%} and {self._expected.entropy:.3f}"
         )
-
-
-def expectation(agreements: Sequence[float], entropies: Sequence[float]) -> Expected:
-    """Means over pictures with their standard errors, which are never taken to be nothing.
-
-    Args:
-        agreements: of two models on each of two or more pictures.
-        entropies: of the new one, in nats.
-    """
-    agreement, entropy = float(np.mean(agreements)), float(np.mean(entropies))
-    root = np.sqrt(len(agreements))
-    return Expected(
-        agreement=agreement,
-        agreement_error=float(max(np.std(agreements, ddof=1) / root, _LEAST_ERROR)),
-        entropy=entropy,
-        entropy_error=float(max(np.std(entropies, ddof=1) / root, _LEAST_ERROR * entropy, 1e-6)),
-    )

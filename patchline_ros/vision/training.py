@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from patchline_ros.tasks import Boxes, Sample
+from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.vision.augmentation import draw_view
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
@@ -228,6 +228,16 @@ def _key(model: TaskModel, samples: Sequence[Sample], settings: str) -> str:
     return digest.hexdigest()
 
 
+def _check_batch(task: Task, samples: int, batch_size: int, processes: int) -> None:
+    if samples < batch_size:
+        raise ValueError(f"{samples} {task} samples are fewer than one batch of {batch_size}")
+    if batch_size % processes or batch_size < 2 * processes:
+        raise ValueError(
+            f"a batch of {batch_size} can't be shared by {processes} processes; give a batch_size "
+            f"that is a multiple of {processes} and at least {2 * processes}"
+        )
+
+
 def train_source(
     spec: ModelSpec,
     samples: Sequence[Sample],
@@ -265,16 +275,7 @@ def train_source(
             fit or became infinite, or a checkpoint of another training.
     """
     fabric = fabric or training_fabric()
-    if len(samples) < batch_size:
-        raise ValueError(
-            f"{len(samples)} {spec.task} samples are fewer than one batch of {batch_size}"
-        )
-    processes = fabric.world_size
-    if batch_size % processes or batch_size < 2 * processes:
-        raise ValueError(
-            f"a batch of {batch_size} can't be shared by {processes} processes; give a batch_size "
-            f"that is a multiple of {processes} and at least {2 * processes}"
-        )
+    _check_batch(spec.task, len(samples), batch_size, fabric.world_size)
     torch.manual_seed(seed)
     model = TaskModel(spec, weights)
     if backbone is not None:

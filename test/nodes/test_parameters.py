@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from patchline_ros.adaptation.episode import LEAST_FRAMES
+from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
 from patchline_ros.config_files import read_mapping
 from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters

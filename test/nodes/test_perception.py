@@ -29,7 +29,8 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
-from patchline_ros.patching.patch_set import Expected, read_metadata
+from patchline_ros.patching.expected import Expected
+from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.runtime.patch_intake import ModelState
 from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.signing import Signer, make_keys, statement

@@ -23,14 +23,15 @@ from patchline_ros.adaptation.episode import (
 )
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.events import to_line
-from patchline_ros.adaptation.gate import evaluate
 from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.adaptation.trainer import TrainingError, TrainingSettings, train_adapted
+from patchline_ros.adaptation.trainer import TrainingError, train_adapted
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle, BundleError
 from patchline_ros.patching.patch_set import apply
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.vision.evaluation import evaluate
 
 
 def sample(task: Task, seed: int) -> Sample:
@@ -261,8 +262,8 @@ def test_an_episode_runs_in_its_own_process(tmp_path: Path) -> None:
     assert {verdict.task for verdict in verdicts} == {Task.CLASSIFICATION, Task.SEGMENTATION}
     assert isinstance(events[-1], Finished)
     report = events[-1].episode
-    second = report["order"][1]
-    assert report["warm_start"] == {second: report["order"][0]}
+    second = report.order[1]
+    assert report.warm_start == {second: report.order[0]}
     for event in verdicts:
         if isinstance(event, Accepted):
             assert runner.latest()[event.task] == (1, event.path)

@@ -28,7 +28,7 @@ def test_smoke(tmp_path: Path) -> None:
     assert time.monotonic() - started < MOST_SECONDS
     results = read_results(tmp_path / "smoke")
     assert [(r.config.row, r.config.seed) for r in results] == [
-        (row, seed) for row in ("ft_full", "ours", "source") for seed in (0, 1)
+        (row, seed) for row in ("ft_full", "ours", "product", "source") for seed in (0, 1)
     ]
     for one in results:
         assert all(0 <= task.test.final <= 1 for task in one.tasks.values())
@@ -41,7 +41,7 @@ def test_smoke(tmp_path: Path) -> None:
     assert (tmp_path / "smoke" / "figures" / "epochs.png").is_file()
     again = call("run", "smoke", "--out", str(tmp_path), "--workers", "1")
     assert again.exit_code == 0
-    assert "6 of 6 runs are finished already" in again.output
+    assert "8 of 8 runs are finished already" in again.output
 
 
 def test_the_experiments_are_listed() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,

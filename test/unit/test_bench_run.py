@@ -146,7 +146,7 @@ def test_where_nothing_can_be_trained_the_source_model_stays(
     assert (paper.kept, paper.images, paper.step) == (0, 0, None)
     assert paper.test.final == paper.test.source
     wild = run_row(tiny.config_of("wild"), scene, sure, table).tasks[LANES]
-    assert "the loss of lanes became" in wild.untrained
+    assert "the loss of segmentation became" in wild.untrained
     assert wild.test.final == wild.test.source
 
 
@@ -215,7 +215,7 @@ def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
         "test": tiny.samples(LANES, 20, 6),
     }
     visit = SecondVisit(Scene("clear again", {LANES: dataclasses.replace(clear, **parts)}), sources)
-    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), True).values()
+    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), "reestimated").values()
     assert not returned.found and not returned.accepted
     assert returned.final == returned.source
     assert returned.gflops == 0

@@ -36,8 +36,8 @@ def test_a_model_is_trained_once_and_read_after_that(inputs: Inputs) -> None:
     assert fingerprint(again.model) == fingerprint(first.model) == first.record.fingerprint
     assert not again.model.training
     assert {path: path.stat().st_mtime_ns for path in files} == files
-    assert 0 <= first.record.held_out_metric <= 1
-    assert first.record.entropy > 0
+    assert 0 <= first.record.source_metric <= 1
+    assert first.record.source_entropy > 0
 
 
 def test_other_seeds_recipes_and_data_are_other_models(inputs: Inputs) -> None:
@@ -67,7 +67,7 @@ def test_damaged_files_are_named(inputs: Inputs) -> None:
     table.write_text("[]")
     with pytest.raises(ExperimentError, match=r"affinity table .* is damaged; delete it"):
         store(inputs).affinity("perceptual_hash")
-    (weights,) = folder.glob("lanes-*.safetensors")
+    (weights,) = folder.glob("segmentation-*.safetensors")
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
@@ -93,13 +93,15 @@ def test_models_of_a_bundle_where_they_fit(tmp_path: Path) -> None:
         fitting, inputs, Scene("classification", {Task.CLASSIFICATION: renamed}), 0
     ).load(Task.CLASSIFICATION)
     assert taken.record.fingerprint == bundle.fingerprint(Task.CLASSIFICATION)
-    with pytest.raises(ExperimentError, match="has no signs model with the classes, input size"):
+    with pytest.raises(ExperimentError, match="has no classification model with the classes"):
         SourceStore(fitting, inputs, signs, 0).make(Task.CLASSIFICATION)
 
 
 def test_what_an_experiment_needs_is_said(tmp_path: Path, inputs: Inputs) -> None:
     plain = {**tiny.EXPERIMENT, "tasks": ["classification", "detection"], "rows": {"norm": {}}}
-    with pytest.raises(ExperimentError, match="scene tiny has no objects; name only signs, lanes"):
+    with pytest.raises(
+        ExperimentError, match="scene tiny has no detection; name only classification"
+    ):
         store(inputs, 0, Experiment.model_validate(plain))
     imagenet = Experiment.model_validate(
         {**tiny.EXPERIMENT, "source": {"start": "imagenet"}, "width": 1.0}

@@ -17,12 +17,8 @@ from patchline_ros.adaptation.crops import (
     crop_target,
     draw_window,
 )
-from patchline_ros.adaptation.trainer import (
-    TrainingError,
-    TrainingRecord,
-    TrainingSettings,
-    train_adapted,
-)
+from patchline_ros.adaptation.trainer import TrainingError, train_adapted
+from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.vision.heads.detection import DetectionOutput

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.progress import GRACE_FRAMES, DemoFailedError, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.view import current_step
@@ -69,8 +69,12 @@ class Drive:
             self.frame()
         self.tell(Kind.DRIFT, **DRIFTING)
         self.tell(Kind.ADAPTATION, state="training")
-        episode = {"accepted": {"classification": accepted}, "seconds": {"classification": 1.0}}
-        self.tell(Kind.ADAPTATION, state="finished", episode_json=json.dumps(episode))
+        episode = EpisodeReport(
+            since_ns=1,
+            accepted={Task.CLASSIFICATION: accepted},
+            seconds={Task.CLASSIFICATION: 1.0},
+        )
+        self.tell(Kind.ADAPTATION, state="finished", episode_json=episode.as_json())
 
 
 def test_a_demo_ends_when_the_test_frames_were_answered_after_the_swap() -> None:

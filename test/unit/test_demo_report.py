@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.report import write_report
 from patchline_ros.demo.report_text import headline, won_back
@@ -38,17 +39,20 @@ FRAMES = FramesReport(
     lost_during_swap=0,
     latency_ms={"sign_classifier": Latency(p50=11.2, p95=31.8)},
 )
-ADAPTATION = {
-    "patches": 4,
-    "order": ["classification", "segmentation", "detection"],
-    "collected": {"classification": 58, "detection": 58, "segmentation": 58},
-    "kept": {"classification": 51, "detection": 47, "segmentation": 55},
-    "seconds": {"classification": 6.5, "detection": 21.4, "segmentation": 18.2},
-    "train_gflops": {"classification": 33.0, "detection": 412.0, "segmentation": 377.0},
-    "accepted": {"classification": True, "detection": True, "segmentation": True},
-    "warm_start": {"segmentation": "classification"},
-    "gate": {"classification": {"before": 0.41, "after": 0.91}},
-}
+ADAPTATION = EpisodeReport.model_validate(
+    {
+        "patches": 4,
+        "order": ["classification", "segmentation", "detection"],
+        "collected": {"classification": 58, "detection": 58, "segmentation": 58},
+        "kept": {"classification": 51, "detection": 47, "segmentation": 55},
+        "seconds": {"classification": 6.5, "detection": 21.4, "segmentation": 18.2},
+        "train_gflops": {"classification": 33.0, "detection": 412.0, "segmentation": 377.0},
+        "accepted": {"classification": True, "detection": True, "segmentation": True},
+        "warm_start": {"segmentation": "classification"},
+        "gate": {"classification": {"before": 0.41, "after": 0.91, "error": 0.02, "frames": 11}},
+        "since_ns": 1,
+    }
+)
 
 
 def tasks(swapped: bool = True) -> dict[Task, TaskReport]:
@@ -116,7 +120,10 @@ def timeline() -> Timeline:
         ],
         threshold=0.0789,
         metrics={task: segments(row) for task, row in tasks().items()},
-        curves={task: [{"epoch": e, "loss": 1.8 / e} for e in range(1, 21)] for task in Task},
+        curves={
+            task: [CurvePoint(epoch=e, loss=1.8 / e, metric=0.5) for e in range(1, 21)]
+            for task in Task
+        },
     )
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from patchline_ros.adaptation.episode_report import CurvePoint
 from patchline_ros.demo.records import (
     CAMERA_LOG,
     CameraLine,
@@ -185,7 +186,10 @@ def test_timeline_breaks_where_the_model_changes(tmp_path: Path) -> None:
     sorted_logs = logs(tmp_path)
     scorer = Scorer(sorted_logs, truth(), CLASSES)
     timeline = draw_timeline(
-        sorted_logs, scorer, Task, {"classification": [{"epoch": 1, "loss": 0.5}]}
+        sorted_logs,
+        scorer,
+        Task,
+        {Task.CLASSIFICATION: [CurvePoint(epoch=1, loss=0.5, metric=0.5)]},
     )
     assert timeline.switch == pytest.approx(0.5)
     assert timeline.detected == pytest.approx(1.25)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tiny_bundle
 
 from patchline_ros.adaptation.episode import (
-    FILTER_ABOVE,
-    LEAST_FRAMES,
     EpisodeJob,
     Event,
     Finished,
     LeftOut,
     Rejected,
-    Running,
     run_episode,
+    running_model,
 )
+from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.frame_choice import FILTER_ABOVE, LEAST_FRAMES
 from patchline_ros.adaptation.returning_drift import recall_episode
 from patchline_ros.adaptation.store import FrameStore, StoredFrames
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
 from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import Sample, Task
@@ -50,7 +49,7 @@ def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
     return job
 
 
-def report_of(events: list[Event]) -> dict[str, Any]:
+def report_of(events: list[Event]) -> EpisodeReport:
     """The episode's, which must have finished."""
     assert isinstance(events[-1], Finished)
     return events[-1].episode
@@ -65,10 +64,10 @@ def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
     events: list[Event] = []
     run_episode(signs_job(tmp_path, frames, rate=1.0), events.append)
     report = report_of(events)
-    assert report["collected"]["classification"] == frames - frames // 5
-    assert (report["kept"]["classification"] < report["collected"]["classification"]) == filtered
-    assert report["gate"]["classification"]["best_epoch"] > 0
-    assert report["gate"]["classification"]["frames"] == frames // 5
+    assert report.collected[Task.CLASSIFICATION] == frames - frames // 5
+    assert (report.kept[Task.CLASSIFICATION] < report.collected[Task.CLASSIFICATION]) == filtered
+    assert report.gate[Task.CLASSIFICATION].best_epoch > 0
+    assert report.gate[Task.CLASSIFICATION].frames == frames // 5
 
 
 def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) -> None:
@@ -81,7 +80,9 @@ def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) 
     path.write_bytes(data)
     again = job.model_copy(update={"running": {Task.CLASSIFICATION: path}})
     ran = [
-        Running.of(one, bundle, source, Task.CLASSIFICATION).compared(source, samples).expected.ran
+        running_model(one, bundle, source, Task.CLASSIFICATION)
+        .compared(source, samples)
+        .expected.ran
         for one in (job, again)
     ]
     assert ran == ["", read_metadata(data).sha256]
@@ -92,8 +93,8 @@ def test_the_least_frames_that_can_be_trained_on_and_one_fewer(tmp_path: Path) -
     run_episode(signs_job(tmp_path / "enough", LEAST_FRAMES, rate=1.0), events.append)
     report = report_of(events)
     assert (
-        report["collected"] == {"classification": LEAST_FRAMES - 2}
-        and "classification" in report["gate"]
+        report.collected == {Task.CLASSIFICATION: LEAST_FRAMES - 2}
+        and Task.CLASSIFICATION in report.gate
     )
     events.clear()
     run_episode(signs_job(tmp_path / "few", LEAST_FRAMES - 1, rate=1.0), events.append)
@@ -101,14 +102,14 @@ def test_the_least_frames_that_can_be_trained_on_and_one_fewer(tmp_path: Path) -
     assert (
         rejected.task is Task.CLASSIFICATION and "9 labelled frames are too few" in rejected.reason
     )
-    assert report_of(events)["accepted"] == {"classification": False}
+    assert report_of(events).accepted == {"classification": False}
 
 
 def test_where_nothing_was_fitted_to_labels_every_labelled_frame_judges(tmp_path: Path) -> None:
     events: list[Event] = []
     run_episode(signs_job(tmp_path, 20, rate=1e-12), events.append)
-    gate = report_of(events)["gate"]["classification"]
-    assert (gate["best_epoch"], gate["frames"]) == (0, 20)
+    gate = report_of(events).gate[Task.CLASSIFICATION]
+    assert (gate.best_epoch, gate.frames) == (0, 20)
 
 
 def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> No
     run_episode(job, events.append)
     told = [event.reason for event in events if isinstance(event, LeftOut)]
     assert all(path.name in why for path, why in zip([broken, folder], told, strict=True))
-    assert report_of(events)["collected"]["classification"] == 19 - 19 // 5
+    assert report_of(events).collected[Task.CLASSIFICATION] == 19 - 19 // 5
 
     # One frame fewer than an earlier patch set must be verified on.
     patch_set = tmp_path / "earlier.safetensors"
@@ -132,6 +133,4 @@ def test_a_frame_that_cannot_be_read_is_named_and_left_out(tmp_path: Path) -> No
     left_out, rejected, finished = events
     assert isinstance(left_out, LeftOut) and isinstance(rejected, Rejected)
     assert "7 labelled frames are left" in rejected.reason and "needs 8" in rejected.reason
-    assert isinstance(finished, Finished) and finished.episode["accepted"] == {
-        "classification": False
-    }
+    assert isinstance(finished, Finished) and finished.episode.accepted == {"classification": False}

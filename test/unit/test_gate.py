@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from patchline_ros.adaptation.gate import Comparison, compare
-from patchline_ros.patching.patch_set import Expected
+from patchline_ros.patching.expected import Expected
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel
 

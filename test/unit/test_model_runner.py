@@ -10,7 +10,8 @@ import tiny_bundle
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
-from patchline_ros.patching.patch_set import Expected, read_metadata, renumbered
+from patchline_ros.patching.expected import Expected
+from patchline_ros.patching.patch_set import read_metadata, renumbered
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.tasks import Task

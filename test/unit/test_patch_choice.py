@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from patchline_ros.adaptation.episode import EpisodeJob, Event, Finished, run_ep
 from patchline_ros.adaptation.patch_choice import MOST_FRAMES, PatchChoice, choose_patches
 from patchline_ros.adaptation.predictor_file import PredictorError, to_bytes
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import MANIFEST, PREDICTOR, Bundle, BundleError, LearntKind
 from patchline_ros.cli.app import app
 from patchline_ros.files import sha256
@@ -63,11 +64,14 @@ def test_an_episode_asks_the_learnt_predictor_and_reports_its_cost(
     run_episode(job_on(Bundle.load(bundles[kind].path), tmp_path, 12), events.append)
     assert isinstance(events[-1], Finished)
     report = events[-1].episode
-    assert report["patches"] == tiny_bundle.LEARNT_PATCHES
-    choice = report["patch_choice"]
-    assert (choice["patches"], choice["by"]) == (tiny_bundle.LEARNT_PATCHES, kind)
-    assert choice["gflops"] > 0 and choice["seconds"] > 0
-    assert json.loads((tmp_path / "work" / "episode.json").read_text())["patch_choice"] == choice
+    assert report.patches == tiny_bundle.LEARNT_PATCHES
+    choice = report.patch_choice
+    assert choice is not None
+    assert (choice.patches, choice.by) == (tiny_bundle.LEARNT_PATCHES, kind)
+    assert choice.gflops > 0 and choice.seconds > 0
+    assert json.loads((tmp_path / "work" / "episode.json").read_text())["patch_choice"] == asdict(
+        choice
+    )
 
 
 def test_without_one_the_table_says_it_at_no_cost(
@@ -76,13 +80,8 @@ def test_without_one_the_table_says_it_at_no_cost(
     events: list[Event] = []
     run_episode(job_on(bundles[None], tmp_path, 12), events.append)
     assert isinstance(events[-1], Finished)
-    assert events[-1].episode["patches"] == 1
-    assert events[-1].episode["patch_choice"] == {
-        "patches": 1,
-        "by": "table",
-        "gflops": 0.0,
-        "seconds": 0.0,
-    }
+    assert events[-1].episode.patches == 1
+    assert events[-1].episode.patch_choice == PatchChoice(1, "table")
     # Nor is there anything to read on fewer frames than an MMD^2 takes.
     assert choose_patches(bundles["light"], PICTURES[:1], 0.5) == PatchChoice(1, "table")
     assert choose_patches(bundles["vgg16"], [], 0.5) == PatchChoice(1, "table")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from patchline_ros.adaptation.trainer import TrainingSettings, train_adapted
+from patchline_ros.adaptation.trainer import train_adapted
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.patching.patch import Patch, PatchDesign
 from patchline_ros.patching.patch_set import (
     PatchSetError,

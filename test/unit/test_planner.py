@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from patchline_ros.adaptation.bank import PatchBank
+from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.planner import (
     Collect,
     Drift,
@@ -15,6 +16,7 @@ from patchline_ros.adaptation.planner import (
     Planner,
     ReturnToSource,
     Wait,
+    settled_in,
     settled_since,
 )
 from patchline_ros.drift.monitor import DriftReference
@@ -57,8 +59,10 @@ def drift_fills_the_window(plan: Planner, seed: int) -> None:
     plan.heard(drift(100, 117))
 
 
-def report(since_ns: int, entry: str = "", accepted: bool = True) -> dict[str, object]:
-    return {"since_ns": since_ns, "bank_entry": entry, "accepted": {"classification": accepted}}
+def report(since_ns: int, entry: str = "", accepted: bool = True) -> EpisodeReport:
+    return EpisodeReport(
+        since_ns=since_ns, bank_entry=entry, accepted={Task.CLASSIFICATION: accepted}
+    )
 
 
 def labelled(since_ns: int = 100, **counts: int) -> dict[Task, list[int]]:
@@ -174,7 +178,7 @@ def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
 
 
 def test_reports_from_before_there_was_a_bank_are_read() -> None:
-    assert settled_since({"since_ns": 100, "accepted": {"classification": False}}) == 100
+    assert settled_in(b'{"since_ns": 100, "accepted": {"signs": false}}') == 100
 
 
 def calm(plan: Planner, readings: int) -> None:

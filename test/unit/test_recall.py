@@ -43,11 +43,11 @@ def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundl
     accepted, finished = events_of(runner)
     assert isinstance(accepted, Accepted) and accepted.version == 3
     assert isinstance(finished, Finished)
-    assert finished.episode["bank_entry"] == "000001"
-    assert finished.episode["accepted"] == {"classification": True}
-    assert not finished.episode["train_gflops"]
-    gate = finished.episode["gate"]["classification"]
-    assert gate["after"] > gate["before"] + gate["error"] > gate["before"]
+    assert finished.episode.bank_entry == "000001"
+    assert finished.episode.accepted == {"classification": True}
+    assert not finished.episode.train_gflops
+    gate = finished.episode.gate[Task.CLASSIFICATION]
+    assert gate.after > gate.before + gate.error > gate.before
     again = accepted.path.read_bytes()
     assert read_metadata(again).version == 3
     expected = read_metadata(again).expected
@@ -77,8 +77,8 @@ def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
     assert isinstance(worse, Rejected) and "labelled frames the model of an earlier" in worse.reason
     assert isinstance(wrong_base, Rejected) and "another source model" in wrong_base.reason
     assert isinstance(finished, Finished)
-    assert finished.episode["accepted"] == {"classification": False, "segmentation": False}
-    assert finished.episode["gate"]["classification"]["error"] >= 0
+    assert finished.episode.accepted == {"classification": False, "segmentation": False}
+    assert finished.episode.gate[Task.CLASSIFICATION].error >= 0
     assert runner.latest() == {Task.CLASSIFICATION: (1, kept)}
 
 
@@ -92,9 +92,7 @@ def test_what_runs_already_holds_and_gets_no_new_version(tmp_path: Path, bundle:
     runner.start(since_ns=2000, mmd2=0.5, active={Task.CLASSIFICATION: 1}, known=known)
     same, finished = events_of(runner)
     assert isinstance(same, Rejected) and "runs already" in same.reason
-    assert isinstance(finished, Finished) and finished.episode["accepted"] == {
-        "classification": True
-    }
+    assert isinstance(finished, Finished) and finished.episode.accepted == {"classification": True}
     assert settled_since(finished.episode) == 2000
     assert runner.latest() == {Task.CLASSIFICATION: (1, kept)}
 

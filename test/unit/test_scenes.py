@@ -21,7 +21,7 @@ from miniatures import (
     write_voc,
 )
 
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import find_experiment, run_config
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
@@ -73,7 +73,7 @@ def test_missing_data_says_what_to_get(name: str, tmp_path: Path) -> None:
 def test_smoke() -> None:
     scene = load_scene("smoke", None)
     check(scene)
-    assert all(counts(scene, task) == [12, 8, 8, 8] for task in Task)
+    assert all(counts(scene, task) == [32, 8, 10, 8] for task in Task)
     other = load_scene("smoke", None, seed=1).tasks[Task.SEGMENTATION]
     lanes = scene.tasks[Task.SEGMENTATION]
     assert not set(other.names["adapt"]) & set(lanes.names["adapt"])

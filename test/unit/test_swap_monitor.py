@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchline_ros.patching.patch_set import Expected
-from patchline_ros.runtime.swap_monitor import COMPARED, EVERY, SwapMonitor, expectation
+from patchline_ros.patching.expected import Expected, expectation
+from patchline_ros.runtime.swap_monitor import COMPARED, EVERY, SwapMonitor
 from patchline_ros.tasks import Boxes
 from patchline_ros.vision.agreement import agreement
 

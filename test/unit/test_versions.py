@@ -7,7 +7,7 @@ from pathlib import Path
 from kills import killed_at_each_line
 
 from patchline_ros.adaptation.episode_runner import KEPT_VERSIONS, EpisodeRunner
-from patchline_ros.adaptation.trainer import TrainingSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.files import write_file
 from patchline_ros.tasks import Task
 
