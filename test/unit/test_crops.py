@@ -130,5 +130,5 @@ def test_signs_are_seen_whole() -> None:
 def test_heads_that_need_the_whole_picture_say_so() -> None:
     model = PatchedModel(source(Task.DETECTION, (128, 128), head="ssd"), PatchSettings(k=1))
     samples = [sample(Task.DETECTION, i) for i in range(4)]
-    with pytest.raises(TrainingError, match="the head ssd of objects can't be trained on crops"):
+    with pytest.raises(TrainingError, match="the head ssd of detection can't be trained on crops"):
         train_adapted(model, samples, [], [], TrainingSettings(crops=2), 0)

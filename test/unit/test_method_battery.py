@@ -24,7 +24,7 @@ from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.model import MODELS, ModelSpec, TaskModel, fingerprint
 
-SIDE = 32
+SIDE = 64
 CLASSES = ("a", "b", "c")
 METHODS = {
     "patchline_side": PatchSettings(k=2),
@@ -34,8 +34,9 @@ METHODS = {
     "ft_full": FineTuneSettings(method="ft_full"),
     "ft_norm": FineTuneSettings(method="ft_norm"),
     "ft_last": FineTuneSettings(method="ft_last"),
-    # The other two pairs are those of test_ladder.
     "lst_stage_4": LadderSettings(reduction=4, rungs="stage"),
+    "lst_stage_8": LadderSettings(reduction=8, rungs="stage"),
+    "lst_block_4": LadderSettings(reduction=4, rungs="block"),
     "lst_block_8": LadderSettings(reduction=8, rungs="block"),
 }
 
@@ -57,7 +58,7 @@ def batch_of(task: Task) -> tuple[Tensor, Any]:
         return images, torch.tensor([0, 2, 1])
     if task is Task.SEGMENTATION:
         return images, torch.tensor([0, 2]).repeat_interleave(SIDE // 2).expand(3, SIDE, SIDE)
-    box = {"boxes": torch.tensor([[4.0, 4, 20, 22]]), "labels": torch.tensor([1])}
+    box = {"boxes": torch.tensor([[8.0, 8, 40, 44]]), "labels": torch.tensor([1])}
     none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     return images, [box, none, box]
 

@@ -122,10 +122,10 @@ def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 17}, "16 signs pictures are fewer than one batch of 17"),
-        ({"drift_window": 9}, "16 lanes pictures .* fewer than two windows of 9"),
+        ({"batch_size": 17}, "16 classification pictures are fewer than one batch of 17"),
+        ({"drift_window": 9}, "16 segmentation pictures .* fewer than two windows of 9"),
         ({"drift_tap": 8}, "drift_tap is 8; mobilenet_v2 has the taps 0 to 7"),
-        ({"learning_rate": 1e9}, "training for lanes went wrong at a learning rate of"),
+        ({"learning_rate": 1e9}, "training for segmentation went wrong at a learning rate of"),
     ],
 )
 def test_what_can_not_end_well_is_said_before_or_at_once(
@@ -139,7 +139,7 @@ def test_what_can_not_end_well_is_said_before_or_at_once(
             tmp_path / "b",
             lambda stage, *_: stages.append(stage),
         )
-    assert set(stages) <= {"train lanes"}
+    assert set(stages) <= {"train segmentation"}
 
 
 def test_one_class_is_too_few_for_a_softmax(source: SourceData, tmp_path: Path) -> None:
@@ -156,7 +156,8 @@ def test_one_class_is_too_few_for_a_softmax(source: SourceData, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("stage", "share"), [("train lanes", 0.5), ("train signs", 1.0), ("predictor data", 0.25)]
+    ("stage", "share"),
+    [("train segmentation", 0.5), ("train classification", 1.0), ("predictor data", 0.25)],
 )
 def test_what_was_interrupted_goes_on_with_the_same_result(
     stage: str,
@@ -177,9 +178,11 @@ def test_what_was_interrupted_goes_on_with_the_same_result(
         make(source, RECIPE, out, stop)
     assert not (out / MANIFEST).exists()
     shares: list[float] = []
-    make(source, RECIPE, out, lambda s, d, _: shares.append(d) if s == "train lanes" else None)
+    make(
+        source, RECIPE, out, lambda s, d, _: shares.append(d) if s == "train segmentation" else None
+    )
     # Of the stage that was under way only the rest is done, and of a finished one nothing.
-    assert shares[0] == 1.0 if stage != "train lanes" else shares[:2] == [1.0, 1.0]
+    assert shares[0] == 1.0 if stage != "train segmentation" else shares[:2] == [1.0, 1.0]
     assert Bundle.load(out).manifest == whole.manifest
     assert not (out / MAKING).exists()
 

@@ -318,7 +318,10 @@ def _with_nan(source: TaskModel) -> bytes:
         (lambda s, d: _with_nan(s), "not finite"),
         (lambda s, d: to_bytes(patched(s, 2), metadata(s)), "lacks"),
         (lambda s, d: to_bytes(patched(s, 4), metadata(s)), "unknown tensors"),
-        (lambda s, d: to_bytes(patched(s), metadata(s, task=Task.SEGMENTATION)), "for lanes"),
+        (
+            lambda s, d: to_bytes(patched(s), metadata(s, task=Task.SEGMENTATION)),
+            "for segmentation",
+        ),
         (lambda s, d: to_bytes(patched(s), metadata(s, base_fingerprint="0")), "another"),
         (lambda s, d: to_bytes(patched(s), metadata(s, method=PatchSettings(k=9))), "9 patches"),
         (lambda s, d: _rewrite(d, lambda h: h.pop("__metadata__")), "no patch set metadata"),

@@ -147,7 +147,7 @@ def test_jobs_that_always_fail_are_one_sentence(two: ProcessPool, tmp_path: Path
     broken = replace(watched, model=model)
     message = (
         r"^of the predictor data 6 of 9 could not be made; the first: fog 0\.5, 2 patches, "
-        "seed 0: the loss of lanes became nan in epoch 1; look for broken labels or weights$"
+        "seed 0: the loss of segmentation became nan in epoch 1; look for broken labels or weights$"
     )
     with pytest.raises(ValueError, match=message):
         data(SETTINGS, tmp_path, two, watched=broken)

@@ -254,7 +254,9 @@ def test_labelled_bags_that_can_t_be_read(tmp_path: Path) -> None:
         "message 2",
         "message 3",
     ]
-    with pytest.raises(ValueError, match="no frame labelled for signs on /labelled_frames, but fo"):
+    with pytest.raises(
+        ValueError, match="no frame labelled for classification on /labelled_frames, but fo"
+    ):
         bag.pictures(Task.CLASSIFICATION, ("a",))
     with pytest.raises(ValueError, match="no labelled frames on the topic /x; it has them on /lab"):
         LabelledBag(tmp_path / "drive", "/x")

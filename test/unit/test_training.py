@@ -165,8 +165,8 @@ def test_torchrun_makes_one_bundle(tmp_path: Path) -> None:
     assert done.stdout.count("bundle written to") == done.stdout.count("start from") == 1
     assert set(Bundle.load(Path(out)).manifest.models) == {Task.DETECTION, Task.SEGMENTATION}
     assert sorted(path.parent.name for path in Path(log).rglob("*tfevents*")) == [
-        "segmentation",
         "detection",
+        "segmentation",
     ]
 
     Path(config).write_text(CONFIG.replace("batch_size: 8", "batch_size: 7"))

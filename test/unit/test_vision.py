@@ -167,7 +167,7 @@ def test_labels_move_with_the_picture() -> None:
     [
         (Task.CLASSIFICATION, 3, "class id 3 is not one of the model's 3 classes"),
         (Task.CLASSIFICATION, -1, "class id -1"),
-        (Task.DETECTION, 1, "type int is not one for objects"),
+        (Task.DETECTION, 1, "type int is not one for detection"),
         (Task.DETECTION, Boxes.truth([[0, 0, 1, 1]], [5]), "class id 5"),
         (Task.DETECTION, Boxes.truth([[0, 0, float("nan"), 1]], [0]), "not a finite"),
         (Task.DETECTION, Boxes.truth([[5, 5, 5, 9]], [0]), "no width"),
@@ -209,9 +209,9 @@ def test_fingerprint_sees_one_bit() -> None:
 def test_bad_specs_and_weights_are_named(tmp_path) -> None:
     with pytest.raises(ValueError, match="too small"):
         spec(Task.SEGMENTATION, input_size=(100, 31))
-    with pytest.raises(ValueError, match="one class, 'a', is too few for signs"):
+    with pytest.raises(ValueError, match="one class, 'a', is too few for classification"):
         spec(Task.CLASSIFICATION, classes=("a",))
-    with pytest.raises(ValueError, match="fcos is not a head for lanes"):
+    with pytest.raises(ValueError, match="fcos is not a head for segmentation"):
         spec(Task.SEGMENTATION, head="fcos")
     with pytest.raises(ValueError, match=r"no model 'alexnet'; known are vgg16, ssd_vgg16, .*swin"):
         ModelSpec.named("alexnet", ("a", "b"), (64, 64))
