@@ -224,9 +224,9 @@ def test_a_predictor_comes_back_from_its_file(kind: str) -> None:
         (with_header("[" * 50_000), "holds no patch predictor"),
         (with_header('{"__metadata__": {"patchline_predictor": []}}'), "the whole file"),
         (claiming(source_frames=2**20, widths=[2**20] * 100), "tensors are missing"),
-        (claiming(source_frames=2**62), "source_frames: .*should be less than"),
-        (claiming(widths=[2] * 1000), "widths: Tuple should have at most 100 items"),
-        (claiming(hidden=[1] * 1000), "hidden: Tuple should have at most 8 items"),
+        (claiming(source_frames=2**62), "source_frames: .*less than or equal"),
+        (claiming(widths=[2] * 1000), "widths: .*should have at most 100 items"),
+        (claiming(hidden=[1] * 1000), "hidden: .*should have at most 8 items"),
     ]:
         assert broken != data
         with pytest.raises(PredictorError, match=message):

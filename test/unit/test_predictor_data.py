@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 from tiny_watched import TRAINING, data, tiny_watched
 
@@ -106,6 +107,8 @@ def make_in(folder: Path) -> None:
         if len(figures(folder)) >= 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    # As in the process of the tests: another number of threads rounds differently.
+    torch.set_num_threads(1)
     data(SETTINGS, folder, ProcessPool(2), kill)
 
 
