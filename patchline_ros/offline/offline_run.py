@@ -192,11 +192,13 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
     if options.log is not None and is_first_process():
         log = TrainingLog(options.log, config.recipe.batch_size)
     vgg16, vgg16_origin = _vgg16_weights(config, data)
+    choice, backbone = _weights(options, config, data), config.recipe.backbone
+    # What may have to be fetched comes after the data; that a file is missing is said at once.
+    of_file = None if choice in WEIGHTS else choose_weights(choice, data, backbone)
     with console.status("reading the source data"):
         source = load_source(config.sources, data, config.input_sizes, config.workers)
     _print_broken(source, console)
-    # After the data: these may have to be fetched.
-    weights, origin = choose_weights(_weights(options, config, data), data, config.recipe.backbone)
+    weights, origin = of_file or choose_weights(choice, data, backbone)
     console.print(f"start from {origin}")
     made_from = config.model_copy(update={"weights": origin})
     if config.vgg16 is not None:
