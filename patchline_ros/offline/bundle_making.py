@@ -190,14 +190,7 @@ def make_bundle(
     entries = _entries(models, source, report, log)
     watched = _watched(models[watching], source.tasks[watching], recipe, report)
     affinity = _affinity(models, watched.held_out, report)
-    found = predictor_data(
-        watched,
-        config.predictor,
-        recipe.seed,
-        stages.folder("predictor"),
-        executor,
-        lambda share: report("predictor data", share, ""),
-    )
+    found = _found(watched, config, stages, executor, report)
     learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
     manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt)
     pictures = {task: _pictures(data) for task, data in source.tasks.items()}
@@ -208,6 +201,24 @@ def make_bundle(
     report("card", 1.0, "")
     stages.done()
     return bundle
+
+
+def _found(
+    watched: WatchedSource,
+    config: OfflineConfig,
+    stages: Stages,
+    executor: Executor,
+    report: Report,
+) -> PredictorData:
+    """The labels of the drifts that are made of the source, and the table learnt from them."""
+    return predictor_data(
+        watched,
+        config.predictor,
+        config.recipe.seed,
+        stages.folder("predictor"),
+        executor,
+        lambda share: report("predictor data", share, ""),
+    )
 
 
 def _learnt(

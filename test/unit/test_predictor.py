@@ -284,7 +284,7 @@ def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
     settings = PredictorSettings(
         drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)),
         counts=(0, 1, 7),
-        # Two trainings of this tiny model differ by two points of chance.
+        # Which of two trainings of this tiny model is two points better hangs on the processor.
         margin=0.03,
     )
     with closing(ProcessPool(1)) as processes:
