@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
@@ -127,6 +134,14 @@ class Experiment(_Strict):
     reference: str = ""
     """Row that the others are compared with; empty: for each task the better one of those that
     fine-tune everything."""
+
+    @field_serializer("rows")
+    def _as_said(self, rows: dict[str, Row]) -> dict[str, Any]:
+        """Of a product row only what was said, since it may say no more when it is read again."""
+        return {
+            name: row.model_dump(mode="json", exclude_unset=row.product)
+            for name, row in rows.items()
+        }
 
     @model_validator(mode="after")
     def _consistent(self) -> Experiment:

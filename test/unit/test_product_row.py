@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -172,3 +173,11 @@ def test_the_row_says_what_a_car_does_and_nothing_else() -> None:
         plain = {**tiny.EXPERIMENT, "rows": {"product": {"product": True, **more}}}
         with pytest.raises(ValueError, match="row product: the product is what a car does"):
             Experiment.model_validate(plain)
+
+
+def test_an_experiment_with_the_row_is_read_again_from_its_record() -> None:
+    rows = {"product": {"product": True, "drift_returns": True}, "norm": {}}
+    experiment = Experiment.model_validate({**tiny.EXPERIMENT, "rows": rows})
+    record = experiment.model_dump_json()
+    assert Experiment.model_validate_json(record) == experiment
+    assert json.loads(record)["rows"]["norm"]["entropy_filter"] == "none"
