@@ -9,10 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_bundle
+import torch
 
 from patchline_ros.adaptation.affinity import training_order
+from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, Bundle, BundleError
-from patchline_ros.tasks import Task
+from patchline_ros.files import sha256
+from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.heads.base import tensors_in
+from patchline_ros.vision.inputs import image_tensor
 
 SHIPPED = Path(__file__).parents[2] / "resource" / "sim_road"
 """Of format 1."""
@@ -51,6 +57,79 @@ def test_format_1_is_migrated_as_it_is_read() -> None:
     ]
     assert len(bundle.trained_on[Task.SEGMENTATION]) == 640
     assert bundle.held_out == bundle.examples == {}
+
+
+ROAD_NAMES = {"classification": "signs", "detection": "objects", "segmentation": "lanes"}
+
+
+def _called_as_in_format_2(plain: object) -> object:
+    """The same with the earlier names of tasks, wherever one stands for itself or in a pair."""
+    if isinstance(plain, dict):
+        named = {_called_as_in_format_2(key): value for key, value in plain.items()}
+        return {key: _called_as_in_format_2(value) for key, value in named.items()}
+    if isinstance(plain, str):
+        words = [ROAD_NAMES.get(word, word) for word in plain.split(" ")]
+        return " ".join(sorted(words) if len(words) == 2 and words[0] in ROAD_NAMES else words)
+    return plain
+
+
+def _as_format_2(folder: Path) -> None:
+    """Rewrites a bundle as it was written before tasks had their present names."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    for name in ("trained_on.json", HELD_OUT):
+        text = json.dumps(_called_as_in_format_2(json.loads((folder / name).read_text())))
+        (folder / name).write_text(text)
+    for task, name in ROAD_NAMES.items():
+        (folder / f"{task}.safetensors").rename(folder / f"{name}.safetensors")
+    manifest = {**_called_as_in_format_2(manifest), "format": 2}
+    del manifest["patch_predictor"]
+    names = [path.name for path in folder.iterdir() if path.name not in (MANIFEST, "card.html")]
+    manifest["files"] = {name: sha256((folder / name).read_bytes()) for name in names}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_format_2_gives_the_outputs_of_before(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b")
+    models = {task: made.model(task) for task in Task}
+    patch_sets = {task: tiny_bundle.make_patch_set(made, task, 3) for task in Task}
+    _as_format_2(tmp_path / "b")
+    read = Bundle.load(tmp_path / "b")
+    assert json.loads((tmp_path / "b" / MANIFEST).read_text())["models"].keys() == {
+        "signs",
+        "objects",
+        "lanes",
+    }
+    assert read.manifest.training_affinity == made.manifest.training_affinity
+    assert read.held_out == made.held_out and read.examples.keys() == made.examples.keys()
+    images = torch.stack([image_tensor(tiny_bundle.picture(seed)) for seed in range(2)])
+    for task, name in ROAD_NAMES.items():
+        data = patch_sets[Task(task)].replace(
+            f'\\"format\\":3,\\"task\\":\\"{task}\\"'.encode(),
+            f'\\"format\\":2,\\"task\\":\\"{name}\\"'.encode().ljust(
+                len(f'\\"format\\":3,\\"task\\":\\"{task}\\"')
+            ),
+        )
+        assert data != patch_sets[Task(task)]
+        assert read_metadata(data).task is Task(name)
+        for before, now in (
+            (models[Task(task)], read.model(Task(task))),
+            (
+                apply(models[Task(task)], made.fingerprint(Task(task)), patch_sets[Task(task)]),
+                apply(read.model(Task(task)), read.fingerprint(Task(task)), data),
+            ),
+        ):
+            with torch.inference_mode():
+                outputs = zip(tensors_in(before(images)), tensors_in(now(images)), strict=True)
+                assert all(torch.equal(one, other) for one, other in outputs)
+
+
+def test_a_store_adopts_the_names_of_tasks(tmp_path: Path) -> None:
+    sample = Sample(tiny_bundle.picture(0), 1)
+    FrameStore(tmp_path, 10, 10).add("a", Task.CLASSIFICATION, 5, sample)
+    (tmp_path / "classification").rename(tmp_path / "signs")
+    store = FrameStore(tmp_path, 10, 10)
+    assert [frame.frame_id for frame in store.select(Task.CLASSIFICATION, 0)] == ["a"]
+    assert not (tmp_path / "signs").exists()
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
