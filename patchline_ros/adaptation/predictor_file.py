@@ -126,7 +126,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     odd = sorted(expected.keys() ^ tensors.keys())
     if odd:
         raise PredictorError(f"{len(odd)} tensors are missing or unknown, the first {odd[0]}")
-    for name, value in tensors.items():
+    # safetensors gives the tensors in any order; the first that is wrong is the one named.
+    for name, value in sorted(tensors.items()):
         if value.shape != expected[name].shape or value.dtype != expected[name].dtype:
             raise PredictorError(
                 f"tensor {name} is {value.dtype} {tuple(value.shape)}, the predictor needs "

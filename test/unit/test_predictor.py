@@ -237,6 +237,7 @@ def test_a_predictor_comes_back_from_its_file(kind: str) -> None:
         from_bytes(to_bytes(predictor))
     with torch.no_grad():
         predictor.classifier.mean[0] = float("nan")
+    # Both are wrong now: it is the first by name that is told, whichever was read first.
     with pytest.raises(PredictorError, match=r"classifier\.mean has values that are not finite"):
         from_bytes(to_bytes(predictor))
 
