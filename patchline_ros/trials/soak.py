@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psutil
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
@@ -56,11 +55,11 @@ class Usage:
 
     def sample(self, pid: int, seconds: float) -> None:
         """Adds what the process takes now."""
-        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+        process = psutil.Process(pid)
         self.seconds.append(seconds)
-        self.memory_mib.append(int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
-        self.threads.append(len(os.listdir(f"/proc/{pid}/task")))
-        self.descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+        self.memory_mib.append(process.memory_info().rss / 2**20)
+        self.threads.append(process.num_threads())
+        self.descriptors.append(process.num_fds())
 
     def warm(self) -> slice:
         """The samples after warming up."""

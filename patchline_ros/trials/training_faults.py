@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+import psutil
+
 from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus
@@ -18,7 +20,6 @@ from patchline_ros.nodes.conversions import stamp_to_ns
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.process_faults import STANDING_SECONDS, ended
 from patchline_ros.trials.random_patches import made_patch_set
-from patchline_ros.trials.respawn import children_of
 from patchline_ros.trials.trial_graph import ADAPTER, NotSeenError, TrialGraph
 
 _LABELS: Final = 12
@@ -125,10 +126,11 @@ def ended_with(trial: TrialGraph, seconds: float) -> AdaptationStatus:
 
 def _worker(trial: TrialGraph) -> int:
     """Process id of the training."""
-    found = children_of(trial.supervisor.pid(ADAPTER))
-    if not found:
-        raise NotSeenError("the training has no process")
-    return found[0]
+    adapter = trial.supervisor.pid(ADAPTER)
+    for process in psutil.process_iter(["ppid", "status"]):
+        if process.info["ppid"] == adapter and process.info["status"] != psutil.STATUS_ZOMBIE:
+            return process.pid
+    raise NotSeenError("the training has no process")
 
 
 @contextmanager

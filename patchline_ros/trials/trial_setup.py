@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from patchline_ros.bundle import Bundle
@@ -69,14 +70,12 @@ class TrialSetup:
     def left(self) -> list[int]:
         """Ids of the trial's processes that run, also of those that its processes started."""
         found = []
-        mark = f"{MARK}={self.mark}".encode()
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if mark in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parent.name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it has ended, or is another user's
-        return [pid for pid in found if pid != os.getpid()]
+        for process in psutil.process_iter(["environ"]):
+            # That of another user's process cannot be read; then it is None.
+            environment = process.info["environ"] or {}
+            if environment.get(MARK) == self.mark and process.pid != os.getpid():
+                found.append(process.pid)
+        return found
 
     def write_result(self, settings: Mapping[str, Any], result: Mapping[str, Any]) -> Path:
         """Writes NAME.json with versions and settings; its path."""

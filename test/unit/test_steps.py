@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tools.bootstrap import PACKAGES, set_up_steps
@@ -31,8 +32,10 @@ def run(steps: list[Step], folder: Path) -> None:
 def ended(process: int) -> bool:
     """Whether it has ended, at the latest in a moment; nobody may have asked for its status yet."""
     for _ in range(100):
-        status = Path(f"/proc/{process}/stat")
-        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.02)
     return False
