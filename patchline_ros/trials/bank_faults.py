@@ -119,7 +119,7 @@ def _bad_entry(spoil: Callable[[Path], None], trial: TrialGraph) -> Iterator[Non
 
 @contextmanager
 def _bad_kept_patch_set(trial: TrialGraph) -> Iterator[None]:
-    """It is asked, since the drift is the same; verifying it must fail and change nothing."""
+    """The adapter tries it, since the drift is the same; that must fail and change nothing."""
     task = trial.tasks[0]
     keys = [trial.new_lesson(kind) for kind in trial.tasks for _ in range(8)]
     trial.teach_all(keys)

@@ -108,7 +108,7 @@ class ExpectedAnswers:
                 continue
 
     def newest(self, task: Task) -> int:
-        """The version that is to run: the newest that was accepted, 0 for the source model."""
+        """The version that is to run: the newest accepted one, or 0 for the source model."""
         newest = max(self._known[task].keys() | self._empty[task])
         return 0 if newest in self._empty[task] else newest
 
@@ -117,7 +117,7 @@ class ExpectedAnswers:
         return self._known[task][version]
 
     def versions(self, task: Task, place: int, answer: bytes) -> set[int]:
-        """Versions that give this answer to the picture at `place`; none: the weights are wrong."""
+        """Versions that give this answer to the picture at `place`; none if it is wrong."""
         found = self._matching(task, place, answer)
         if not found:
             self.learn()

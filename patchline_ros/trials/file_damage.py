@@ -17,7 +17,7 @@ GARBAGE: Final = np.random.default_rng(1).integers(0, 256, 3000, dtype=np.uint8)
 
 
 def half(data: bytes) -> bytes:
-    """The first half."""
+    """The first half of a file."""
     return data[: len(data) // 2]
 
 
@@ -40,7 +40,7 @@ def pickled_objects(_: bytes) -> bytes:
 
 @contextmanager
 def spoiled(path: Path, spoil: Spoil) -> Iterator[None]:
-    """The file is damaged while the block runs."""
+    """Damages the file while the block runs."""
     whole = path.read_bytes()
     path.write_bytes(spoil(whole))
     try:

@@ -49,10 +49,10 @@ class Measured:
     """One task in one phase.
 
     Attributes:
-        sent, received: pictures of the camera; those that the node heard.
-        superseded: that a newer picture replaced while the model was busy, by design.
-        processed, heard: that the model answered; answers that came.
-        wrong: answers that no version gives which the node says it ran.
+        sent, received: pictures that the camera sent, and those that the node heard.
+        superseded: pictures that a newer one replaced while the model was busy, by design.
+        processed, heard: pictures that the model answered, and answers that came.
+        wrong: answers that the version which the node named does not give.
         latency_ms: 50th and 95th percentile, from the camera's stamp to the answer's arrival.
         stages_ms: the same of each stage inside the node, over its last 200 pictures.
         swap_ms: the longest time that a swap held up the next picture.
@@ -94,7 +94,7 @@ def measure_latency(
     swaps: int,
     backend: Backend = Backend.PYTORCH,
 ) -> int:
-    """Runs the three phases, prints the table, writes the result; how many limits were missed.
+    """Runs the three phases, writes the result, and returns how many limits were missed.
 
     Args:
         setup: where it runs.
@@ -141,7 +141,7 @@ def _run_phases(
     backend: Backend,
     console: Console,
 ) -> dict[str, dict[Task, Measured]]:
-    """Starts the graph and drives through every phase; what was measured in each."""
+    """Starts the graph, drives through every phase, and returns what was measured in each."""
     bundle = Bundle.load(setup.bundle)
     # As in the nodes: another number of threads gives other rounding.
     torch.set_num_threads(1)
@@ -193,7 +193,7 @@ def _counts(listener: Listener) -> dict[Task, dict[str, int]]:
 def _drive(
     trial: _Trial, phase: str, beside: Callable[[float], None] | None = None
 ) -> dict[Task, Measured]:
-    """The camera runs once; `beside` is called meanwhile, again and again, with the time."""
+    """Runs the camera once, and calls `beside` meanwhile, again and again, with the time."""
     before = _counts(trial.listener)
     trial.listener.forget()
     command = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
@@ -246,7 +246,7 @@ def _alone(trial: _Trial) -> dict[Task, Measured]:
 
 
 def _training(trial: _Trial) -> dict[Task, Measured]:
-    """The adapter trains all the time; what it would come to is thrown away."""
+    """Lets the adapter train all the time; what a training comes to is thrown away."""
     listener = trial.listener
     labels = listener.labelled_frames()
     listener.until("the adapter's listening", lambda: labels.get_subscription_count() > 0, 30.0)
@@ -277,7 +277,7 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
 
 
 def _swaps(trial: _Trial) -> dict[Task, Measured]:
-    """Each node gets a new patch set so many times, evenly over the drive."""
+    """Sends each node a new patch set so many times, evenly over the drive."""
     publishers = trial.listener.patch_sets()
     swaps = max(trial.patch_sets[Task.SEGMENTATION])
     begun: list[float] = []

@@ -42,7 +42,7 @@ class Heard:
 
 
 class Listener(OwnNode):
-    """Keeps what it hears; its methods are called beside."""
+    """Keeps what it hears. Its methods may be called while it listens."""
 
     def __init__(self, domain: int) -> None:
         """Joins the domain and listens."""
@@ -70,13 +70,13 @@ class Listener(OwnNode):
         self.hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
     def forget(self) -> None:
-        """Results are counted anew."""
+        """Forgets the results, so that they are counted anew."""
         for task in Task:
             self.heard[task] = []
             self.versions[task] = {}
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Waits. Raises TimeoutError that says what did not happen."""
+        """Waits until it holds. Raises TimeoutError that says what did not happen."""
         deadline = time.monotonic() + seconds
         while not condition():
             self.check()

@@ -49,7 +49,7 @@ class Manner(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A result. `place` is that of its picture, None: not a fixed one; -1: no picture was so."""
+    """A result. `place` is that of its fixed picture, None for another one, -1 for none sent."""
 
     task: Task
     stamp_ns: int
@@ -70,7 +70,7 @@ NOT_SENT: Final = -1
 
 
 class Probe(OwnNode):
-    """Publishes, and keeps what it hears; its methods may be called beside."""
+    """Publishes, and keeps what it hears. Its methods may be called meanwhile."""
 
     def __init__(self, domain: int, rendered: TrialPictures) -> None:
         """Joins the domain; nothing is published before `start`."""
@@ -137,7 +137,7 @@ class Probe(OwnNode):
         return answers
 
     def _publish(self) -> None:
-        """A tick of the camera."""
+        """Publishes what is due at a tick of the camera."""
         self._number += 1
         shot = (time.time_ns(), self._number % len(next(iter(self._pictures.values()))))
         if self.manner is Manner.SILENT or (self.manner is Manner.DROPPED and self._number % 4):
@@ -158,7 +158,7 @@ class Probe(OwnNode):
                 publisher.publish(msg)
 
     def show(self, change: Callable[[Image], None]) -> None:
-        """Sends a picture on both topics that `change` has spoiled, or made another one."""
+        """Sends on both topics a picture that `change` has spoiled or replaced."""
         for topic, publisher in self._cameras.items():
             msg = rgb_to_image(self._rendered.fixed[_TOPICS[topic]][0], Header())
             msg.header.stamp = ns_to_stamp(time.time_ns())
@@ -186,7 +186,7 @@ class Probe(OwnNode):
         return self.node.create_publisher(kind, topic, qos.LATCHED)
 
     def publisher(self, kind: type, topic: str) -> Publisher[Any]:
-        """A publisher of results, for the same."""
+        """A publisher of results, for what nobody should publish."""
         return self.node.create_publisher(kind, topic, qos.RESULTS)
 
     def drop(self, publisher: Publisher[Any]) -> None:

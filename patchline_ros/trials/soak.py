@@ -40,12 +40,12 @@ _CAPACITY: Final = 32
 
 @dataclass
 class Usage:
-    """What one process took, a value a sample.
+    """What one process took; each list has one value a sample.
 
     Attributes:
         seconds: since the start.
         memory_mib: resident.
-        threads, descriptors: how many.
+        threads, descriptors: how many there were.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Usage:
         return round(float(np.median(part[-tenth:]) - np.median(part[:tenth])))
 
     def trouble(self) -> str:
-        """What grows; empty: nothing does."""
+        """What grows; empty if nothing does."""
         if self.growth_mib() >= MOST_GROWTH_MIB:
             return f"its memory grows by {self.growth_mib():.2f} MiB a minute"
         if self.more(self.threads) > 0:
@@ -88,7 +88,7 @@ class Usage:
 
 
 def soak(setup: TrialSetup, minutes: float, rate_hz: float) -> int:
-    """Camera, labelled frames and swaps all the time; how many processes grew.
+    """Runs camera, labelled frames and swaps all the time; returns how many processes grew.
 
     Args:
         setup: where it runs.

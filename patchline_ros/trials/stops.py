@@ -43,11 +43,11 @@ class Stop:
         moment: one of MOMENTS.
         signals: SIGINTs that each process got.
         after: seconds from the start of the first process to the first signal.
-        seconds: from that to the end of the last process; None: it had to be killed.
+        seconds: from that to the end of the last process; None if it had to be killed.
         codes: exit code of each process, negative for a signal.
         tracebacks: logs that hold one, or another sign of a crash.
         left: processes that were still there afterwards.
-        trouble: why the stop does not hold; empty: it does.
+        trouble: why the stop does not hold; empty if it does.
     """
 
     moment: str
@@ -61,7 +61,7 @@ class Stop:
 
 
 def try_stops(setup: TrialSetup, times: int) -> int:
-    """Runs it, prints the table and writes the result; how many stops did not hold."""
+    """Runs it, writes the result, and returns how many stops did not hold."""
     console = wide_console()
     rendered = render_pictures()
     _fill_store(setup, rendered)
@@ -94,7 +94,7 @@ def try_stops(setup: TrialSetup, times: int) -> int:
 
 
 def _fill_store(setup: TrialSetup, rendered: TrialPictures) -> None:
-    """Labelled frames, so that there is something to train on."""
+    """Stores labelled frames, so that there is something to train on."""
     store = FrameStore(setup.store / "frames", NEVER, _CAPACITY_MIB)
     # So they are of the drift, whenever the monitor will say that it began.
     tomorrow = time.time_ns() + 86_400 * 10**9
@@ -133,7 +133,7 @@ def _start_and_stop(
 
 
 def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns: int) -> None:
-    """Until the moment has come. Raises TimeoutError."""
+    """Waits until the moment has come. Raises TimeoutError."""
     deadline = time.monotonic() + START_SECONDS
 
     def wait(ready: str, seen: object) -> None:
@@ -163,7 +163,7 @@ def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns
 
 
 def _interrupt(running: dict[str, subprocess.Popen[bytes]], signals: int) -> float | None:
-    """SIGINT to all, as Ctrl-C gives it to a launch file; seconds until the last one has ended."""
+    """Sends SIGINT to all, as Ctrl-C does; returns the seconds until the last one has ended."""
     began = time.monotonic()
     for process in running.values():
         process.send_signal(signal.SIGINT)

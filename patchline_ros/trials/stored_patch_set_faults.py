@@ -68,7 +68,7 @@ def _bad_patch_file(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
 
 @contextmanager
 def _bad_patch_file_down(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
-    """Nobody has it any more: the source model runs until it is there again."""
+    """Nobody has it any more, so the source model runs until it is there again."""
     task = trial.tasks[0]
     names = [ADAPTER, NODE_OF_TASK[task]]
     path = _newest_file(trial)

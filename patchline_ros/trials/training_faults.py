@@ -70,7 +70,7 @@ def training_cases() -> list[Case]:
 
 
 def have_labels(trial: TrialGraph) -> None:
-    """Has enough labelled frames of the drift for a training."""
+    """Sends labelled frames of the drift until there are enough for a training."""
     trial.until(lambda: bool(_since(trial)), "the monitor reports the drift", 30)
     keys = [
         trial.new_lesson(task)
@@ -135,7 +135,7 @@ def _worker(trial: TrialGraph) -> int:
 
 @contextmanager
 def _limited(trial: TrialGraph, size: int) -> Iterator[None]:
-    """No file of the adapter, or of a training that it starts, may grow beyond `size` bytes."""
+    """Lets no file of the adapter, or of its training, grow beyond `size` bytes."""
     pid = trial.supervisor.pid(ADAPTER)
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -148,7 +148,7 @@ def _limited(trial: TrialGraph, size: int) -> Iterator[None]:
 
 @contextmanager
 def _full_for_frames(trial: TrialGraph) -> Iterator[None]:
-    """What is refused is said; what came before stays; when there is room again, all is kept."""
+    """A refusal is said, what came before stays, and with room again all is kept."""
 
     def refused() -> int:
         return trial.counted(ADAPTER, "refused") + trial.counted(ADAPTER, "not_stored")
@@ -168,7 +168,7 @@ def _full_for_frames(trial: TrialGraph) -> Iterator[None]:
 
 @contextmanager
 def _full_for_job(trial: TrialGraph) -> Iterator[None]:
-    """The adapter must answer that it can't, or report that it failed."""
+    """The adapter must answer that it can't start, or report that the training failed."""
     have_labels(trial)
     trial.probe.adaptation.clear()
     with _limited(trial, 256):

@@ -77,8 +77,8 @@ class TrialGraph:
         self.expected: dict[Task, int] = {}
         """Where a case makes another version than the newest run."""
         self.troubles: list[str] = []
-        self.judged = 0
-        """ExpectedAnswers that were compared with those of the models that may run."""
+        self.answers_compared = 0
+        """Answers that were compared with those of the models that may run."""
         self.over_ns = 0
         self.probe: Probe
         self.supervisor: Supervisor
@@ -123,18 +123,18 @@ class TrialGraph:
     # What happens in a case.
 
     def begin(self) -> None:
-        """A new case: what was written to the logs and found wrong before is not its."""
+        """Begins a new case, to which earlier logs and troubles do not belong."""
         self.troubles = []
         self.expected = {}
         self.logs.begin()
         self.over_ns = time.time_ns()
 
     def over(self) -> None:
-        """The fault is over: the recovery is measured from here, by what is sent from now on."""
+        """Ends the fault: the recovery is measured from here, by what is sent from now on."""
         self.over_ns = time.time_ns()
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-        """Waits for it, looking at all that comes. Raises NotSeenError with `what`."""
+        """Waits until it holds, looking at all that comes. Raises NotSeenError with `what`."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -150,7 +150,7 @@ class TrialGraph:
             time.sleep(_POLL_SECONDS)
 
     def look(self) -> None:
-        """Judges the answers that came. Raises RuntimeError when the probe itself has failed."""
+        """Compares the answers that came. Raises RuntimeError when the probe itself has failed."""
         self.probe.check()
         for answer in self.probe.take_answers():
             if answer.place == NOT_SENT:
@@ -159,13 +159,13 @@ class TrialGraph:
                 )
             elif answer.place is not None:
                 versions = self.answers.versions(answer.task, answer.place, answer.data)
-                self.judged += 1
+                self.answers_compared += 1
                 if not versions:
                     self.trouble(f"{answer.task}: an answer that no accepted model gives")
                 self._last[answer.task] = (answer.stamp_ns, versions)
 
     def trouble(self, what: str) -> None:
-        """Notes what must not be, once."""
+        """Notes something that must not be, once."""
         if what not in self.troubles:
             self.troubles.append(what)
 
@@ -173,7 +173,7 @@ class TrialGraph:
         """Waits until everything works for what was sent since the fault was over.
 
         Every task answers with the version that is to run, every node reports, and a labelled frame
-        is stored. Seconds since the fault was over; None: not within `seconds`.
+        is stored. Returns the seconds since the fault was over, None after `seconds`.
         """
         key = self.teach()
         taught = time.monotonic()
@@ -219,7 +219,7 @@ class TrialGraph:
         return all(self._reports(name) for name in self.supervisor.names)
 
     def forget(self, name: str) -> None:
-        """Nothing that a node said before counts: it was started again."""
+        """Forgets what a node said before it was started again."""
         self.look()
         self.probe.diagnoses.pop(name, None)
         for task, node in NODE_OF_TASK.items():
@@ -231,13 +231,13 @@ class TrialGraph:
         return self.probe.diagnoses.get(name, Diagnosis(0, "", {}))
 
     def counted(self, name: str, key: str) -> int:
-        """A number of a node's diagnostics, 0 where it is not known."""
+        """A number in a node's diagnostics; 0 where it is not known."""
         return int(self.diagnosis(name).values.get(key, 0))
 
     # Labelled frames.
 
     def teach(self) -> tuple[Task, str]:
-        """Sends a labelled frame, of the tasks in turn; what it can be found by."""
+        """Sends a labelled frame, of the tasks in turn; returns what it can be found by."""
         key = self.new_lesson(self.tasks[self._lesson % len(self.tasks)])
         self.teach_again(*key)
         return key
@@ -251,7 +251,7 @@ class TrialGraph:
         return key
 
     def teach_again(self, task: Task, frame_id: str) -> None:
-        """Sends a labelled frame, the same as before."""
+        """Sends the same labelled frame as before."""
         stamp_ns, sample = self._taught[task, frame_id]
         self.probe.teach(frame_id, task, sample, stamp_ns)
 
@@ -275,17 +275,17 @@ class TrialGraph:
         return there
 
     def select(self, task: Task) -> list[StoredFrame]:
-        """What the store has of a task; nothing before there is a store."""
+        """The frames of a task in the store; none while there is no store."""
         if not (self.frames / str(task)).is_dir():
             return []
         return StoredFrames(self.frames).select(task, 0)
 
     def given_up(self, key: tuple[Task, str]) -> None:
-        """A case damages this frame itself."""
+        """Expects this frame no longer, since a case damages it."""
         self._damaged.add(key)
 
     def whole_again(self, key: tuple[Task, str]) -> None:
-        """It has put the frame back."""
+        """Expects this frame again, since the case has put it back."""
         self._damaged.discard(key)
 
     @property
@@ -303,7 +303,7 @@ class TrialGraph:
         return [f"{task} {frame_id}" for task, frame_id in self._lost(set())]
 
     def _lost(self, compared: set[tuple[Task, str]]) -> list[tuple[Task, str]]:
-        """Those of the acknowledged frames; contents that were `compared` are not read again."""
+        """Acknowledged frames that are gone or changed; those `compared` are not read again."""
         lost = []
         for task in self.tasks:
             found: dict[str, list[StoredFrame]] = {}
@@ -328,7 +328,7 @@ class TrialGraph:
     # Patch sets.
 
     def patch_file(self, task: Task, version: int) -> Path:
-        """Where the adapter keeps it."""
+        """The file in which the adapter keeps a patch set."""
         return self.episodes / f"{task}.v{version}.safetensors"
 
     def newest_file(self, task: Task) -> int:

@@ -78,7 +78,7 @@ class TrialSetup:
         return found
 
     def write_result(self, settings: Mapping[str, Any], result: Mapping[str, Any]) -> Path:
-        """Writes NAME.json with versions and settings; its path."""
+        """Writes NAME.json with versions and settings, and returns its path."""
         path = self.out / f"{self.name}.json"
         whole = {
             "trial": self.name,
@@ -116,5 +116,5 @@ def make_setup(name: str, bundle: Path | None, out: Path | None, command: str) -
 
 
 def wide_console() -> Console:
-    """Where a table has room: in a file a long line is better than many short ones."""
+    """A console in which a table has room: in a file long lines are better than broken ones."""
     return Console(highlight=False, width=max(140, shutil.get_terminal_size().columns))
