@@ -10,13 +10,7 @@ from pathlib import Path
 from patchline_ros.bench.scene import Scene, at_size, scenes_of_frames
 from patchline_ros.offline.source_config import SIM_HELD_OUT_SEEDS, SIM_TRAINING_SEEDS
 from patchline_ros.offline.sources import INPUT_SIZES
-from patchline_ros.sim import (
-    LANE_CLASSES,
-    OBJECT_CLASSES,
-    SIGN_CLASSES,
-    Condition,
-    RoadSimulator,
-)
+from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, Condition, RoadSimulator
 from patchline_ros.sim.defaults import SEVERITIES
 from patchline_ros.tasks import Frame, Task
 

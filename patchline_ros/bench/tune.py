@@ -18,12 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from patchline_ros.bench.benchmark_run import adaptation_of, settings_of
-from patchline_ros.bench.experiment import (
-    Experiment,
-    ExperimentError,
-    RunConfig,
-    run_config,
-)
+from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
 from patchline_ros.bench.result import ResultError, write_result
 from patchline_ros.bench.scene import Scene, inner_folds

@@ -17,12 +17,7 @@ from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-)
+from patchline_ros.trials.file_damage import GARBAGE, Spoil, garbage, half
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.training_faults import TRAINING_SECONDS, ended_with
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph

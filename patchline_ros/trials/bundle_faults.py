@@ -9,13 +9,7 @@ from functools import partial
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-    nothing,
-)
+from patchline_ros.trials.file_damage import GARBAGE, Spoil, garbage, half, nothing
 from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
 
 

@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    Spoil,
-    garbage,
-)
+from patchline_ros.trials.file_damage import Spoil, garbage
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
 
 

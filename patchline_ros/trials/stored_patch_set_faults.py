@@ -10,13 +10,7 @@ from pathlib import Path
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-    spoiled,
-)
+from patchline_ros.trials.file_damage import GARBAGE, Spoil, garbage, half, spoiled
 from patchline_ros.trials.process_faults import ended
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
 

@@ -17,9 +17,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import input_watchdog, qos, refusals
-from patchline_ros.nodes.conversions import (
-    bytes_field,
-)
+from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
