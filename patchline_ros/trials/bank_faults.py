@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -92,13 +91,11 @@ def _make_entry(trial: TrialGraph) -> Path:
 
 @contextmanager
 def _bad_entry(spoil: Callable[[Path], None], trial: TrialGraph) -> Iterator[None]:
-    trial.supervisor.hold([ADAPTER], signal.SIGKILL)
-    trial.forget(ADAPTER)
+    trial.take_down([ADAPTER])
     entry = _make_entry(trial)
     spoil(entry)
     try:
-        trial.over()
-        trial.supervisor.release([ADAPTER])
+        trial.bring_up([ADAPTER])
         yield
         named = f"bank/{entry.parent.name}/{entry.name}"
         trial.until(
@@ -118,14 +115,12 @@ def _bad_kept_patch_set(trial: TrialGraph) -> Iterator[None]:
     task = trial.tasks[0]
     keys = [trial.new_lesson(kind) for kind in trial.tasks for _ in range(8)]
     trial.teach_all(keys)
-    trial.supervisor.hold([ADAPTER], signal.SIGKILL)
-    trial.forget(ADAPTER)
+    trial.take_down([ADAPTER])
     entry = _make_entry(trial)
     (entry / f"{task}.safetensors").write_bytes(GARBAGE)
     trial.probe.adaptation.clear()
     try:
-        trial.over()
-        trial.supervisor.release([ADAPTER])
+        trial.bring_up([ADAPTER])
         yield
         status = ended_with(trial, TRAINING_SECONDS)
         if status.state == AdaptationStatus.FINISHED and '"accepted": {}' in status.episode_json:

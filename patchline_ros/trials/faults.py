@@ -114,7 +114,6 @@ def try_faults(setup: TrialSetup, cases: Sequence[Case]) -> int:
         "limit_seconds": LIMIT_SECONDS,
         "respawn_seconds": RESPAWN_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setup.bundle.name,
     }
     result = {
         "cases": [asdict(outcome) for outcome in outcomes],

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK, Parameters
@@ -125,7 +126,7 @@ def measure_latency(
         },
         "missed": missed,
     }
-    path = setup.write_result({**settings, "bundle": setup.bundle.name}, result)
+    path = setup.write_result(settings, result)
     console.print(_table(measured))
     for sentence in missed:
         console.print(sentence, soft_wrap=True)
@@ -177,15 +178,15 @@ def _counts(listener: Listener) -> dict[Task, dict[str, int]]:
     """Counters of the perception nodes, as they are now."""
     # Long enough for what is on its way.
     time.sleep(1.0)
-    asked = time.monotonic()
+    asked_ns = time.time_ns()
     listener.until(
         "a diagnosis of each node",
-        lambda: all(listener.diagnosed[node] > asked for node in NODE_OF_TASK.values()),
+        lambda: all(listener.diagnoses[n].stamp_ns > asked_ns for n in NODE_OF_TASK.values()),
         10.0,
     )
     names = ("received", "superseded", "processed", "unreadable")
     return {
-        task: {name: int(listener.values[node][name]) for name in names}
+        task: {name: int(listener.diagnoses[node].values[name]) for name in names}
         for task, node in NODE_OF_TASK.items()
     }
 
@@ -225,7 +226,7 @@ def _measured(
         for answer in heard
     )
     middle, high = np.percentile([answer.latency_ms for answer in heard], [50, 95])
-    values = trial.listener.values[NODE_OF_TASK[task]]
+    values = trial.listener.diagnoses[NODE_OF_TASK[task]].values
     return Measured(
         sent=sent,
         received=after["received"] - before["received"],
@@ -258,9 +259,9 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
             labels.publish(labelled_frame_to_msg(f"trial{number}", task, known, header))
             count += 1
             time.sleep(0.02)
-    stored = partial(lambda: int(listener.values["adapter"]["stored"]) >= count)
+    stored = partial(lambda: int(listener.diagnoses["adapter"].values["stored"]) >= count)
     listener.until("the storing of labelled frames", stored, 60.0)
-    answer = listener.adapt_now()
+    answer = listener.call("adapt_now")
     if not answer.success:
         raise TimeoutError(f"no training started: {answer.message}")
     training = AdaptationStatus.TRAINING
@@ -272,7 +273,7 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
     try:
         measured = _drive(trial, "training")
     finally:
-        listener.pause(True)
+        listener.call("pause", SetBool, data=True)
     return measured
 
 

@@ -12,10 +12,11 @@ import torch
 
 from patchline_ros.graph.description import patch_set_topic
 from patchline_ros.msg import PatchSet, PatchStatus
+from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import stamp_to_ns
 from patchline_ros.trials import spoiled_patch_sets as spoiled
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.message_changes import wait_for_listeners
+from patchline_ros.trials.message_changes import sending
 from patchline_ros.trials.spoiled_patch_sets import FOREIGN_SHA256, Made
 from patchline_ros.trials.trial_graph import TrialGraph
 
@@ -121,23 +122,18 @@ def _messages() -> list[_Kind]:
 def _bad_patch_set(make: _Make, trial: TrialGraph) -> Iterator[None]:
     msg, reason = make(trial)
     task = spoiled.first_task(trial)
-    publisher = trial.probe.latched(PatchSet, patch_set_topic(task))
-    try:
-        wait_for_listeners(trial, publisher, 1)
-        begun_ns = time.time_ns()
-        publisher.publish(msg)
+    begun_ns = time.time_ns()
+
+    def refused() -> bool:
+        return any(
+            status.state == PatchStatus.REFUSED
+            and status.task == str(task)
+            and reason in status.reason
+            and stamp_to_ns(status.header.stamp) >= begun_ns
+            for status in list(trial.probe.patch_statuses)
+        )
+
+    with sending(trial, PatchSet, patch_set_topic(task), [msg], qos.LATCHED):
         trial.over()
-
-        def refused() -> bool:
-            return any(
-                status.state == PatchStatus.REFUSED
-                and status.task == str(task)
-                and reason in status.reason
-                and stamp_to_ns(status.header.stamp) >= begun_ns
-                for status in list(trial.probe.patch_statuses)
-            )
-
         trial.until(refused, f"the node refuses it with '{reason}'", 15)
         yield
-    finally:
-        trial.probe.drop(publisher)

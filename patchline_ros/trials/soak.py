@@ -118,7 +118,6 @@ def soak(setup: TrialSetup, minutes: float, rate_hz: float) -> int:
         "rate_hz": rate_hz,
         "swap_seconds": SWAP_SECONDS,
         "label_seconds": LABEL_SECONDS,
-        "bundle": setup.bundle.name,
     }
     samples = {name: asdict(usage) for name, usage in usages.items()}
     path = setup.write_result(settings, {"usage": samples, "troubles": troubles})

@@ -85,7 +85,6 @@ def try_stops(setup: TrialSetup, times: int) -> int:
         "times": times,
         "limit_seconds": LIMIT_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setup.bundle.name,
     }
     path = setup.write_result(settings, result)
     console.print(_table(stops))
@@ -136,18 +135,17 @@ def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns
     """Waits until the moment has come. Raises TimeoutError."""
     deadline = time.monotonic() + START_SECONDS
 
-    def wait(ready: str, seen: object) -> None:
+    def wait(ready: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{ready}: not within {START_SECONDS:.0f} s")
-        if not seen:
-            time.sleep(0.05)
+        time.sleep(0.05)
 
     def up() -> bool:
         said = {name: probe.diagnoses.get(name) for name in names}
         return all(found is not None and found.stamp_ns > began_ns for found in said.values())
 
     while not up():
-        wait("all nodes report", False)
+        wait("all nodes report")
     if moment == "running":
         return
     answer = probe.call("adapt_now")
@@ -159,7 +157,7 @@ def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns
         status.state == AdaptationStatus.TRAINING and status.progress >= least
         for status in probe.adaptation
     ):
-        wait("the training is under way", False)
+        wait("the training is under way")
 
 
 def _interrupt(running: dict[str, subprocess.Popen[bytes]], signals: int) -> float | None:

@@ -17,6 +17,7 @@ from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus
 from patchline_ros.nodes.conversions import stamp_to_ns
+from patchline_ros.tasks import Task
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.process_faults import STANDING_SECONDS, ended
 from patchline_ros.trials.random_patches import made_patch_set
@@ -101,14 +102,9 @@ def _since(trial: TrialGraph) -> int:
     return stamp_to_ns(drift.since) if drift is not None and drift.drifting else 0
 
 
-def _labelled_since(trial: TrialGraph, task: object) -> int:
+def _labelled_since(trial: TrialGraph, task: Task) -> int:
     since = _since(trial)
-    return sum(
-        frame.stamp_ns >= since
-        for kind in trial.tasks
-        if kind is task
-        for frame in trial.select(kind)
-    )
+    return sum(frame.stamp_ns >= since for frame in trial.select(task))
 
 
 def ended_with(trial: TrialGraph, seconds: float) -> AdaptationStatus:
@@ -223,16 +219,8 @@ def _adapter_killed(trial: TrialGraph) -> Iterator[None]:
     start_training(trial, 1e-6)
     worker = _worker(trial)
     with ended([ADAPTER], signal.SIGKILL, trial):
-        trial.until(partial(_is_gone, worker), "the training is gone, too", 5)
+        trial.until(lambda: not psutil.pid_exists(worker), "the training is gone, too", 5)
         yield
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,8 @@ from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.trials.expected_answers import ExpectedAnswers
-from patchline_ros.trials.probe import NOT_SENT, Diagnosis, Probe
+from patchline_ros.trials.own_node import Diagnosis
+from patchline_ros.trials.probe import NOT_SENT, Probe
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import Supervisor
 from patchline_ros.trials.trial_logs import TrialLogs
@@ -164,6 +166,21 @@ class TrialGraph:
                     self.trouble(f"{answer.task}: an answer that no accepted model gives")
                 self._last[answer.task] = (answer.stamp_ns, versions)
 
+    def until_said(self, name: str, text: str, seconds: float = 10.0) -> None:
+        """Waits until a node's log has this text. Raises NotSeenError."""
+        self.until(lambda: self.logs.said(name, text), f"{name} names {text}", seconds)
+
+    def take_down(self, names: Sequence[str]) -> None:
+        """Kills processes, which stay down until `bring_up`."""
+        self.supervisor.hold(names, signal.SIGKILL)
+        for name in names:
+            self.forget(name)
+
+    def bring_up(self, names: Sequence[str]) -> None:
+        """Ends the fault and starts processes again that were taken down."""
+        self.over()
+        self.supervisor.release(names)
+
     def trouble(self, what: str) -> None:
         """Notes something that must not be, once."""
         if what not in self.troubles:
@@ -233,6 +250,11 @@ class TrialGraph:
     def counted(self, name: str, key: str) -> int:
         """A number in a node's diagnostics; 0 where it is not known."""
         return int(self.diagnosis(name).values.get(key, 0))
+
+    def growth(self, name: str, key: str) -> Callable[[], bool]:
+        """Tells whether a number in a node's diagnostics has grown since this call."""
+        before = self.counted(name, key)
+        return lambda: self.counted(name, key) > before
 
     # Labelled frames.
 

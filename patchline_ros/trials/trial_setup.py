@@ -89,7 +89,7 @@ class TrialSetup:
                 "rmw": self.environment.get("RMW_IMPLEMENTATION", ""),
             },
             "machine": {"cores": os.cpu_count(), "system": platform.platform()},
-            "settings": dict(settings),
+            "settings": {**settings, "bundle": self.bundle.name},
             **result,
         }
         write_file(path, json.dumps(whole, indent=1).encode())
