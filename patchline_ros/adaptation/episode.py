@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, GateScores
 from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
@@ -23,6 +23,7 @@ from patchline_ros.adaptation.task_adaptation import (
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.verdict import Running, Verdict, judged
 from patchline_ros.bundle import Bundle
+from patchline_ros.config_files import StrictModel
 from patchline_ros.files import write_file
 from patchline_ros.host import library_versions
 from patchline_ros.patching.adapted_model import AdaptedModel
@@ -35,10 +36,8 @@ LATEST_NS = 2**63 - 1
 """No frame is later."""
 
 
-class EpisodeJob(BaseModel):
+class EpisodeJob(StrictModel):
     """What a worker is told; it is written as job.json."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bundle: Path
     store: Path

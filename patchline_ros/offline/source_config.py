@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.datasets import acdc, camvid, sbd
 from patchline_ros.datasets.acdc import Acdc, Condition
 from patchline_ros.datasets.camvid import CamVid
@@ -60,10 +61,8 @@ def held_out_indices(count: int) -> list[int]:
     return [i for i in range(count) if i % STRETCH >= STRETCH_TRAINED]
 
 
-class Source(BaseModel, ABC):
+class Source(StrictModel, ABC):
     """Base of all of them. Paths that are not absolute are below the folder of all data."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     per_task: ClassVar[bool] = False
     """Whether the pictures of one task are not those of another."""
@@ -279,10 +278,8 @@ class MasksSource(_OwnFolder):
         return Pictures.of_samples(Task.SEGMENTATION, self.classes, samples)
 
 
-class CocoPart(BaseModel):
+class CocoPart(StrictModel):
     """Pictures, and the JSON file with their boxes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Path
     annotations: Path
