@@ -13,6 +13,7 @@ from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, G
 from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
+from patchline_ros.adaptation.patch_set_files import patch_set_file
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
     Adaptation,
@@ -272,7 +273,7 @@ def _write(
 ) -> Accepted:
     """Writes an accepted patch set as the task's next version."""
     version = job.next_version[task]
-    path = job.output / f"{task}.v{version}.safetensors"
+    path = patch_set_file(job.output, task, version)
     metadata = PatchSetMetadata(
         task=task,
         version=version,

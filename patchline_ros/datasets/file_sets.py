@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar, overload
 
 from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
-from patchline_ros.tasks import Image, Label, Sample
+from patchline_ros.tasks import Image, Label, Sample, Task
 
 Item = TypeVar("Item")
 
@@ -44,12 +44,14 @@ class PairedFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with a label file of the same stem for each, in natural order.
 
     Attributes:
+        task: that the labels are for.
         labels: name of the folder of the label files.
         suffixes: endings of the label files.
         what: a label file is called in messages.
         classes: names of the ids.
     """
 
+    task: ClassVar[Task]
     labels: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]]
     what: ClassVar[str]

@@ -10,7 +10,7 @@ from patchline_ros.datasets.picture_files import (
     check_class_map,
     read_indexed,
 )
-from patchline_ros.tasks import ClassMap, Image
+from patchline_ros.tasks import ClassMap, Image, Task
 
 
 class MaskFolder(PairedFolder):
@@ -20,6 +20,7 @@ class MaskFolder(PairedFolder):
     not labelled.
     """
 
+    task = Task.SEGMENTATION
     labels, suffixes, what = "masks", LABEL_SUFFIXES, "mask"
 
     def label(self, path: Path, image: Image) -> ClassMap:

@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from patchline_ros.datasets.file_sets import PairedFolder
-from patchline_ros.tasks import Boxes, Image
+from patchline_ros.tasks import Boxes, Image, Task
 
 DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
 """Classes of DAWN (Kenk and Hassaballah 2020), roads in bad weather, which is labelled so."""
@@ -17,6 +17,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 class VocFolder(PairedFolder):
     """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`."""
 
+    task = Task.DETECTION
     labels, suffixes, what = "annotations", (".xml",), "annotation"
 
     def label(self, path: Path, image: Image) -> Boxes:

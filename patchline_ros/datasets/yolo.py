@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from patchline_ros.datasets.file_sets import PairedFolder
-from patchline_ros.tasks import Boxes, Image
+from patchline_ros.tasks import Boxes, Image, Task
 
 
 class YoloFolder(PairedFolder):
@@ -17,6 +17,7 @@ class YoloFolder(PairedFolder):
     as shares of the picture's; an empty file says that there is none.
     """
 
+    task = Task.DETECTION
     labels, suffixes, what = "labels", (".txt",), "label file"
 
     def label(self, path: Path, image: Image) -> Boxes:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
@@ -351,12 +352,11 @@ class TrialGraph:
 
     def patch_file(self, task: Task, version: int) -> Path:
         """The file in which the adapter keeps a patch set."""
-        return self.episodes / f"{task}.v{version}.safetensors"
+        return patch_set_file(self.episodes, task, version)
 
     def newest_file(self, task: Task) -> int:
         """The highest version that lies in the store."""
-        names = [path.name for path in self.episodes.glob(f"{task}.v*.safetensors")]
-        return max(int(name.split(".")[1][1:]) for name in names)
+        return max(stored_patch_sets(self.episodes)[task])
 
     def signed(
         self, task: Task, version: int, fingerprint: str, digest: str, data: bytes

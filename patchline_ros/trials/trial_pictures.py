@@ -29,9 +29,9 @@ class TrialPictures:
     labelled: dict[Task, list[Sample]]
 
 
-def render_pictures(seed: int = 0, size: tuple[int, int] = _SIZE) -> TrialPictures:
+def render_pictures(size: tuple[int, int] = _SIZE) -> TrialPictures:
     """Renders it; every fifth frame is a fixed one, the others are labelled."""
-    simulator = RoadSimulator(seed, size)
+    simulator = RoadSimulator(0, size)
     frames = [
         simulator.frame(number * _STEP, Condition.FOG) for number in range(PICTURES + LABELLED)
     ]
