@@ -80,8 +80,8 @@ def demo(
     require_ros()
     from rich.console import Console
 
+    from patchline_ros.demo.failure import DemoFailedError
     from patchline_ros.demo.options import DemoOptions, check_options
-    from patchline_ros.demo.progress import DemoFailedError
     from patchline_ros.graph.processes import ProcessDiedError
     from patchline_ros.package_share import share_folder
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.demo.failure import DemoFailedError
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.tasks import Task
-
-
-class DemoFailedError(RuntimeError):
-    """The demo cannot reach its end; the message says why in a sentence or two."""
 
 
 @dataclass(frozen=True)

@@ -40,20 +40,30 @@ def mean_average_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -
 
 
 def mean_iou(predicted: Sequence[ClassMap], truth: Sequence[ClassMap], classes: int) -> float:
-    """Intersection over union over all pixels of all pictures, mean over the classes that occur."""
+    """Intersection over union over all pixels of all pictures, mean over the classes that occur.
+
+    Raises:
+        ValueError: a class id that is not below `classes`, where the label is not ignored.
+    """
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
     pixels = np.concatenate([p.ravel() for p in predicted])
     labels = np.concatenate([t.ravel() for t in truth])
     known = labels != IGNORE
+    pixels, labels = pixels[known].astype(np.int64), labels[known].astype(np.int64)
+    highest = max(pixels.max(initial=0), labels.max(initial=0))
+    if highest >= classes:
+        raise ValueError(f"class id {highest} in a class map of {classes} classes")
     scores = multiclass_jaccard_index(
-        torch.from_numpy(pixels[known].astype(np.int64)),
-        torch.from_numpy(labels[known].astype(np.int64)),
+        torch.from_numpy(pixels),
+        torch.from_numpy(labels),
         num_classes=classes,
         average="none",
+        # Its own check sorts all pixels, which takes ten times as long as all the rest.
+        validate_args=False,
     )
-    present = np.unique(labels[known])
-    return float(scores[torch.from_numpy(present.astype(np.int64))].mean()) if len(present) else 0.0
+    present = np.flatnonzero(np.bincount(labels))
+    return float(scores[torch.from_numpy(present)].mean()) if len(present) else 0.0
 
 
 def score(task: Task, classes: int, predicted: Sequence[Label], truth: Sequence[Label]) -> float:

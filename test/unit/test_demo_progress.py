@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
-from patchline_ros.demo.progress import GRACE_FRAMES, DemoFailedError, Plan, Progress
+from patchline_ros.demo.failure import DemoFailedError
+from patchline_ros.demo.progress import GRACE_FRAMES, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.view import current_step
 from patchline_ros.graph import processes as graph_processes

@@ -129,6 +129,8 @@ def test_mean_iou_by_hand() -> None:
     predicted = np.array([[0, 0, 0, 1], [0, 0, 1, 2]], dtype=np.uint8)
     # Class 0: 4 of 5 pixels; class 1: 2 of 3; class 2 occurs in no label.
     assert mean_iou([predicted], [truth], 3) == pytest.approx((4 / 5 + 2 / 3) / 2)
+    with pytest.raises(ValueError, match="class id 2 in a class map of 2 classes"):
+        mean_iou([predicted + np.uint8(1)], [truth], 2)
 
 
 def test_mean_average_precision_by_hand() -> None:
