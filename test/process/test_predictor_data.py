@@ -80,16 +80,6 @@ def test_two_workers_find_what_one_finds(
     assert shares == sorted(shares)
 
 
-def test_a_cluster_finds_what_one_worker_finds(
-    alone: PredictorData, folder: Path, tmp_path: Path, ray_address: str
-) -> None:
-    from patchline_ros.jobs.ray_cluster import RayCluster
-
-    with closing(RayCluster(ray_address)) as cluster:
-        assert data(SETTINGS, tmp_path, cluster) == alone
-    assert figures(tmp_path) == figures(folder)
-
-
 def make_in(folder: Path) -> None:
     """A driver of two workers, which is killed after two figures or a few more."""
 
