@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_disk import SmallDisk
 
-LONGEST_FIRST = ("process", "nodes/test_adapter.py", "unit/test_style.py", "nodes")
+LONGEST_FIRST = ("process", "pipeline", "unit/test_style.py", "nodes")
 """Folders and files below this one: with what is short at the end, all workers end together."""
 
 

@@ -1,6 +1,6 @@
 """What `./patchline test` runs: pytest, with a worker for each core."""
 
-TIERS = ("unit", "nodes", "process")
+TIERS = ("unit", "nodes", "pipeline", "process")
 """Folders of the tests, from the fastest one to the one that takes the longest."""
 
 

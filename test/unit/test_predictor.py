@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_watched import data, tiny_watched
+from vgg16_reader import image_reader
 
 from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor
@@ -18,39 +16,18 @@ from patchline_ros.adaptation.predictor_file import MOST_BYTES, PredictorError, 
 from patchline_ros.adaptation.readers import ImageReader, TapReader
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.mmd import mmd2
-from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
-from patchline_ros.offline.predictor_data import PredictorSettings
 from tools.predictor_study import (
     OneLabelError,
     TablePredictor,
     compare_predictors,
-    learn_predictors,
 )
 
 CHANNELS = (3, 4, 5)
 """Of the taps of an imagined backbone with two groups."""
 WIDTH = 2 * sum(CHANNELS)
 FRAMES = 12
-
-
-def vgg16_weights(seed: int) -> dict[str, torch.Tensor]:
-    """A state dict of torchvision's VGG16 at a sixteenth of its width, without the classifier."""
-    generator = torch.Generator().manual_seed(seed)
-    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
-    widths = (3, 4, 4, 8, 8, 16, 16, 16, 32, 32, 32, 32, 32, 32)
-    state = {}
-    for place, below, above in zip(places, widths, widths[1:], strict=False):
-        deviation = (2 / (9 * below)) ** 0.5
-        weight = torch.randn(above, below, 3, 3, generator=generator) * deviation
-        state[f"features.{place}.weight"] = weight
-        state[f"features.{place}.bias"] = torch.zeros(above)
-    return state
-
-
-def image_reader(seed: int = 0) -> ImageReader:
-    return ImageReader(vgg16_weights(seed), (32, 40), vgg16_width=1 / 16)
 
 
 def source(seed: int = 0) -> np.ndarray:
@@ -278,23 +255,3 @@ def test_what_can_not_be_read_or_learnt_is_named() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             train_classifier(inputs, labels, 3, (), 0)
-
-
-def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
-    watched = tiny_watched()
-    settings = PredictorSettings(
-        drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)),
-        counts=(0, 1, 7),
-        # Which of two trainings of this tiny model is two points better hangs on the processor.
-        margin=0.03,
-    )
-    with closing(ProcessPool(1)) as processes:
-        labels, _ = data(settings, tmp_path, processes)
-    found = learn_predictors(watched, labels, image_reader(), seed=0)
-    # What hardly differs from the source needs nothing.
-    assert labels[0].patches == 0 < max(label.patches for label in labels)
-    assert found.sets[0].mmd2 < min(drifted.mmd2 for drifted in found.sets[1:])
-    assert set(found.scores) == set(found.predictors) == {"table", "light", "paper"}
-    # A table that a drift was left out of says the same here and in its label.
-    assert found.scores["table"].predicted == [label.predicted for label in labels]
-    assert found.predictors["light"].predict(found.sets[0]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,22 +20,35 @@ from patchline_ros.patching.patch_set import apply, read_metadata, renumbered
 from patchline_ros.tasks import Task
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return tiny_bundle.make_bundle(tmp_path / "b")
-
-
-def trained(tmp_path: Path, bundle: Bundle) -> Path:
-    """The patch set for signs that a first episode accepted."""
-    fill(FrameStore(tmp_path / "store", 100, 100), [Task.CLASSIFICATION], 20)
-    runner = runner_for(tmp_path, bundle, epochs=20)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
+    """A bundle, and a folder in which a first episode accepted a patch set for signs."""
+    folder = tmp_path_factory.mktemp("trained")
+    bundle = tiny_bundle.make_bundle(folder / "b")
+    fill(FrameStore(folder / "store", 100, 100), [Task.CLASSIFICATION], 20)
+    runner = runner_for(folder, bundle, epochs=20)
     runner.start(since_ns=1000, mmd2=0.5, active={})
-    (accepted,) = [event for event in events_of(runner) if isinstance(event, Accepted)]
-    return accepted.path
+    assert any(isinstance(event, Accepted) for event in events_of(runner))
+    return bundle, folder
 
 
-def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundle: Bundle) -> None:
-    kept = trained(tmp_path, bundle)
+@pytest.fixture
+def bundle(trained: tuple[Bundle, Path]) -> Bundle:
+    return trained[0]
+
+
+@pytest.fixture
+def kept(trained: tuple[Bundle, Path], tmp_path: Path) -> Path:
+    """That patch set, in a copy of the folder."""
+    for part in ("store", "work"):
+        shutil.copytree(trained[1] / part, tmp_path / part)
+    (path,) = (tmp_path / "work").rglob("classification.v1.safetensors")
+    return path
+
+
+def test_what_holds_becomes_a_new_version_without_training(
+    tmp_path: Path, bundle: Bundle, kept: Path
+) -> None:
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     _, source = runner.return_to_source(Task.CLASSIFICATION)
     assert runner.latest()[Task.CLASSIFICATION] == (2, source) and source.read_bytes() == b""
@@ -61,8 +75,7 @@ def test_what_holds_becomes_a_new_version_without_training(tmp_path: Path, bundl
     assert all((before[name] == now[name]).all() for name in before)
 
 
-def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
-    kept = trained(tmp_path, bundle)
+def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle, kept: Path) -> None:
     other = tmp_path / "other.safetensors"
     other.write_bytes(
         tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, 1, base_fingerprint="ab" * 32)
@@ -82,8 +95,9 @@ def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle) -> None:
     assert runner.latest() == {Task.CLASSIFICATION: (1, kept)}
 
 
-def test_what_runs_already_holds_and_gets_no_new_version(tmp_path: Path, bundle: Bundle) -> None:
-    kept = trained(tmp_path, bundle)
+def test_what_runs_already_holds_and_gets_no_new_version(
+    tmp_path: Path, bundle: Bundle, kept: Path
+) -> None:
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     # As it comes back from the bank after a restart: the same tensors as another version.
     again = tmp_path / "again.safetensors"
