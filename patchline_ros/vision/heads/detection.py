@@ -22,6 +22,13 @@ NMS_THRESHOLD = 0.5
 MOST_DETECTIONS = 50
 MOST_CANDIDATES = 200
 """Before non-maximum suppression: of each level, SSD's of each class."""
+SELECTION: dict[str, Any] = {
+    "score_thresh": SCORE_THRESHOLD,
+    "nms_thresh": NMS_THRESHOLD,
+    "detections_per_img": MOST_DETECTIONS,
+    "topk_candidates": MOST_CANDIDATES,
+}
+"""The same, as torchvision's detectors take it."""
 
 
 class DetectionOutput(NamedTuple):
@@ -108,7 +115,46 @@ class DetectionHead(Head):
         return self.score_logits(raw).sigmoid().amax(dim=(1, 2))
 
 
-class FCOSHeadOnPyramid(DetectionHead):
+class PyramidDetectionHead(DetectionHead):
+    """A detector of torchvision's with a branch for the classes and one for the boxes."""
+
+    strides: tuple[int, ...]
+    """Total strides of the pyramid's levels."""
+
+    @property
+    @abstractmethod
+    def detector(self) -> Any:
+        """torchvision's module, whose backbone is the pyramid."""
+
+    def body(self, taps: list[Tensor]) -> list[Tensor]:
+        """A map for the classes and one for the boxes, level by level."""
+        head = self.detector.head
+        levels = self.detector.backbone(taps)
+        return [
+            features
+            for level in levels
+            for features in (head.classification_head.conv(level), head.regression_head.conv(level))
+        ]
+
+    def anchors(self, raw: DetectionOutput) -> list[Tensor]:
+        """Anchor boxes (n, 4) of each level, in pixels of the input."""
+        return grid_anchors(
+            self.detector.anchor_generator, raw.levels, self.strides, raw.maps["cls_logits"]
+        )
+
+    def found(self, raw: DetectionOutput) -> list[dict[str, Tensor]]:
+        """The detector's own selection."""
+        anchors = self.anchors(raw)
+        counts = [len(level) for level in anchors]
+        per_level = {name: list(m.split(counts, dim=1)) for name, m in raw.maps.items()}
+        batch = len(raw.maps["cls_logits"])
+        found: list[dict[str, Tensor]] = self.detector.postprocess_detections(
+            per_level, [anchors] * batch, [self.input_size] * batch
+        )
+        return found
+
+
+class FCOSHeadOnPyramid(PyramidDetectionHead):
     """torchvision's FCOS on a feature pyramid of strides 8, 16 and 32; the light detector."""
 
     takes_crops = True
@@ -127,21 +173,13 @@ class FCOSHeadOnPyramid(DetectionHead):
                 tuple((s,) for s in self.strides), ((1.0,),) * len(self.strides)
             ),
             head=FCOSHead(channels, 1, classes, num_convs=2),
-            score_thresh=SCORE_THRESHOLD,
-            nms_thresh=NMS_THRESHOLD,
-            detections_per_img=MOST_DETECTIONS,
-            topk_candidates=MOST_CANDIDATES,
+            **SELECTION,
         )
 
-    def body(self, taps: list[Tensor]) -> list[Tensor]:
-        """A map for the classes and one for the boxes, level by level."""
-        head = self.fcos.head
-        levels = self.fcos.backbone(taps)
-        return [
-            features
-            for level in levels
-            for features in (head.classification_head.conv(level), head.regression_head.conv(level))
-        ]
+    @property
+    def detector(self) -> FCOS:
+        """torchvision's FCOS."""
+        return self.fcos
 
     def tail(self, features: list[Tensor]) -> DetectionOutput:
         """FCOS's class logits, box distances and centerness of every location."""
@@ -170,24 +208,9 @@ class FCOSHeadOnPyramid(DetectionHead):
             head.regression_head.bbox_ctrness,
         ]
 
-    def _anchors(self, raw: DetectionOutput) -> list[Tensor]:
-        return grid_anchors(
-            self.fcos.anchor_generator, raw.levels, self.strides, raw.maps["cls_logits"]
-        )
-
     def loss(self, raw: DetectionOutput, targets: list[dict[str, Tensor]]) -> Tensor:
         """Focal loss of the classes, GIoU loss of the boxes, cross entropy of the centerness."""
-        anchors = torch.cat(self._anchors(raw))
+        anchors = torch.cat(self.anchors(raw))
         locations = [height * width for height, width in raw.levels]
         parts = self.fcos.compute_loss(targets, raw.maps, [anchors] * len(targets), locations)
         return torch.stack(list(parts.values())).sum()
-
-    def found(self, raw: DetectionOutput) -> list[dict[str, Tensor]]:
-        """FCOS's own selection."""
-        locations = [height * width for height, width in raw.levels]
-        per_level = {name: list(m.split(locations, dim=1)) for name, m in raw.maps.items()}
-        batch = len(raw.maps["cls_logits"])
-        found: list[dict[str, Any]] = self.fcos.postprocess_detections(
-            per_level, [self._anchors(raw)] * batch, [self.input_size] * batch
-        )
-        return found

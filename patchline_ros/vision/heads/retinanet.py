@@ -13,14 +13,10 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from patchline_ros.vision.backbone import GroupedBackbone
 from patchline_ros.vision.heads.base import Pyramid
 from patchline_ros.vision.heads.detection import (
-    MOST_CANDIDATES,
-    MOST_DETECTIONS,
-    NMS_THRESHOLD,
-    SCORE_THRESHOLD,
-    DetectionHead,
+    SELECTION,
     DetectionOutput,
+    PyramidDetectionHead,
     flattened,
-    grid_anchors,
     require_strides,
 )
 
@@ -32,7 +28,7 @@ ANCHOR_SIZES = tuple(tuple(int(4 * s * 2 ** (i / 3)) for i in range(3)) for s in
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 
 
-class RetinaNetOnPyramid(DetectionHead):
+class RetinaNetOnPyramid(PyramidDetectionHead):
     """torchvision's RetinaNet on a pyramid of strides 8 to 128, group norm in its two branches."""
 
     def __init__(
@@ -41,6 +37,7 @@ class RetinaNetOnPyramid(DetectionHead):
         super().__init__()
         require_strides(backbone, TAP_STRIDES, "RetinaNet")
         self.input_size = input_size
+        self.strides = STRIDES
         deepest = backbone.channels[backbone.last_tap_at(TAP_STRIDES[-1])]
         generator = AnchorGenerator(ANCHOR_SIZES, (ASPECT_RATIOS,) * len(ANCHOR_SIZES))
         self.retinanet = RetinaNet(
@@ -53,21 +50,13 @@ class RetinaNetOnPyramid(DetectionHead):
                 classes,
                 norm_layer=partial(nn.GroupNorm, 32),
             ),
-            score_thresh=SCORE_THRESHOLD,
-            nms_thresh=NMS_THRESHOLD,
-            detections_per_img=MOST_DETECTIONS,
-            topk_candidates=MOST_CANDIDATES,
+            **SELECTION,
         )
 
-    def body(self, taps: list[Tensor]) -> list[Tensor]:
-        """A map for the classes and one for the boxes, level by level."""
-        head = self.retinanet.head
-        levels = self.retinanet.backbone(taps)
-        return [
-            features
-            for level in levels
-            for features in (head.classification_head.conv(level), head.regression_head.conv(level))
-        ]
+    @property
+    def detector(self) -> RetinaNet:
+        """torchvision's RetinaNet."""
+        return self.retinanet
 
     def tail(self, features: list[Tensor]) -> DetectionOutput:
         """Class logits and box offsets of every anchor."""
@@ -95,27 +84,8 @@ class RetinaNetOnPyramid(DetectionHead):
         head = self.retinanet.head
         return [head.classification_head.cls_logits, head.regression_head.bbox_reg]
 
-    def anchors(self, raw: DetectionOutput) -> list[Tensor]:
-        """Anchor boxes (H * W * 9, 4) of each level, in pixels of the input."""
-        return grid_anchors(
-            self.retinanet.anchor_generator, raw.levels, STRIDES, raw.maps["cls_logits"]
-        )
-
     def loss(self, raw: DetectionOutput, targets: list[dict[str, Tensor]]) -> Tensor:
         """Focal loss of the classes, L1 loss of the box offsets."""
         anchors = torch.cat(self.anchors(raw))
         parts = self.retinanet.compute_loss(targets, raw.maps, [anchors] * len(targets))
         return torch.stack(list(parts.values())).sum()
-
-    def found(self, raw: DetectionOutput) -> list[dict[str, Tensor]]:
-        """RetinaNet's own selection."""
-        anchors = self.anchors(raw)
-        per_level = {
-            name: list(values.split([len(level) for level in anchors], dim=1))
-            for name, values in raw.maps.items()
-        }
-        batch = len(raw.maps["cls_logits"])
-        found: list[dict[str, Tensor]] = self.retinanet.postprocess_detections(
-            per_level, [anchors] * batch, [self.input_size] * batch
-        )
-        return found

@@ -16,10 +16,7 @@ from torchvision.ops import box_iou
 from patchline_ros.vision.backbone import GroupedBackbone
 from patchline_ros.vision.heads.base import softmax_entropy
 from patchline_ros.vision.heads.detection import (
-    MOST_CANDIDATES,
-    MOST_DETECTIONS,
-    NMS_THRESHOLD,
-    SCORE_THRESHOLD,
+    SELECTION,
     DetectionHead,
     DetectionOutput,
     require_strides,
@@ -147,10 +144,7 @@ class SSDOnTaps(DetectionHead):
             input_size,
             1 + classes,
             head=SSDHead(levels.channels, generator.num_anchors_per_location(), 1 + classes),
-            score_thresh=SCORE_THRESHOLD,
-            nms_thresh=NMS_THRESHOLD,
-            detections_per_img=MOST_DETECTIONS,
-            topk_candidates=MOST_CANDIDATES,
+            **SELECTION,
         )
 
     def body(self, taps: list[Tensor]) -> list[Tensor]:
