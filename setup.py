@@ -50,6 +50,7 @@ setup(
         "numpy>=1.26,<3",
         "opencv-python-headless>=4.8",
         "pillow>=10",
+        "psutil>=6",
         "pycocotools>=2.0.8",
         "pydantic>=2.10",
         "rich>=13",

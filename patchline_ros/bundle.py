@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
 
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
 from patchline_ros.tasks import EARLIER_TASK_NAMES, Image, Task
@@ -56,11 +56,7 @@ class BundleError(ValueError):
     """A bundle can't be used; the message says why in one sentence."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelEntry(_Strict):
+class ModelEntry(StrictModel):
     """One source model: how to build it, and what it does on held-out source data."""
 
     spec: ModelSpec
@@ -70,7 +66,7 @@ class ModelEntry(_Strict):
     """I_source: mean entropy of the outputs on held-out source data, in nats."""
 
 
-class DriftEntry(_Strict):
+class DriftEntry(StrictModel):
     """How drift is measured: MMD^2 of one model's pooled tap."""
 
     task: Task
@@ -80,14 +76,14 @@ class DriftEntry(_Strict):
     threshold: float
 
 
-class PatchStep(_Strict):
+class PatchStep(StrictModel):
     """A step of the patch table: from this MMD^2 on, this number of patches."""
 
     mmd2: float
     patches: int = Field(ge=0)
 
 
-class DriftLabel(_Strict):
+class DriftLabel(StrictModel):
     """One drift that was made of source frames, and how many patches it needs."""
 
     corruption: str
@@ -101,7 +97,7 @@ class DriftLabel(_Strict):
     """What a table that was learnt from the other drifts asks for."""
 
 
-class PredictorEntry(_Strict):
+class PredictorEntry(StrictModel):
     """The learnt patch predictor, and what it said of drifts that it was trained without."""
 
     kind: LearntKind
@@ -115,7 +111,7 @@ class PredictorEntry(_Strict):
     """Of these, in patches."""
 
 
-class Manifest(_Strict):
+class Manifest(StrictModel):
     """What a bundle holds."""
 
     format: Literal[3] = FORMAT

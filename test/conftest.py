@@ -55,17 +55,3 @@ def small_disk() -> Iterator[SmallDisk]:
         pytest.skip(f"no file system can be mounted in a namespace here: {error}")
     yield disk
     disk.close()
-
-
-@pytest.fixture(scope="module")
-def ray_address() -> Iterator[str]:
-    """A Ray cluster of two nodes with one core each, on this machine."""
-    reason = "Ray is not installed: pip install 'patchline_ros[bench]'"
-    ray = pytest.importorskip("ray", reason=reason)
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    cluster.add_node(num_cpus=1)
-    yield cluster.address
-    ray.shutdown()
-    cluster.shutdown()

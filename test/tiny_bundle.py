@@ -76,14 +76,43 @@ def make_bundle(
     tasks: tuple[Task, ...] = tuple(Task),
     learnt: LearntKind | None = None,
 ) -> Bundle:
-    """Writes it below `path`; the drift reference is of random pictures."""
+    """Writes it to `path`; its drift reference is of random pictures."""
     torch.manual_seed(0)
     models = {task: TaskModel(spec_of(task)).eval() for task in CLASSES if task in tasks}
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
         features = pooled(models[Task.SEGMENTATION].backbone(batch)[TAP]).numpy()
     reference = DriftReference.from_source(features, window=8, alpha=0.01, permutations=99, seed=0)
-    manifest = Manifest(
+    pictures = {
+        task: PictureRecord(
+            trained_on=[], held_out=["one", "two"], examples=[picture(900), picture(901)]
+        )
+        for task in models
+    }
+    manifest = _manifest(models, reference, source_entropy)
+    if learnt is None:
+        return save_bundle(path, manifest, models, reference, pictures)
+    entry = PredictorEntry(
+        kind=learnt,
+        vgg16="random weights" if learnt == "vgg16" else "",
+        predicted=[LEARNT_PATCHES] * 3,
+        accuracy=0.0,
+        mean_absolute_error=2 / 3,
+    )
+    return save_bundle(
+        path,
+        manifest.model_copy(update={"patch_predictor": entry}),
+        models,
+        reference,
+        pictures,
+        to_file(predictor(models[Task.SEGMENTATION], learnt)),
+    )
+
+
+def _manifest(
+    models: dict[Task, TaskModel], reference: DriftReference, source_entropy: float
+) -> Manifest:
+    return Manifest(
         name="tiny",
         source="sim",
         seed=0,
@@ -104,10 +133,10 @@ def make_bundle(
             threshold=reference.threshold,
         ),
         affinity={
-            "perceptual_hash": _affinity(tasks, lambda one, two: 0.5),
+            "perceptual_hash": _affinity(models, lambda one, two: 0.5),
             # By this one classification is like everything, and comes first.
             "cka": _affinity(
-                tasks, lambda one, two: 0.9 if "classification" in (one, two) else 0.1
+                models, lambda one, two: 0.9 if "classification" in (one, two) else 0.1
             ),
         },
         affinity_measure="perceptual_hash",
@@ -122,32 +151,9 @@ def make_bundle(
         config={},
         files={},
     )
-    pictures = {
-        task: PictureRecord(
-            trained_on=[], held_out=["one", "two"], examples=[picture(900), picture(901)]
-        )
-        for task in models
-    }
-    if learnt is None:
-        return save_bundle(path, manifest, models, reference, pictures)
-    entry = PredictorEntry(
-        kind=learnt,
-        vgg16="random weights" if learnt == "vgg16" else "",
-        predicted=[LEARNT_PATCHES] * 3,
-        accuracy=0.0,
-        mean_absolute_error=2 / 3,
-    )
-    return save_bundle(
-        path,
-        manifest.model_copy(update={"patch_predictor": entry}),
-        models,
-        reference,
-        pictures,
-        to_file(predictor(models[Task.SEGMENTATION], learnt)),
-    )
 
 
-def _affinity(tasks: tuple[Task, ...], like: Callable[[str, str], float]) -> dict[str, list[float]]:
+def _affinity(tasks: Iterable[Task], like: Callable[[str, str], float]) -> dict[str, list[float]]:
     names = sorted(map(str, tasks))
     return {f"{one} {two}": [like(one, two)] * 7 for one, two in combinations(names, 2)}
 

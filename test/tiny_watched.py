@@ -11,11 +11,7 @@ from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.jobs.scheduler import Executor, ReportProgress
 from patchline_ros.offline.drifted import WatchedSource, backbone_features
-from patchline_ros.offline.predictor_data import (
-    PredictorData,
-    PredictorSettings,
-    predictor_data,
-)
+from patchline_ros.offline.predictor_data import PredictorData, PredictorSettings, predictor_data
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec
 from patchline_ros.vision.training import train_source

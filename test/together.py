@@ -48,7 +48,13 @@ def main(out: Path) -> None:
         if step.number == 5:
             break
     resumed = [*train_source(SPEC, SAMPLES, **settings)]
+    try:
+        next(iter(train_source(SPEC, SAMPLES, **{**SETTINGS, "batch_size": 7}, fabric=fabric)))
+        refused = ""
+    except ValueError as error:
+        refused = str(error)
     facts = {
+        "batch of 7": refused,
         "losses": [float(step.loss) for step, _ in normless],
         "fingerprint": fingerprint(whole),
         "first resumed": resumed[0][0].number,

@@ -28,7 +28,6 @@ from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import all_cores
 from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
-from patchline_ros.offline.patch_predictor import PredictorStudy, learn_predictors
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
 from patchline_ros.offline.source_config import held_out_indices
 from patchline_ros.patching.patched_model import PatchSettings
@@ -36,6 +35,7 @@ from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import resized
 from patchline_ros.vision.model import TaskModel
 from patchline_ros.vision.torchvision_backbones import read_weights
+from tools.predictor_study import PredictorStudy, learn_predictors
 
 SIZE = (96, 128)
 VGG16_SIZE = (64, 96)
@@ -61,7 +61,7 @@ def _print(labels: Sequence[DriftLabel], study: PredictorStudy, console: Console
             name,
             f"{score.accuracy:.2f}",
             f"{score.mean_absolute_error:.2f}",
-            f"{score.gflops:.4f}",
+            f"{study.gflops(name):.4f}",
             " ".join(str(k) for k in score.predicted),
         )
     console.print(table)

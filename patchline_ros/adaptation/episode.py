@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, GateScores
 from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
+from patchline_ros.adaptation.patch_set_files import patch_set_file
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
     Adaptation,
@@ -23,6 +24,7 @@ from patchline_ros.adaptation.task_adaptation import (
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.verdict import Running, Verdict, judged
 from patchline_ros.bundle import Bundle
+from patchline_ros.config_files import StrictModel
 from patchline_ros.files import write_file
 from patchline_ros.host import library_versions
 from patchline_ros.patching.adapted_model import AdaptedModel
@@ -35,10 +37,8 @@ LATEST_NS = 2**63 - 1
 """No frame is later."""
 
 
-class EpisodeJob(BaseModel):
+class EpisodeJob(StrictModel):
     """What a worker is told; it is written as job.json."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     bundle: Path
     store: Path
@@ -273,7 +273,7 @@ def _write(
 ) -> Accepted:
     """Writes an accepted patch set as the task's next version."""
     version = job.next_version[task]
-    path = job.output / f"{task}.v{version}.safetensors"
+    path = patch_set_file(job.output, task, version)
     metadata = PatchSetMetadata(
         task=task,
         version=version,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -16,12 +15,12 @@ from typing import Final
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
+from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
 
-_PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
 KEPT_VERSIONS: Final = 8
 """Patch sets of each task that are kept. A node holds the running one and two to roll back to; the
 others are for rollbacks and new versions that take turns, and for a look at what was before."""
@@ -66,16 +65,7 @@ class EpisodeRunner:
 
     def latest(self) -> dict[Task, tuple[int, Path]]:
         """Version and file of the newest stored patch set of each task."""
-        return {task: max(stored.items()) for task, stored in self._stored().items()}
-
-    def _stored(self) -> dict[Task, dict[int, Path]]:
-        """Files by task and version, of the tasks that have any."""
-        stored: dict[Task, dict[int, Path]] = {}
-        for path in self._work.iterdir():
-            match = _PATCH_SET.fullmatch(path.name)
-            if match and match[1] in {str(task) for task in Task}:
-                stored.setdefault(Task(match[1]), {})[int(match[2])] = path
-        return stored
+        return {task: max(stored.items()) for task, stored in stored_patch_sets(self._work).items()}
 
     def drop_old(self, active: Mapping[Task, int]) -> None:
         """Removes old versions: the last `KEPT_VERSIONS` of each task and the active one stay.
@@ -89,7 +79,7 @@ class EpisodeRunner:
         Raises:
             OSError: the disk refuses it.
         """
-        for task, stored in self._stored().items():
+        for task, stored in stored_patch_sets(self._work).items():
             patch_sets = [version for version in sorted(stored) if stored[version].stat().st_size]
             stay = {max(stored), active.get(task, 0), *patch_sets[-KEPT_VERSIONS:]}
             for version in stored.keys() - stay:
@@ -105,7 +95,7 @@ class EpisodeRunner:
             OSError: the disk refuses the file.
         """
         version = self._next_version(task)
-        path = self._file(task, version)
+        path = patch_set_file(self._work, task, version)
         write_file(path, b"")
         return version, path
 
@@ -131,8 +121,8 @@ class EpisodeRunner:
             return None
         if not running:
             return self.return_to_source(task)
-        data = self._file(task, running).read_bytes()
-        path = self._file(task, version)
+        data = patch_set_file(self._work, task, running).read_bytes()
+        path = patch_set_file(self._work, task, version)
         write_file(path, renumbered(data, version))
         return version, path
 
@@ -146,11 +136,12 @@ class EpisodeRunner:
         Args:
             active: version of each task's active patch set, 0 for the source model.
         """
-        files = {task: self._file(task, version) for task, version in active.items() if version}
+        files = {
+            task: patch_set_file(self._work, task, version)
+            for task, version in active.items()
+            if version
+        }
         return {task: path for task, path in files.items() if not path.is_file()}
-
-    def _file(self, task: Task, version: int) -> Path:
-        return self._work / f"{task}.v{version}.safetensors"
 
     def _next_version(self, task: Task) -> int:
         stored, _ = self.latest().get(task, (0, None))
@@ -192,7 +183,7 @@ class EpisodeRunner:
             running={
                 task: path
                 for task, version in active.items()
-                if version and (path := self._file(task, version)).is_file()
+                if version and (path := patch_set_file(self._work, task, version)).is_file()
             },
             known=known.patch_sets if known else {},
             bank_entry=known.name if known else "",

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 from pydantic import TypeAdapter
 
-from patchline_ros.adaptation.episode import (
-    Accepted,
-    Chosen,
-    Event,
-    Failed,
-    Finished,
-    LeftOut,
-    Progress,
-    Rejected,
-)
+from patchline_ros.adaptation.episode import Event
 
 _KINDS: dict[str, TypeAdapter[Event]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (Accepted, Chosen, Failed, Finished, LeftOut, Progress, Rejected)
+    kind.__name__: TypeAdapter(kind) for kind in get_args(Event)
 }
 
 

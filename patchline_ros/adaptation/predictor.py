@@ -1,4 +1,4 @@
-"""How many patches a drift needs, told from its frames: the table's predictor and the learnt ones.
+"""How many patches a drift needs, told from its frames by a learnt predictor.
 
 A learnt predictor is a *reader*, which turns each frame into numbers, and a small classifier of
 those with one output a number of patches, 0 to G. Every frame carries its set's number as label;
@@ -12,15 +12,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchline_ros.adaptation.patch_count import steps_reached
-from patchline_ros.bundle import LearntKind, PatchStep
-from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.bundle import LearntKind
 from patchline_ros.drift.kernels import Features
 from patchline_ros.tasks import Image
 
@@ -65,36 +63,6 @@ class DriftedSet:
             )
         if not math.isfinite(self.mmd2):
             raise ValueError(f"the MMD^2 of the set is {self.mmd2}; measure it again")
-
-
-class PatchPredictor(Protocol):
-    """Tells the number of patches."""
-
-    @property
-    def share(self) -> float:
-        """Share of a set's frames that it reads, 0..1."""
-
-    def predict(self, drifted: DriftedSet) -> int:
-        """Number of patches, 0 (the source model will do) to the number of groups."""
-
-    def gflops(self, drifted: DriftedSet) -> float:
-        """Forward GFLOPs for each frame that is read, on top of the taps' features."""
-
-
-@dataclass(frozen=True)
-class TablePredictor:
-    """The baseline: the monotone table from the monitor's MMD^2, which reads no frame."""
-
-    table: Sequence[PatchStep]
-    share: ClassVar[float] = 0.0
-
-    def predict(self, drifted: DriftedSet) -> int:
-        """Patches of the highest step that the set's MMD^2 reaches; below all steps 0."""
-        return steps_reached(self.table, drifted.mmd2)
-
-    def gflops(self, drifted: DriftedSet) -> float:
-        """Nothing: the monitor has measured the MMD^2."""
-        return 0.0
 
 
 class Reader(nn.Module):
@@ -156,27 +124,16 @@ class NetworkPredictor(nn.Module):
         self.reader = reader
         self.classifier = classifier
 
-    @property
-    def share(self) -> float:
-        """The reader's."""
-        return self.reader.share
-
     def predict(self, drifted: DriftedSet) -> int:
         """Highest of the mean logits over the share of the frames that the reader reads."""
         with torch.no_grad():
-            logits = self.classifier(self.reader.read(drifted, self._rows(drifted)))
+            logits = self.classifier(self.reader.read(drifted, self.rows(drifted)))
         return int(logits.mean(dim=0).argmax())
 
-    def gflops(self, drifted: DriftedSet) -> float:
-        """Forward GFLOPs for each frame that is read: matrix products and convolutions."""
-        with FlopCounter() as flops:
-            self.predict(drifted)
-        return flops.total / 1e9 / len(self._rows(drifted))
-
-    def _rows(self, drifted: DriftedSet) -> list[int]:
+    def rows(self, drifted: DriftedSet) -> list[int]:
         """The frames that are read, evenly over the set."""
         count = len(drifted.images)
-        return evenly(count, math.ceil(self.share * count))
+        return evenly(count, math.ceil(self.reader.share * count))
 
 
 def evenly(count: int, most: int) -> list[int]:

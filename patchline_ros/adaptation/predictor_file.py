@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from patchline_ros.adaptation.predictor import Classifier, NetworkPredictor, Reader
 from patchline_ros.adaptation.readers import LARGEST_SIDE, ImageReader, TapReader
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.vision.model import SMALLEST_SIDE
 
 FORMAT: Final = 1
@@ -40,9 +40,7 @@ class PredictorError(ValueError):
     """A predictor's file can't be used; the message says why in one sentence."""
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Facts(StrictModel):
     format: Literal[1] = FORMAT
     outputs: int = Field(ge=2, le=_MOST_OUTPUTS)
     hidden: tuple[Annotated[int, Field(ge=1, le=_WIDEST)], ...] = Field(max_length=_MOST_LAYERS)
@@ -65,9 +63,7 @@ class _ImageFacts(_Facts):
     vgg16_width: float = Field(ge=1 / 64, le=1)
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Header(StrictModel):
     predictor: Annotated[_TapFacts | _ImageFacts, Field(discriminator="reads")]
 
 

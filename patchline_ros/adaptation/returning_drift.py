@@ -19,6 +19,7 @@ from patchline_ros.adaptation.episode import (
     running_model,
 )
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.patch_set_files import patch_set_file
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.verdict import verified
 from patchline_ros.bundle import Bundle
@@ -75,7 +76,7 @@ def _verify(
     if not verdict.accepted or verdict.comparison is None:
         return Rejected(task, verdict.reason)
     version = job.next_version[task]
-    path = job.output / f"{task}.v{version}.safetensors"
+    path = patch_set_file(job.output, task, version)
     facts = {"metrics": report.gate[task].model_dump(), "expected": verdict.comparison.expected}
     write_file(path, renumbered(data, version, **facts))
     return Accepted(task, version, path)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.tasks import Task
 
 CachePolicy = Literal["float32", "float16", "int8", "none"]
 Stage = Literal["norm", "frozen", "training", "validation"]
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(StrictModel):
     """How an adapted model is trained; the defaults are the product's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(default=7, ge=1)
     batch_size: int = Field(default=4, ge=2)

@@ -6,13 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from patchline_ros.bench.experiment import Experiment
-from patchline_ros.bench.result import (
-    RunResult,
-    TaskResult,
-    read_record,
-    read_results,
-    record_path,
-)
+from patchline_ros.bench.result import RunResult, TaskResult, read_record, read_results, record_path
 from patchline_ros.bench.statistics import Summary, summary
 from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.ladder import LadderSettings

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     field_serializer,
@@ -19,7 +17,7 @@ from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.task_adaptation import Order, WarmStart, car_settings
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.config_files import ConfigFileError, first_mistake, read_mapping
+from patchline_ros.config_files import ConfigFileError, StrictModel, first_mistake, read_mapping
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.package_share import config_folder
@@ -37,11 +35,7 @@ class ExperimentError(ValueError):
     """An experiment can't be run as its file says; the message says why."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceRecipe(_Strict):
+class SourceRecipe(StrictModel):
     """How the source models are trained, where they do not come from a bundle."""
 
     start: Literal["imagenet", "random"] = "imagenet"
@@ -59,7 +53,7 @@ class SourceRecipe(_Strict):
     """Seed of one set of source models that all runs share; None: each seed has its own set."""
 
 
-class Row(_Strict):
+class Row(StrictModel):
     """One method with everything that its loop does; baselines and ours have the same fields."""
 
     title: str = ""
@@ -102,7 +96,7 @@ class Row(_Strict):
         return self
 
 
-class Tuning(_Strict):
+class Tuning(StrictModel):
     """The search for learning rates: the same for every row, on the frames to adapt on only."""
 
     rates: tuple[Annotated[float, Field(gt=0)], ...] = (1 / 3, 1.0, 3.0)
@@ -111,7 +105,7 @@ class Tuning(_Strict):
     """Seeds of the search; no run may have one of them."""
 
 
-class Experiment(_Strict):
+class Experiment(StrictModel):
     """What is compared on which data, and how often."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -205,7 +199,7 @@ class Experiment(_Strict):
             raise ExperimentError(f"experiment {self.name}: {error}") from error
 
 
-class RunConfig(_Strict):
+class RunConfig(StrictModel):
     """All that decides what a run gives; it is kept in the run's result."""
 
     experiment: str

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import torch
 
 from patchline_ros.bench.result import Machine
@@ -28,10 +29,11 @@ _CLEAR = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
 
 
-def _status_bytes(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+def _peak_since_reset() -> int:
+    """Largest resident set since the peak was set back, in bytes; psutil does not know it."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
     if found is None:
-        raise OSError(f"{_STATUS} has no {field}")
+        raise OSError(f"{_STATUS} has no VmHWM")
     return 1024 * int(found[1])
 
 
@@ -63,7 +65,7 @@ class PeakMemory:
         elif sys.platform == "linux":
             _give_back_freed_memory()
             _CLEAR.write_text(_RESET_PEAK)
-            self._before = _status_bytes("VmRSS")
+            self._before = psutil.Process().memory_info().rss
         else:
             self._before = _highest_ever()
         return self
@@ -74,7 +76,7 @@ class PeakMemory:
             self.bytes = torch.cuda.max_memory_allocated()
         else:
             linux = sys.platform == "linux"
-            peak = _status_bytes("VmHWM") if linux else _highest_ever()
+            peak = _peak_since_reset() if linux else _highest_ever()
             self.bytes = max(0, peak - self._before)
 
 

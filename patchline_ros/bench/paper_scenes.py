@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from patchline_ros.bench.scene import Scene, scenes_of_frames
-from patchline_ros.datasets import acdc, sbd
+from patchline_ros.datasets import sbd
+from patchline_ros.datasets.acdc import TASK_CLASSES as ACDC_CLASSES
 from patchline_ros.datasets.acdc import Acdc, Condition
 from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
 from patchline_ros.datasets.core50 import Core50
@@ -43,6 +44,7 @@ _INPUT_SIZES = {task: INPUT_SIZE for task in Task}
 CORE50_COUNTS = {"core50-nc": (144, 36), "core50-ni": (144, 30), "core50-nic": (144, 66)}
 """Pictures to adapt on and to test on (the paper's Table 3)."""
 
+ACDC_DRIFTS: tuple[Condition, ...] = ("rain", "snow", "night")
 ACDC_ADAPT, ACDC_TEST = 50, 10
 
 SBD_SEVERITY = 0.5
@@ -100,27 +102,13 @@ def _core50(
     )
 
 
-def acdc_rain(data: Path | None, seed: int) -> Scene:
-    """ACDC, fog -> rain, the paper's car: 50 pictures to adapt on, 10 to test on.
+def acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
+    """ACDC, fog -> another condition, the paper's car: 50 pictures to adapt on, 10 to test on.
 
     Detection (8 classes) and segmentation (19 classes); ACDC has no label for a classifier.
     Source: all 400 pictures in fog to train on, the 100 for validation held out. Drift: drawn by
     `seed` from the other condition's pictures to train on, and for validation.
     """
-    return _acdc("rain", data, seed)
-
-
-def acdc_snow(data: Path | None, seed: int) -> Scene:
-    """ACDC, fog -> snow; otherwise as acdc_rain."""
-    return _acdc("snow", data, seed)
-
-
-def acdc_night(data: Path | None, seed: int) -> Scene:
-    """ACDC, fog -> night; otherwise as acdc_rain."""
-    return _acdc("night", data, seed)
-
-
-def _acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
     folder = folder_of(data, "acdc", CATALOGUE["acdc"].to_get)
     train, held_out = Acdc(folder, "fog", "train"), Acdc(folder, "fog", "val")
     drift, other = Acdc(folder, condition, "train"), Acdc(folder, condition, "val")
@@ -132,7 +120,7 @@ def _acdc(condition: Condition, data: Path | None, seed: int) -> Scene:
     return Scene(
         name,
         scenes_of_frames(
-            acdc.TASK_CLASSES,
+            ACDC_CLASSES,
             _INPUT_SIZES,
             source_train=train,
             source_held_out=held_out,

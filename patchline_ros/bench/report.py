@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from patchline_ros.bench import tables
@@ -113,6 +114,30 @@ def section(results: Collected, figures: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def collect(folder: Path) -> dict[str, Collected]:
+    """The results of each experiment in `folder`, by its name.
+
+    Args:
+        folder: as `patchline bench run` leaves it, with NAME/experiment.json.
+
+    Raises:
+        ResultError: there are no results, or a file is broken.
+    """
+    found = {name: Collected.read(record_path(folder, name).parent) for name in _names(folder)}
+    for name, results in found.items():
+        if not results.rows:
+            raise ResultError(f"no result in {folder / name} is of a row in its experiment.json")
+    return found
+
+
+def report_text(experiments: Mapping[str, Collected], folder: str) -> str:
+    """The page on all experiments, in Markdown; `folder`: of the results, as seen from the page."""
+    parts = [_INTRODUCTION.format(folder=f"`{folder}`")]
+    for name, results in experiments.items():
+        parts.append(section(results, f"{folder}/{name}/figures"))
+    return "\n\n".join(parts) + "\n"
+
+
 def write_report(folder: Path, page: Path | None = None) -> Path:
     """Draws the figures of all experiments in `folder` and writes one page on them.
 
@@ -124,14 +149,10 @@ def write_report(folder: Path, page: Path | None = None) -> Path:
         ResultError: there are no results, or a file is broken.
     """
     page = page or folder / "results.md"
-    shown = os.path.relpath(folder, page.parent)
-    parts = [_INTRODUCTION.format(folder=f"`{Path(shown).as_posix()}`")]
-    for name in _names(folder):
-        results = Collected.read(record_path(folder, name).parent)
-        if not results.rows:
-            raise ResultError(f"no result in {folder / name} is of a row in its experiment.json")
+    experiments = collect(folder)
+    for name, results in experiments.items():
         save_all(draw_all(results), folder / name / "figures")
-        parts.append(section(results, Path(shown, name, "figures").as_posix()))
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_file(page, ("\n\n".join(parts) + "\n").encode())
+    shown = Path(os.path.relpath(folder, page.parent)).as_posix()
+    write_file(page, report_text(experiments, shown).encode())
     return page

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from patchline_ros.bench.experiment import Experiment, RunConfig
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.cost.step_cost import MethodCost
 from patchline_ros.files import write_file
 from patchline_ros.patching.adapted_model import Part
 from patchline_ros.tasks import Task
 
+_Model = TypeVar("_Model", bound=BaseModel)
 SCHEMA: Final = 2
 CONVERGED_WITHIN = 0.01
 """A training has converged when the validation metric is this near to its best: one point."""
@@ -23,11 +24,7 @@ class ResultError(ValueError):
     """A result file can't be used; the message names it and says why."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Machine(_Strict):
+class Machine(StrictModel):
     """What a run was measured on."""
 
     system: str
@@ -41,7 +38,7 @@ class Machine(_Strict):
     """cpu, or the name of the GPU."""
 
 
-class PartStep(_Strict):
+class PartStep(StrictModel):
     """FLOPs of one part of a model for one image and one training step."""
 
     frozen_forward: int
@@ -49,7 +46,7 @@ class PartStep(_Strict):
     backward: int
 
 
-class StepCost(_Strict):
+class StepCost(StrictModel):
     """What a training step costs; FLOPs for one image, as `patchline_ros.cost.step_cost` counts."""
 
     parameters: int
@@ -91,7 +88,7 @@ class StepCost(_Strict):
         )
 
 
-class Scores(_Strict):
+class Scores(StrictModel):
     """The task's metric, 0..1, on frames that nothing was chosen on."""
 
     source: float
@@ -100,7 +97,7 @@ class Scores(_Strict):
     final: float
 
 
-class Returned(_Strict):
+class Returned(StrictModel):
     """What the bank of earlier patch sets did when the drift came again."""
 
     found: bool
@@ -122,7 +119,7 @@ class Returned(_Strict):
     """Seconds to find the entry (shared by all tasks), to read the patch set and to verify it."""
 
 
-class Gate(_Strict):
+class Gate(StrictModel):
     """What the car's gate decided on the model that the product trained."""
 
     running: float
@@ -141,7 +138,7 @@ class Gate(_Strict):
     """sha256 of the tensors of the trained patch set, by which it is the one of a car or not."""
 
 
-class TaskResult(_Strict):
+class TaskResult(StrictModel):
     """What became of one task in a run."""
 
     fingerprint: str
@@ -210,7 +207,7 @@ class TaskResult(_Strict):
         )
 
 
-class RunResult(_Strict):
+class RunResult(StrictModel):
     """One row of an experiment, run once."""
 
     schema_version: Literal[2] = SCHEMA
@@ -225,7 +222,7 @@ class RunResult(_Strict):
     machine: Machine
 
 
-class ExperimentRecord(_Strict):
+class ExperimentRecord(StrictModel):
     """The experiment as it was run last; it lies beside its results."""
 
     called: str
@@ -249,30 +246,28 @@ def write_result(path: Path, result: BaseModel) -> None:
     write_file(path, f"{result.model_dump_json(indent=1, by_alias=True)}\n".encode())
 
 
-def read_result(path: Path) -> RunResult:
-    """Reads and checks a result.
+def read_checked(path: Path, model: type[_Model], what: str) -> _Model:
+    """Reads and checks what `write_result` wrote; `what` it is, for the message.
 
     Raises:
-        ResultError: it is broken, of another schema, or no result.
+        ResultError: it is broken, of another schema, or something else.
     """
     try:
-        return RunResult.model_validate_json(path.read_bytes())
+        return model.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ResultError(f"result file {path}: {first_mistake(error, RunResult)}") from error
+        raise ResultError(f"{what} {path}: {first_mistake(error, model)}") from error
+
+
+def read_result(path: Path) -> RunResult:
+    """The result of a run. Raises ResultError as `read_checked` does."""
+    return read_checked(path, RunResult, "result file")
 
 
 def read_record(path: Path) -> ExperimentRecord:
-    """Reads and checks the record of an experiment.
-
-    Raises:
-        ResultError: the file is broken or not there.
-    """
-    try:
-        return ExperimentRecord.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ResultError(f"there is no {path}: this is no folder of an experiment") from error
-    except ValidationError as error:
-        raise ResultError(f"experiment {path}: {first_mistake(error, ExperimentRecord)}") from error
+    """The record of an experiment. Raises ResultError where it is broken or not there."""
+    if not path.is_file():
+        raise ResultError(f"there is no {path}: this is no folder of an experiment")
+    return read_checked(path, ExperimentRecord, "experiment")
 
 
 def read_results(folder: Path) -> list[RunResult]:

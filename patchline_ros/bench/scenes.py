@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from patchline_ros.bench import paper_scenes, sim_scenes
 from patchline_ros.bench.camvid_scene import camvid_dusk, camvid_dusk_to_tune
 from patchline_ros.bench.dawn_scene import dawn_fog
 from patchline_ros.bench.scene import Scene, TaskScene
+from patchline_ros.sim.defaults import SEVERITIES
 
 __all__ = ["SCENES", "Scene", "TaskScene", "load_scene", "load_tuning_scene"]
 
 SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "camvid-dusk": camvid_dusk,
     "dawn-fog": dawn_fog,
-    "sim-fog": sim_scenes.sim_fog,
-    "sim-rain": sim_scenes.sim_rain,
-    "sim-snow": sim_scenes.sim_snow,
-    "sim-night": sim_scenes.sim_night,
+    **{f"sim-{name}": partial(sim_scenes.sim_weather, name) for name in SEVERITIES},
     "core50-nc": paper_scenes.core50_nc,
     "core50-ni": paper_scenes.core50_ni,
     "core50-nic": paper_scenes.core50_nic,
     "sbd-plus": paper_scenes.sbd_plus,
-    "acdc-rain": paper_scenes.acdc_rain,
-    "acdc-snow": paper_scenes.acdc_snow,
-    "acdc-night": paper_scenes.acdc_night,
+    **{f"acdc-{name}": partial(paper_scenes.acdc, name) for name in paper_scenes.ACDC_DRIFTS},
     "smoke": sim_scenes.smoke,
 }
 """Loaders by the scene's name; nothing is read before one is called."""

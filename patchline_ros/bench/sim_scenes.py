@@ -10,13 +10,7 @@ from pathlib import Path
 from patchline_ros.bench.scene import Scene, at_size, scenes_of_frames
 from patchline_ros.offline.source_config import SIM_HELD_OUT_SEEDS, SIM_TRAINING_SEEDS
 from patchline_ros.offline.sources import INPUT_SIZES
-from patchline_ros.sim import (
-    LANE_CLASSES,
-    OBJECT_CLASSES,
-    SIGN_CLASSES,
-    Condition,
-    RoadSimulator,
-)
+from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, Condition, RoadSimulator
 from patchline_ros.sim.defaults import SEVERITIES
 from patchline_ros.tasks import Frame, Task
 
@@ -72,7 +66,7 @@ def _scene(
     return Scene(name, scenes_of_frames(_CLASSES, sizes, **parts))
 
 
-def sim_weather(condition: Condition, seed: int) -> Scene:
+def sim_weather(condition: Condition, data: Path | None, seed: int) -> Scene:
     """Clear weather -> one other condition; all three tasks.
 
     Source: 320 frames of 16 worlds, 80 held out of 4 others. Drift: 40 frames to adapt on, one
@@ -84,26 +78,6 @@ def sim_weather(condition: Condition, seed: int) -> Scene:
     test = _Drives(range(TEST_WORLD, TEST_WORLD + 3), frames=20, stride=14)
     drift = adapt.taken(condition, severity), test.taken(condition, severity)
     return _scene(f"sim-{condition}", INPUT_SIZES, _clear_frames(), drift)
-
-
-def sim_fog(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> fog; all three tasks."""
-    return sim_weather(Condition.FOG, seed)
-
-
-def sim_rain(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> rain; all three tasks."""
-    return sim_weather(Condition.RAIN, seed)
-
-
-def sim_snow(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> snow; all three tasks."""
-    return sim_weather(Condition.SNOW, seed)
-
-
-def sim_night(data: Path | None, seed: int) -> Scene:
-    """Simulated road, clear -> night; all three tasks."""
-    return sim_weather(Condition.NIGHT, seed)
 
 
 def smoke(data: Path | None, seed: int) -> Scene:

@@ -15,21 +15,16 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from patchline_ros.bench.benchmark_run import adaptation_of, settings_of
-from patchline_ros.bench.experiment import (
-    Experiment,
-    ExperimentError,
-    RunConfig,
-    run_config,
-)
+from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
-from patchline_ros.bench.result import ResultError, write_result
+from patchline_ros.bench.result import ResultError, read_checked, write_result
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
 from patchline_ros.bench.sources import SourceStore
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel
 from patchline_ros.jobs.scheduler import Job, ReportProgress
 from patchline_ros.tasks import Task
 from patchline_ros.vision.evaluation import evaluate
@@ -37,11 +32,7 @@ from patchline_ros.vision.evaluation import evaluate
 SCHEMA: Final = 2
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Trial(_Strict):
+class Trial(StrictModel):
     """One row trained at one factor with one seed."""
 
     schema_version: Literal[2] = SCHEMA
@@ -52,7 +43,7 @@ class Trial(_Strict):
     was looked at."""
 
 
-class ChosenRates(_Strict):
+class ChosenRates(StrictModel):
     """What a search came to."""
 
     schema_version: Literal[2] = SCHEMA
@@ -128,15 +119,8 @@ def _trials(experiment: Experiment, inputs: Inputs, row: str) -> dict[tuple[floa
     }
 
 
-def _read_trial(path: Path) -> Trial:
-    try:
-        return Trial.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ResultError(f"trial {path}: {first_mistake(error, Trial)}") from error
-
-
 def _fits(job: TrialJob) -> bool:
-    kept = _read_trial(job.path).config
+    kept = read_checked(job.path, Trial, "trial").config
     return kept.model_dump() == job.config.model_dump()
 
 
@@ -178,7 +162,8 @@ def choose_rates(experiment: Experiment, inputs: Inputs, rows: Sequence[str]) ->
     rates, table = dict(chosen.rates), dict(chosen.validation)
     for row in rows:
         trials = {
-            key: _read_trial(job.path) for key, job in _trials(experiment, inputs, row).items()
+            key: read_checked(job.path, Trial, "trial")
+            for key, job in _trials(experiment, inputs, row).items()
         }
         means = {
             task: {
@@ -215,10 +200,7 @@ def read_rates(out: Path, experiment: str) -> ChosenRates:
     path = rates_path(out, experiment)
     if not path.is_file():
         return ChosenRates(experiment=experiment)
-    try:
-        chosen = ChosenRates.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ResultError(f"rates {path}: {first_mistake(error, ChosenRates)}") from error
+    chosen = read_checked(path, ChosenRates, "rates")
     if chosen.experiment != experiment:
         raise ResultError(f"rates {path} are those of {chosen.experiment}, not of {experiment}")
     return chosen

@@ -16,6 +16,7 @@ from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.catalogue import Entry
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.core50 import Core50, Shot
+from patchline_ros.datasets.file_sets import PairedFolder
 from patchline_ros.datasets.gtsrb import Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
@@ -118,13 +119,13 @@ def _summary(read: Callable[[], Samples], classes: Classes) -> Found:
     return found
 
 
-def _split_folders(folder: Path, inner: str) -> dict[str, Path]:
-    """The folder itself where it holds `inner`, else those of its folders that do, by name."""
-    if not (folder / inner).is_dir():
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folder itself where it holds `images`, else those of its folders that do, by name."""
+    if not (folder / "images").is_dir():
         inside = sorted(
             (p for p in folder.iterdir() if p.is_dir()), key=lambda p: natural_order(p.name)
         )
-        splits = {path.name: path for path in inside if (path / inner).is_dir()}
+        splits = {path.name: path for path in inside if (path / "images").is_dir()}
         if splits:
             return splits
     return {"all": folder}
@@ -199,7 +200,7 @@ def _camvid(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
     def part(name: str, drive: Path) -> _Part:
         return _Part(name, lambda: (Pictures.of_frames(camvid.TASK_CLASSES, CamVid(drive)), []))
 
-    return [part(name, drive) for name, drive in _split_folders(folder, "images").items()]
+    return [part(name, drive) for name, drive in _split_folders(folder).items()]
 
 
 def _gtsrb(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
@@ -214,34 +215,20 @@ def _gtsrb(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
 
 
 def _dawn(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _voc(folder, DAWN_CLASSES)
+    return _paired(VocFolder, folder, DAWN_CLASSES)
 
 
-def _yolo(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.DETECTION, lambda split: YoloFolder(split, classes or ()))
-
-
-def _voc(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.DETECTION, lambda split: VocFolder(split, classes or ()))
-
-
-def _masks(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
-    return _own(folder, Task.SEGMENTATION, lambda split: MaskFolder(split, classes or ()))
-
-
-def _own(
-    folder: Path, task: Task, listed: Callable[[Path], YoloFolder | VocFolder | MaskFolder]
-) -> list[_Part]:
-    """A user's own pictures, in splits or not."""
+def _paired(kind: type[PairedFolder], folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
+    """Pictures with a label file each, in splits or not."""
 
     def part(name: str, split: Path) -> _Part:
         def opened() -> tuple[Labelled, Missing]:
-            samples = listed(split)
-            return Pictures.of_samples(task, samples.classes, samples), []
+            samples = kind(split, classes or ())
+            return Pictures.of_samples(kind.task, samples.classes, samples), []
 
         return _Part(name, opened)
 
-    return [part(name, split) for name, split in _split_folders(folder, "images").items()]
+    return [part(name, split) for name, split in _split_folders(folder).items()]
 
 
 def _coco(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
@@ -280,9 +267,9 @@ _PARTS: dict[str, Callable[[Path, tuple[str, ...] | None], list[_Part]]] = {
     "camvid": _camvid,
     "gtsrb": _gtsrb,
     "dawn": _dawn,
-    "yolo": _yolo,
-    "voc": _voc,
+    "yolo": partial(_paired, YoloFolder),
+    "voc": partial(_paired, VocFolder),
     "coco": _coco,
-    "masks": _masks,
+    "masks": partial(_paired, MaskFolder),
     "bag": _bag,
 }

@@ -1,10 +1,14 @@
-"""The base of data sets in files: their names are listed at once, and each is read when asked."""
+"""The bases of data sets in files: their names are listed at once, and each is read when asked."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TypeVar, overload
+from pathlib import Path
+from typing import ClassVar, TypeVar, overload
+
+from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
+from patchline_ros.tasks import Image, Label, Sample, Task
 
 Item = TypeVar("Item")
 
@@ -34,3 +38,42 @@ class FileSet(Sequence[Item]):
         if isinstance(positions, range):
             return [self.read(position) for position in positions]
         return self.read(positions)
+
+
+class PairedFolder(FileSet[Sample]):
+    """A folder `images/*.jpg|png` with a label file of the same stem for each, in natural order.
+
+    Attributes:
+        task: that the labels are for.
+        labels: name of the folder of the label files.
+        suffixes: endings of the label files.
+        what: a label file is called in messages.
+        classes: names of the ids.
+    """
+
+    task: ClassVar[Task]
+    labels: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    what: ClassVar[str]
+
+    def __init__(self, directory: Path, classes: tuple[str, ...]) -> None:
+        """Lists and pairs the files by name, without reading them.
+
+        Raises:
+            ValueError: a folder is missing, or the files do not pair.
+        """
+        self._files = paired_by_stem(
+            directory / "images", directory / self.labels, self.suffixes, self.what
+        )
+        self.classes = classes
+        self.names = tuple(self._files)
+
+    @abstractmethod
+    def label(self, path: Path, image: Image) -> Label:
+        """Reads the label file of a picture. Raises ValueError that names a file that is wrong."""
+
+    def read(self, index: int) -> Sample:
+        """Reads one picture and its label; ValueError names a file that is wrong."""
+        picture, label = self._files[self.names[index]]
+        image = read_rgb(picture)
+        return Sample(image, self.label(label, image))

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from patchline_ros.datasets.file_sets import FileSet
-from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
-from patchline_ros.tasks import Boxes, Image, Sample
-
-ANNOTATION_SUFFIXES = (".xml",)
-"""File endings of the annotations."""
+from patchline_ros.datasets.file_sets import PairedFolder
+from patchline_ros.tasks import Boxes, Image, Task
 
 DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
 """Classes of DAWN (Kenk and Hassaballah 2020), roads in bad weather, which is labelled so."""
@@ -18,29 +14,15 @@ DAWN_CLASSES = ("car", "truck", "person", "bus", "motorcycle", "bicycle")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class VocFolder(FileSet[Sample]):
-    """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`, in natural order.
+class VocFolder(PairedFolder):
+    """A folder `images/*.jpg|png` with `annotations/<same stem>.xml`."""
 
-    Pictures are read when they are asked for.
-    Raises ValueError where a folder is missing or the files do not pair.
-    """
+    task = Task.DETECTION
+    labels, suffixes, what = "annotations", (".xml",), "annotation"
 
-    def __init__(self, directory: Path, classes: tuple[str, ...]) -> None:
-        """List and pair the files by name, without reading them."""
-        self._files = paired_by_stem(
-            directory / "images", directory / "annotations", ANNOTATION_SUFFIXES, "annotation"
-        )
-        self.classes = classes
-        self.names: tuple[str, ...] = tuple(self._files)
-
-    def read(self, index: int) -> Sample:
-        """Read one picture; its label is Boxes over the classes.
-
-        Raises ValueError naming a picture or an annotation that cannot be read.
-        """
-        picture, annotation = self._files[self.names[index]]
-        image = read_rgb(picture)
-        return Sample(image, read_voc_boxes(annotation, image, self.classes))
+    def label(self, path: Path, image: Image) -> Boxes:
+        """The boxes over the classes; ValueError as `read_voc_boxes`."""
+        return read_voc_boxes(path, image, self.classes)
 
 
 def read_voc_boxes(path: Path, image: Image, classes: tuple[str, ...]) -> Boxes:

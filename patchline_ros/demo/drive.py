@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.datasets.gtsrb import Gtsrb
 from patchline_ros.datasets.recordings import open_frames
 from patchline_ros.demo.records import Split
@@ -43,11 +43,7 @@ class DriveError(ValueError):
     """No drive can be made of what was given; the message says why."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SimRoad(_Strict):
+class SimRoad(StrictModel):
     """The simulated road. Sizes are (height, width) in pixels."""
 
     kind: Literal["sim"] = "sim"
@@ -59,7 +55,7 @@ class SimRoad(_Strict):
     drift_frames: int
 
 
-class Recording(_Strict):
+class Recording(StrictModel):
     """Those frames of a recording that are played, by name and in its order."""
 
     path: Path
@@ -67,7 +63,7 @@ class Recording(_Strict):
     names: tuple[str, ...]
 
 
-class Signs(_Strict):
+class Signs(StrictModel):
     """Sign pictures of a GTSRB folder, as its indices, and what is done to them in the drift."""
 
     path: Path
@@ -78,7 +74,7 @@ class Signs(_Strict):
     severity: float
 
 
-class FilmedRoad(_Strict):
+class FilmedRoad(StrictModel):
     """Recorded frames: `source`, then `drift`, which is corrupted where `corruption` names how.
 
     repeats: how often the drift's road frames come in one lap, to go with enough different signs.
@@ -94,7 +90,7 @@ class FilmedRoad(_Strict):
     repeats: int = 1
 
 
-class Drive(_Strict):
+class Drive(StrictModel):
     """The file: which road, and the seed of everything drawn by chance in it."""
 
     seed: int

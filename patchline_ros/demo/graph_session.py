@@ -12,14 +12,7 @@ from patchline_ros.demo.drive import Shots
 from patchline_ros.demo.failure import DemoFailedError
 from patchline_ros.demo.options import DemoOptions
 from patchline_ros.demo.progress import Plan, Progress
-from patchline_ros.demo.records import (
-    CAMERA_LOG,
-    RECORDS_LOG,
-    CameraLine,
-    Kind,
-    LineReader,
-    Record,
-)
+from patchline_ros.demo.records import CAMERA_LOG, RECORDS_LOG, CameraLine, Kind, LineReader, Record
 from patchline_ros.demo.view import View, current_step
 from patchline_ros.graph.description import (
     NODE_OF_TASK,

@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from patchline_ros.demo.drive import Shot
 from patchline_ros.demo.score import Answer, Scorer, read_label
-from patchline_ros.demo.sign_tile import draw_sign_tile
-from patchline_ros.pages.embedded_images import to_data_uri
+from patchline_ros.pages.page import to_data_uri
 from patchline_ros.tasks import Boxes, Image, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 
 SIGN_SIDE = 240
+RIGHT, WRONG = (0, 158, 115), (213, 94, 0)
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,10 @@ def _picture(
         drawn = overlay_mask(sample.image, label)
         words = ""
     return Picture(to_data_uri(drawn), words.replace("_", " "))
+
+
+def draw_sign_tile(image: Image, right: bool, side: int) -> Image:
+    """The sign picture scaled to a square, framed green when the answer is right, else red."""
+    drawn = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+    cv2.rectangle(drawn, (0, 0), (side - 1, side - 1), RIGHT if right else WRONG, 10)
+    return drawn

@@ -13,17 +13,13 @@ from typing import Protocol
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from patchline_ros.host import die_with_parent
 
 ReportProgress = Callable[[float], None]
+_CONTEXT = multiprocessing.get_context("forkserver")
+"""Workers are forks of one process that has imported what they need: a start takes milliseconds."""
 MAX_ATTEMPTS = 3
 """A job whose process was lost this many times is given up."""
 
@@ -98,9 +94,8 @@ class _Worker:
     """A process and the job that it runs."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.connection, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
         self.job: int | None = None
@@ -150,6 +145,8 @@ class ProcessPool:
         """Runs the jobs and yields their events; only one call may run at a time."""
         due = deque(enumerate(jobs))
         left = len(due)
+        # Heard by the server's first start only; a later kind of job imports the rest by itself.
+        _CONTEXT.set_forkserver_preload([__name__, *sorted({type(job).__module__ for job in jobs})])
         while left:
             self._assign(due)
             busy = {worker.connection: worker for worker in self._workers if worker.job is not None}

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from patchline_ros.messages.labels import (
-    ConversionError,
-    check_inside,
-    msg_to_boxes,
-    msg_to_class,
-)
+from patchline_ros.messages.labels import ConversionError, check_inside, msg_to_boxes, msg_to_class
 from patchline_ros.messages.pictures import image_to_classmap, image_to_rgb
 from patchline_ros.tasks import Label, Sample, Task
 

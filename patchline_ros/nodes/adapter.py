@@ -33,11 +33,7 @@ from patchline_ros.msg import (
     PatchStatus,
 )
 from patchline_ros.nodes import parameters, qos, signing_keys
-from patchline_ros.nodes.conversions import (
-    bytes_field,
-    msg_to_labelled_frame,
-    stamp_to_ns,
-)
+from patchline_ros.nodes.conversions import bytes_field, msg_to_labelled_frame, stamp_to_ns
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.tasks import Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -25,12 +25,6 @@ from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read
 
 _DIAGNOSTICS_SECONDS = 1.0
-
-
-def _resident_mib() -> float:
-    """Memory that the process holds now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 class ManagedNode(LifecycleNode, RunnableNode):
@@ -211,7 +205,8 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def _publish_diagnostics(self) -> None:
         trouble, reported = self.report()
-        values = {**reported, "memory_mib": f"{_resident_mib():.0f}"}
+        resident = psutil.Process().memory_info().rss
+        values = {**reported, "memory_mib": f"{resident / 2**20:.0f}"}
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK,
             name=self.get_fully_qualified_name(),

@@ -29,12 +29,7 @@ from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError
 from patchline_ros.runtime.model_runner import ModelRunner, Perception
-from patchline_ros.runtime.patch_intake import (
-    ModelState,
-    ModelStatus,
-    OfferedPatchSet,
-    PatchIntake,
-)
+from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task
 from patchline_ros.vision.drawing import draw_answer

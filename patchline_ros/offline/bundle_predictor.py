@@ -16,12 +16,7 @@ from patchline_ros.bundle import DriftLabel, PredictorEntry
 from patchline_ros.files import remove_leftovers, sha256, write_file
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.drifted import WatchedSource
-from patchline_ros.offline.patch_predictor import (
-    drifted_set,
-    held_out_score,
-    network_fit,
-    read_all,
-)
+from patchline_ros.offline.patch_predictor import drifted_set, held_out_score, network_fit, read_all
 from patchline_ros.vision.model import fingerprint
 
 

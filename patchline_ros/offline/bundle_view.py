@@ -15,9 +15,9 @@ from patchline_ros.offline.orders import OrderRow, order_rows
 _MISSING: Final = "(missing)"
 
 
-def show_bundle(bundle: Bundle, console: Console | None = None) -> None:
+def show_bundle(bundle: Bundle) -> None:
     """Prints models, affinities, the order of training for each number of patches, the drift."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False)
     manifest = bundle.manifest
     console.print(f"{manifest.name}: source {manifest.source}, seed {manifest.seed}")
     console.print(_models(bundle))

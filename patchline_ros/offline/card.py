@@ -18,8 +18,7 @@ from patchline_ros.files import write_file
 from patchline_ros.offline import card_plots
 from patchline_ros.offline.bundle_view import predictor_words
 from patchline_ros.offline.orders import order_rows
-from patchline_ros.pages.embedded_images import to_data_uri
-from patchline_ros.pages.page import render
+from patchline_ros.pages.page import render, to_data_uri
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.drawing import PALETTE, draw_answer

@@ -5,18 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from patchline_ros.adaptation.readers import LARGEST_SIDE, PAPER_SIZE
 from patchline_ros.bundle import PatchCount
-from patchline_ros.config_files import ConfigFileError, read_config_file
+from patchline_ros.config_files import ConfigFileError, StrictModel, read_config_file
 from patchline_ros.host import all_cores
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.recipe import Recipe
@@ -35,10 +28,8 @@ _Side = Annotated[int, Field(ge=SMALLEST_SIDE)]
 _ReadSide = Annotated[int, Field(ge=SMALLEST_SIDE, le=LARGEST_SIDE)]
 
 
-class Vgg16Settings(BaseModel):
+class Vgg16Settings(StrictModel):
     """The VGG16 by which the paper's patch predictor reads pictures."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     weights: str = Field(min_length=1)
     """A file of torchvision's VGG16, or none: random ones. Nothing is fetched."""
@@ -46,10 +37,8 @@ class Vgg16Settings(BaseModel):
     """Height and width that it reads pictures at."""
 
 
-class OfflineConfig(BaseModel):
+class OfflineConfig(StrictModel):
     """What a bundle is made from, and how; it is written into the bundle."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Name of the bundle, and of its folder below `bundles` where --out names no other."""

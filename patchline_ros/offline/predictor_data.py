@@ -17,12 +17,13 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.adaptation.trainer import train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import DriftLabel, PatchStep
+from patchline_ros.config_files import StrictModel
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
@@ -39,10 +40,8 @@ METHOD = PatchSettings(k=1)
 """How a drift is adapted to; its k is replaced by each number of patches in turn."""
 
 
-class PredictorSettings(BaseModel):
+class PredictorSettings(StrictModel):
     """Which drifts are labelled, and how surely."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     drifts: tuple[tuple[str, Annotated[float, Field(gt=0, le=1)]], ...] = Field(
         default=GRADED_SETS, min_length=2

@@ -14,12 +14,13 @@ from typing import Final
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from patchline_ros.adaptation.training_settings import TrainingSettings
+from patchline_ros.config_files import StrictModel
 from patchline_ros.files import sha256, write_file
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Boxes, Label, Sample
@@ -30,10 +31,8 @@ _FACTS = "facts"
 _MODEL, _TRAIN, _HELD_OUT = "model.", "train.", "held_out."
 
 
-class Facts(BaseModel):
+class Facts(StrictModel):
     """What is not a tensor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     spec: ModelSpec
     method: PatchSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.host import all_cores
 from patchline_ros.tasks import Task
 from patchline_ros.vision.fabric import Precision
@@ -14,10 +14,10 @@ from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
 
-class Recipe(BaseModel):
+class Recipe(StrictModel):
     """How a bundle is made; it is written into the bundle."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     backbone: BackboneName = "mobilenet_v2"
     heads: dict[Task, HeadName] = Field(default_factory=dict)

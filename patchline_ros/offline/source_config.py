@@ -9,14 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.datasets import acdc, camvid, sbd
 from patchline_ros.datasets.acdc import Acdc, Condition
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.catalogue import CATALOGUE, folder_of
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.core50 import Core50
+from patchline_ros.datasets.file_sets import PairedFolder
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES, Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
@@ -60,10 +62,8 @@ def held_out_indices(count: int) -> list[int]:
     return [i for i in range(count) if i % STRETCH >= STRETCH_TRAINED]
 
 
-class Source(BaseModel, ABC):
+class Source(StrictModel, ABC):
     """Base of all of them. Paths that are not absolute are below the folder of all data."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     per_task: ClassVar[bool] = False
     """Whether the pictures of one task are not those of another."""
@@ -228,61 +228,48 @@ class DawnSource(Source):
 class _OwnFolder(Source):
     """A folder of the user's own pictures, and perhaps another one of its layout to validate on."""
 
+    layout: ClassVar[type[PairedFolder]]
     folder: Path
     validation: Path | None = None
     """Folder of pictures to hold out; None: stretches of `folder` are held out."""
     classes: ClassNames
     """Names of the class ids from 0 on."""
 
-    @abstractmethod
-    def pictures(self, folder: Path) -> Pictures:
-        """The pictures of one folder."""
-
     def draw(self, task: Task, data: Path | None) -> Draw:
         """Lists the pictures; `task` is the one of the layout."""
-        pictures = self.pictures(self.place(data, self.folder))
+
+        def pictures(path: Path) -> Pictures:
+            samples = self.layout(self.place(data, path), self.classes)
+            return Pictures.of_samples(self.layout.task, self.classes, samples)
+
         if self.validation is None:
-            return _stretches(pictures)
-        return _validated(pictures, self.pictures(self.place(data, self.validation)))
+            return _stretches(pictures(self.folder))
+        return _validated(pictures(self.folder), pictures(self.validation))
 
 
 class YoloSource(_OwnFolder):
     """Detection: a folder with images and labels (YOLO's text)."""
 
+    layout = YoloFolder
     set: Literal["yolo"] = "yolo"
-
-    def pictures(self, folder: Path) -> Pictures:
-        """The pictures of one folder."""
-        samples = YoloFolder(folder, self.classes)
-        return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class VocSource(_OwnFolder):
     """Detection: a folder with images and annotations (PASCAL VOC's XML)."""
 
+    layout = VocFolder
     set: Literal["voc"] = "voc"
-
-    def pictures(self, folder: Path) -> Pictures:
-        """The pictures of one folder."""
-        samples = VocFolder(folder, self.classes)
-        return Pictures.of_samples(Task.DETECTION, self.classes, samples)
 
 
 class MasksSource(_OwnFolder):
     """Segmentation: a folder with images and masks (PNG of class ids)."""
 
+    layout = MaskFolder
     set: Literal["masks"] = "masks"
 
-    def pictures(self, folder: Path) -> Pictures:
-        """The pictures of one folder."""
-        samples = MaskFolder(folder, self.classes)
-        return Pictures.of_samples(Task.SEGMENTATION, self.classes, samples)
 
-
-class CocoPart(BaseModel):
+class CocoPart(StrictModel):
     """Pictures, and the JSON file with their boxes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: Path
     annotations: Path

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from patchline_ros.config_files import StrictModel
 
 _LEAST_ERROR: Final = 0.02
 """A few frames can be alike by chance: share of the agreement, and of the entropy, that an error
 has at least."""
 
 
-class Expected(BaseModel):
+class Expected(StrictModel):
     """What the gate saw of the new model on its frames, as means over frames.
 
     On the road the same is to be seen (`runtime/swap_monitor.py`); errors are standard errors of
     the means.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     agreement: float
     """Agreement with the model that ran then, 0..1 (`vision/agreement.py`)."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.vision.model import TaskModel
 
@@ -16,14 +16,12 @@ FineTuning = Literal["ft_full", "ft_norm", "ft_last"]
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
-class FineTuneSettings(BaseModel):
+class FineTuneSettings(StrictModel):
     """What is fine-tuned.
 
     `ft_full`: every parameter. `ft_last`: the head's last layers. `ft_norm`: those, and scale and
     shift of every norm in backbone and head (VGG16's backbone has none).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: FineTuning
 

@@ -30,9 +30,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.patching.adapted_model import AdaptedModel, weightless
 from patchline_ros.patching.pruning import Channels, chosen_channels, thinned
 from patchline_ros.vision.backbone import GroupedBackbone
@@ -44,10 +44,8 @@ TEMPERATURE = 0.1
 _PICTURE_CHANNELS = 3
 
 
-class LadderSettings(BaseModel):
+class LadderSettings(StrictModel):
     """How a ladder is built."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["lst"] = "lst"
     reduction: Literal[4, 8] = 4

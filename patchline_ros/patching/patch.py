@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.vision.backbone import GroupSpec
 
 PatchInit = Literal["zero_scale", "normal", "xavier", "uniform"]
@@ -19,10 +20,8 @@ LEAST_STRIDED_CHANNELS: Final = 16
 with channels last writes past its memory (oneDNN issue 6035)."""
 
 
-class PatchDesign(BaseModel):
+class PatchDesign(StrictModel):
     """What a patch is made of."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     init: PatchInit = "zero_scale"
     """`zero_scale`: a trained factor a channel behind the activation starts at zero, so that a

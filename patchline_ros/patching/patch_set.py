@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import from_json
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from patchline_ros.config_files import first_mistake
+from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.expected import Expected
@@ -37,10 +37,8 @@ class PatchSetError(ValueError):
     """A patch set can't be used; the message says why in one sentence."""
 
 
-class PatchSetMetadata(BaseModel):
+class PatchSetMetadata(StrictModel):
     """What is known of a patch set besides its tensors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[3] = FORMAT
     task: Task

@@ -25,9 +25,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.patching.adapted_model import AdaptedModel, weightless
 from patchline_ros.patching.head_patch import HeadPatch
 from patchline_ros.patching.patch import Patch, PatchDesign
@@ -42,10 +43,8 @@ FINEST_READ = 4
 Size = tuple[int, ...]
 
 
-class PatchSettings(BaseModel):
+class PatchSettings(StrictModel):
     """How a model is patched; the defaults are the product's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["patchline"] = "patchline"
     k: int = Field(ge=1)

@@ -15,12 +15,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings
-from patchline_ros.patching.patch_set import (
-    PatchSetError,
-    PatchSetMetadata,
-    apply,
-    read_metadata,
-)
+from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, apply, read_metadata
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, runnable
 from patchline_ros.runtime.model_pass import ModelPass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,12 +16,7 @@ from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-)
+from patchline_ros.trials.file_damage import GARBAGE, Spoil, garbage, half
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.training_faults import TRAINING_SECONDS, ended_with
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
@@ -97,13 +91,11 @@ def _make_entry(trial: TrialGraph) -> Path:
 
 @contextmanager
 def _bad_entry(spoil: Callable[[Path], None], trial: TrialGraph) -> Iterator[None]:
-    trial.supervisor.hold([ADAPTER], signal.SIGKILL)
-    trial.forget(ADAPTER)
+    trial.take_down([ADAPTER])
     entry = _make_entry(trial)
     spoil(entry)
     try:
-        trial.over()
-        trial.supervisor.release([ADAPTER])
+        trial.bring_up([ADAPTER])
         yield
         named = f"bank/{entry.parent.name}/{entry.name}"
         trial.until(
@@ -119,18 +111,16 @@ def _bad_entry(spoil: Callable[[Path], None], trial: TrialGraph) -> Iterator[Non
 
 @contextmanager
 def _bad_kept_patch_set(trial: TrialGraph) -> Iterator[None]:
-    """It is asked, since the drift is the same; verifying it must fail and change nothing."""
+    """The adapter tries it, since the drift is the same; that must fail and change nothing."""
     task = trial.tasks[0]
     keys = [trial.new_lesson(kind) for kind in trial.tasks for _ in range(8)]
     trial.teach_all(keys)
-    trial.supervisor.hold([ADAPTER], signal.SIGKILL)
-    trial.forget(ADAPTER)
+    trial.take_down([ADAPTER])
     entry = _make_entry(trial)
     (entry / f"{task}.safetensors").write_bytes(GARBAGE)
     trial.probe.adaptation.clear()
     try:
-        trial.over()
-        trial.supervisor.release([ADAPTER])
+        trial.bring_up([ADAPTER])
         yield
         status = ended_with(trial, TRAINING_SECONDS)
         if status.state == AdaptationStatus.FINISHED and '"accepted": {}' in status.episode_json:

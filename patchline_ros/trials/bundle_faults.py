@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-    nothing,
-)
+from patchline_ros.trials.file_damage import Spoil, garbage, half, nothing, spoiled
 from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
 
 
@@ -52,18 +46,10 @@ def bundle_cases() -> list[Case]:
 @contextmanager
 def _bad_bundle(file: str, node: str, spoil: Spoil | None, trial: TrialGraph) -> Iterator[None]:
     """The node must refuse to start, with the file's name, and start once it is whole again."""
-    path = trial.bundle_folder / file
-    whole = path.read_bytes()
-    try:
-        if spoil is None:
-            path.unlink()
-        else:
-            path.write_bytes(spoil(whole))
+    with spoiled(trial.bundle_folder / file, spoil):
         trial.supervisor.signal(node, signal.SIGKILL)
-        trial.until(lambda: trial.logs.said(node, file), f"{node} names {file}", 30)
+        trial.until_said(node, file, 30)
         trial.wait(0.5)
-    finally:
-        path.write_bytes(whole)
     trial.forget(node)
     trial.over()
     yield
@@ -71,13 +57,8 @@ def _bad_bundle(file: str, node: str, spoil: Spoil | None, trial: TrialGraph) ->
 
 @contextmanager
 def _bundle_under_way(trial: TrialGraph) -> Iterator[None]:
-    paths = [trial.bundle_folder / f"{task}.safetensors" for task in trial.tasks]
-    whole = [path.read_bytes() for path in paths]
-    try:
-        for path in paths:
-            path.write_bytes(GARBAGE)
+    with ExitStack() as damage:
+        for task in trial.tasks:
+            damage.enter_context(spoiled(trial.bundle_folder / f"{task}.safetensors", garbage))
         trial.over()
         yield
-    finally:
-        for path, data in zip(paths, whole, strict=True):
-            path.write_bytes(data)

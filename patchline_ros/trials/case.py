@@ -23,8 +23,8 @@ class Case:
     Attributes:
         name: unique, of small letters and hyphens.
         kind: process, message, file, disk or training.
-        what: is done, in a few words.
-        fault: does it.
+        what: what is done, in a few words.
+        fault: the function that does it.
         ends: processes that may end by it; no other may.
         limit_seconds: from the end of the fault until all works again.
     """

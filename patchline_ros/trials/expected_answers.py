@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, cast
 
@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2D, Detection2DArray, ObjectHypothesis
 
+from patchline_ros.adaptation.patch_set_files import stored_patch_sets
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg, mask_to_image
@@ -26,8 +27,6 @@ RESULTS: Final[dict[Task, tuple[type, str]]] = {
     Task.SEGMENTATION: (Image, "mask"),
 }
 """Type of each task's results, and their topic below the node's name."""
-
-_PATCH_SET = re.compile(r"(\w+)\.v(\d+)\.safetensors")
 
 
 def without_header(msg: Classification | Detection2DArray | Image) -> bytes:
@@ -91,24 +90,17 @@ class ExpectedAnswers:
 
     def learn(self) -> None:
         """Takes in what was accepted since the last call; a damaged file is none of it."""
-        for path in sorted(self._episodes.iterdir()):
-            match = _PATCH_SET.fullmatch(path.name)
-            if not match:
-                continue
-            task, version = Task(match[1]), int(match[2])
-            if version in self._known[task] or version in self._empty[task]:
-                continue
-            data = path.read_bytes()
-            if not data:
-                self._empty[task].add(version)
-                continue
-            try:
-                self._known[task][version] = self._compute(task, data)
-            except PatchSetError:
-                continue
+        for task, stored in stored_patch_sets(self._episodes).items():
+            for version in stored.keys() - self._known[task].keys() - self._empty[task]:
+                data = stored[version].read_bytes()
+                if not data:
+                    self._empty[task].add(version)
+                    continue
+                with suppress(PatchSetError):
+                    self._known[task][version] = self._compute(task, data)
 
     def newest(self, task: Task) -> int:
-        """The version that is to run: the newest that was accepted, 0 for the source model."""
+        """The version that is to run: the newest accepted one, or 0 for the source model."""
         newest = max(self._known[task].keys() | self._empty[task])
         return 0 if newest in self._empty[task] else newest
 
@@ -117,7 +109,7 @@ class ExpectedAnswers:
         return self._known[task][version]
 
     def versions(self, task: Task, place: int, answer: bytes) -> set[int]:
-        """Versions that give this answer to the picture at `place`; none: the weights are wrong."""
+        """Versions that give this answer to the picture at `place`; none if it is wrong."""
         found = self._matching(task, place, answer)
         if not found:
             self.learn()

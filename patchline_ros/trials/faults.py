@@ -36,9 +36,9 @@ class Outcome:
     Attributes:
         name, kind, what: of the case.
         recovered: seconds from the end of the fault until every task answered with the right
-            weights, every node reported and a labelled frame was stored; None: never.
+            weights, every node reported and a labelled frame was stored; None if that never came.
         ended: processes that ended, with their codes.
-        troubles: what did not hold; empty: all did.
+        troubles: what did not hold; empty if all did.
     """
 
     name: str
@@ -67,7 +67,7 @@ def all_cases() -> list[Case]:
 
 
 def chosen_cases(patterns: Sequence[str]) -> list[Case]:
-    """Cases whose name fits one of the patterns, such as `adapter*`; none: all.
+    """Cases whose name fits one of the patterns, such as `adapter*`; all without any.
 
     Raises:
         ValueError: a pattern that fits no case.
@@ -92,7 +92,7 @@ def list_cases(cases: Sequence[Case]) -> None:
 
 
 def try_faults(setup: TrialSetup, cases: Sequence[Case]) -> int:
-    """Tries the cases one after the other in one graph, and writes the result; how many failed.
+    """Tries the cases one after the other in one graph, and returns how many failed.
 
     Raises:
         TimeoutError: the graph does not come up at all.
@@ -114,18 +114,17 @@ def try_faults(setup: TrialSetup, cases: Sequence[Case]) -> int:
         "limit_seconds": LIMIT_SECONDS,
         "respawn_seconds": RESPAWN_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setup.bundle.name,
     }
     result = {
         "cases": [asdict(outcome) for outcome in outcomes],
-        "answers": trial.judged,
+        "answers": trial.answers_compared,
         "labelled_frames": {"acknowledged": acknowledged, "lost": lost},
         "failed": failed,
     }
     path = setup.write_result(settings, result)
     console.print(_table(outcomes))
     console.print(
-        f"{trial.judged} answers compared byte for byte; {acknowledged} labelled frames "
+        f"{trial.answers_compared} answers compared byte for byte; {acknowledged} labelled frames "
         f"acknowledged, {len(lost)} lost; {len(cases) - failed} of {len(cases)} cases hold; {path}"
     )
     return failed

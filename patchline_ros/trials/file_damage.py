@@ -17,7 +17,7 @@ GARBAGE: Final = np.random.default_rng(1).integers(0, 256, 3000, dtype=np.uint8)
 
 
 def half(data: bytes) -> bytes:
-    """The first half."""
+    """The first half of a file."""
     return data[: len(data) // 2]
 
 
@@ -39,11 +39,20 @@ def pickled_objects(_: bytes) -> bytes:
 
 
 @contextmanager
-def spoiled(path: Path, spoil: Spoil) -> Iterator[None]:
-    """The file is damaged while the block runs."""
-    whole = path.read_bytes()
-    path.write_bytes(spoil(whole))
+def spoiled(path: Path, spoil: Spoil | None) -> Iterator[None]:
+    """Damages the file while the block runs, or takes it away where `spoil` is None.
+
+    A file that is not there is made, of no bytes, and taken away afterwards.
+    """
+    whole = path.read_bytes() if path.is_file() else None
     try:
+        if spoil is None:
+            path.unlink()
+        else:
+            path.write_bytes(spoil(whole or b""))
         yield
     finally:
-        path.write_bytes(whole)
+        if whole is None:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_bytes(whole)

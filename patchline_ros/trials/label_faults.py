@@ -114,14 +114,12 @@ def label_cases() -> list[Case]:
 def _refused(
     task: Task, change: Callable[[LabelledFrame], None], trial: TrialGraph
 ) -> Iterator[None]:
-    before = trial.counted(ADAPTER, "refused")
+    refused = trial.growth(ADAPTER, "refused")
     stamp_ns = time.time_ns()
     sample = trial.pictures.labelled[task][0]
     trial.probe.teach("spoiled", task, sample, stamp_ns, change)
     trial.over()
-    trial.until(
-        lambda: trial.counted(ADAPTER, "refused") > before, "the adapter counts it as refused"
-    )
+    trial.until(refused, "the adapter counts it as refused")
     if any(frame.frame_id == "spoiled" for kind in trial.tasks for frame in trial.select(kind)):
         trial.trouble("the spoiled labelled frame was stored")
     yield

@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from std_msgs.msg import Header
+from std_srvs.srv import SetBool
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK, Parameters
@@ -49,10 +50,10 @@ class Measured:
     """One task in one phase.
 
     Attributes:
-        sent, received: pictures of the camera; those that the node heard.
-        superseded: that a newer picture replaced while the model was busy, by design.
-        processed, heard: that the model answered; answers that came.
-        wrong: answers that no version gives which the node says it ran.
+        sent, received: pictures that the camera sent, and those that the node heard.
+        superseded: pictures that a newer one replaced while the model was busy, by design.
+        processed, heard: pictures that the model answered, and answers that came.
+        wrong: answers that the version which the node named does not give.
         latency_ms: 50th and 95th percentile, from the camera's stamp to the answer's arrival.
         stages_ms: the same of each stage inside the node, over its last 200 pictures.
         swap_ms: the longest time that a swap held up the next picture.
@@ -94,7 +95,7 @@ def measure_latency(
     swaps: int,
     backend: Backend = Backend.PYTORCH,
 ) -> int:
-    """Runs the three phases, prints the table, writes the result; how many limits were missed.
+    """Runs the three phases, writes the result, and returns how many limits were missed.
 
     Args:
         setup: where it runs.
@@ -125,7 +126,7 @@ def measure_latency(
         },
         "missed": missed,
     }
-    path = setup.write_result({**settings, "bundle": setup.bundle.name}, result)
+    path = setup.write_result(settings, result)
     console.print(_table(measured))
     for sentence in missed:
         console.print(sentence, soft_wrap=True)
@@ -141,7 +142,7 @@ def _run_phases(
     backend: Backend,
     console: Console,
 ) -> dict[str, dict[Task, Measured]]:
-    """Starts the graph and drives through every phase; what was measured in each."""
+    """Starts the graph, drives through every phase, and returns what was measured in each."""
     bundle = Bundle.load(setup.bundle)
     # As in the nodes: another number of threads gives other rounding.
     torch.set_num_threads(1)
@@ -177,15 +178,15 @@ def _counts(listener: Listener) -> dict[Task, dict[str, int]]:
     """Counters of the perception nodes, as they are now."""
     # Long enough for what is on its way.
     time.sleep(1.0)
-    asked = time.monotonic()
+    asked_ns = time.time_ns()
     listener.until(
         "a diagnosis of each node",
-        lambda: all(listener.diagnosed[node] > asked for node in NODE_OF_TASK.values()),
+        lambda: all(listener.diagnoses[n].stamp_ns > asked_ns for n in NODE_OF_TASK.values()),
         10.0,
     )
     names = ("received", "superseded", "processed", "unreadable")
     return {
-        task: {name: int(listener.values[node][name]) for name in names}
+        task: {name: int(listener.diagnoses[node].values[name]) for name in names}
         for task, node in NODE_OF_TASK.items()
     }
 
@@ -193,7 +194,7 @@ def _counts(listener: Listener) -> dict[Task, dict[str, int]]:
 def _drive(
     trial: _Trial, phase: str, beside: Callable[[float], None] | None = None
 ) -> dict[Task, Measured]:
-    """The camera runs once; `beside` is called meanwhile, again and again, with the time."""
+    """Runs the camera once, and calls `beside` meanwhile, again and again, with the time."""
     before = _counts(trial.listener)
     trial.listener.forget()
     command = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
@@ -225,7 +226,7 @@ def _measured(
         for answer in heard
     )
     middle, high = np.percentile([answer.latency_ms for answer in heard], [50, 95])
-    values = trial.listener.values[NODE_OF_TASK[task]]
+    values = trial.listener.diagnoses[NODE_OF_TASK[task]].values
     return Measured(
         sent=sent,
         received=after["received"] - before["received"],
@@ -246,7 +247,7 @@ def _alone(trial: _Trial) -> dict[Task, Measured]:
 
 
 def _training(trial: _Trial) -> dict[Task, Measured]:
-    """The adapter trains all the time; what it would come to is thrown away."""
+    """Lets the adapter train all the time; what a training comes to is thrown away."""
     listener = trial.listener
     labels = listener.labelled_frames()
     listener.until("the adapter's listening", lambda: labels.get_subscription_count() > 0, 30.0)
@@ -258,9 +259,9 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
             labels.publish(labelled_frame_to_msg(f"trial{number}", task, known, header))
             count += 1
             time.sleep(0.02)
-    stored = partial(lambda: int(listener.values["adapter"]["stored"]) >= count)
+    stored = partial(lambda: int(listener.diagnoses["adapter"].values["stored"]) >= count)
     listener.until("the storing of labelled frames", stored, 60.0)
-    answer = listener.adapt_now()
+    answer = listener.call("adapt_now")
     if not answer.success:
         raise TimeoutError(f"no training started: {answer.message}")
     training = AdaptationStatus.TRAINING
@@ -272,12 +273,12 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
     try:
         measured = _drive(trial, "training")
     finally:
-        listener.pause(True)
+        listener.call("pause", SetBool, data=True)
     return measured
 
 
 def _swaps(trial: _Trial) -> dict[Task, Measured]:
-    """Each node gets a new patch set so many times, evenly over the drive."""
+    """Sends each node a new patch set so many times, evenly over the drive."""
     publishers = trial.listener.patch_sets()
     swaps = max(trial.patch_sets[Task.SEGMENTATION])
     begun: list[float] = []

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.publisher import Publisher
-from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.files import sha256
 from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
@@ -42,7 +40,7 @@ class Heard:
 
 
 class Listener(OwnNode):
-    """Keeps what it hears; its methods are called beside."""
+    """Keeps what it hears. Its methods may be called while it listens."""
 
     def __init__(self, domain: int) -> None:
         """Joins the domain and listens."""
@@ -50,10 +48,6 @@ class Listener(OwnNode):
         self.heard: dict[Task, list[Heard]] = {task: [] for task in Task}
         self.versions: dict[Task, dict[int, int]] = {task: {} for task in Task}
         """Version of the patch set that answered, by stamp."""
-        self.values: dict[str, dict[str, str]] = {}
-        """What each node said of itself last."""
-        self.diagnosed: dict[str, float] = {}
-        """When that was, in monotonic seconds."""
         self.statuses: dict[Task, PatchStatus] = {}
         self.adaptation = AdaptationStatus()
         self._listen()
@@ -67,16 +61,15 @@ class Listener(OwnNode):
             self.hear(FrameFeatures, f"{name}/features", partial(self._on_features, task), deep)
             self.hear(PatchStatus, f"{name}/patch_status", self._on_status, qos.LATCHED)
         self.hear(AdaptationStatus, "adaptation_status", self._on_adaptation, qos.LATCHED)
-        self.hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
     def forget(self) -> None:
-        """Results are counted anew."""
+        """Forgets the results, so that they are counted anew."""
         for task in Task:
             self.heard[task] = []
             self.versions[task] = {}
 
     def until(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
-        """Waits. Raises TimeoutError that says what did not happen."""
+        """Waits until it holds. Raises TimeoutError that says what did not happen."""
         deadline = time.monotonic() + seconds
         while not condition():
             self.check()
@@ -89,7 +82,7 @@ class Listener(OwnNode):
 
         def started() -> bool:
             processes.check()
-            return self.values.keys() >= set(names)
+            return self.diagnoses.keys() >= set(names)
 
         self.until("the start of the graph", started, _START_SECONDS)
 
@@ -103,23 +96,6 @@ class Listener(OwnNode):
             task: self.node.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
             for task in Task
         }
-
-    def adapt_now(self) -> Trigger.Response:
-        """Starts a training."""
-        return self._call(Trigger, "adapt_now", Trigger.Request())
-
-    def pause(self, paused: bool) -> SetBool.Response:
-        """Breaks a training off, or lets the adapter go on."""
-        return self._call(SetBool, "pause", SetBool.Request(data=paused))
-
-    def _call(self, kind: type, name: str, request: Any) -> Any:
-        client: Any = self.node.create_client(kind, f"adapter/{name}")
-        future = client.call_async(request) if client.wait_for_service(30.0) else None
-        if future is None:
-            raise TimeoutError(f"the adapter's service {name} is not there")
-        self.until(f"an answer of adapter/{name}", future.done, 30.0)
-        self.node.destroy_client(client)
-        return future.result()
 
     def _on_result(self, task: Task, msg: Any) -> None:
         now = time.time_ns()
@@ -135,9 +111,3 @@ class Listener(OwnNode):
 
     def _on_adaptation(self, msg: AdaptationStatus) -> None:
         self.adaptation = msg
-
-    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
-        for status in msg.status:
-            name = status.name.strip("/")
-            self.values[name] = {pair.key: pair.value for pair in status.values}
-            self.diagnosed[name] = time.monotonic()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
+from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
 from patchline_ros.trials.trial_graph import TrialGraph
 
@@ -38,21 +40,28 @@ def cut_picture(msg: Image) -> None:
 
 
 @contextmanager
-def sending(trial: TrialGraph, kind: type, topic: str, messages: list[Any]) -> Iterator[None]:
-    """Sends messages on the topic of a node, beside that node."""
-    publisher = trial.probe.publisher(kind, topic)
+def sending(
+    trial: TrialGraph,
+    kind: type,
+    topic: str,
+    messages: Sequence[Any],
+    profile: QoSProfile = qos.RESULTS,
+    listeners: int = 1,
+) -> Iterator[None]:
+    """Sends messages on the topic of a node, beside that node, once so many listeners are there.
+
+    Raises:
+        NotSeenError: they are not found in time.
+    """
+    publisher: Any = trial.probe.node.create_publisher(kind, topic, profile)
     try:
-        wait_for_listeners(trial, publisher, 1)
+        trial.until(
+            lambda: publisher.get_subscription_count() >= listeners, f"{topic} is listened to"
+        )
+        trial.wait(0.3)  # the listener, too, must have found the publisher
         for msg in messages:
             publisher.publish(msg)
         yield
     finally:
-        trial.probe.drop(publisher)
-
-
-def wait_for_listeners(trial: TrialGraph, publisher: Any, least: int) -> None:
-    """Waits until so many nodes and this publisher have found each other. Raises NotSeenError."""
-    trial.until(
-        lambda: publisher.get_subscription_count() >= least, f"{publisher.topic} is listened to"
-    )
-    trial.wait(0.3)  # the listener, too, must have found the publisher
+        # With it goes what is latched.
+        trial.probe.node.destroy_publisher(publisher)

@@ -12,10 +12,12 @@ import torch
 
 from patchline_ros.graph.description import patch_set_topic
 from patchline_ros.msg import PatchSet, PatchStatus
+from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import stamp_to_ns
 from patchline_ros.trials import spoiled_patch_sets as spoiled
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.message_changes import wait_for_listeners
+from patchline_ros.trials.file_damage import Spoil, garbage, half
+from patchline_ros.trials.message_changes import sending
 from patchline_ros.trials.spoiled_patch_sets import FOREIGN_SHA256, Made
 from patchline_ros.trials.trial_graph import TrialGraph
 
@@ -36,7 +38,7 @@ def patch_set_cases() -> list[Case]:
     ]
 
 
-def _data(spoil: Callable[[bytes], bytes], reason: str, **fields: Any) -> _Make:
+def _data(spoil: Spoil, reason: str, **fields: Any) -> _Make:
     return lambda trial: (spoiled.spoiled_patch_set(trial, spoil, **fields), reason)
 
 
@@ -54,13 +56,9 @@ def _files() -> list[_Kind]:
         ("sha256", "the sha256 is wrong", _data(bytes, "sha256", digest=FOREIGN_SHA256)),
         ("no-sha256", "there is no sha256", _data(bytes, "sha256", digest="")),
         ("no-data", "a sha256, but no data", spoiled.without_data),
-        ("truncated", "half of it", _data(lambda whole: whole[: len(whole) // 2], "read")),
+        ("truncated", "half of it", _data(half, "read")),
         ("short", "five bytes", _data(lambda whole: whole[:5], "safetensors")),
-        (
-            "garbage",
-            "bytes drawn by chance",
-            _data(lambda _: spoiled.drawn_bytes(20_000), "safetensors"),
-        ),
+        ("garbage", "bytes drawn by chance", _data(garbage, "safetensors")),
         ("pickle", "a pickled model", _data(lambda _: b"\x80\x04" + b"c" * 500, "safetensors")),
         (
             "header-huge",
@@ -121,23 +119,18 @@ def _messages() -> list[_Kind]:
 def _bad_patch_set(make: _Make, trial: TrialGraph) -> Iterator[None]:
     msg, reason = make(trial)
     task = spoiled.first_task(trial)
-    publisher = trial.probe.latched(PatchSet, patch_set_topic(task))
-    try:
-        wait_for_listeners(trial, publisher, 1)
-        begun_ns = time.time_ns()
-        publisher.publish(msg)
+    begun_ns = time.time_ns()
+
+    def refused() -> bool:
+        return any(
+            status.state == PatchStatus.REFUSED
+            and status.task == str(task)
+            and reason in status.reason
+            and stamp_to_ns(status.header.stamp) >= begun_ns
+            for status in list(trial.probe.patch_statuses)
+        )
+
+    with sending(trial, PatchSet, patch_set_topic(task), [msg], qos.LATCHED):
         trial.over()
-
-        def refused() -> bool:
-            return any(
-                status.state == PatchStatus.REFUSED
-                and status.task == str(task)
-                and reason in status.reason
-                and stamp_to_ns(status.header.stamp) >= begun_ns
-                for status in list(trial.probe.patch_statuses)
-            )
-
         trial.until(refused, f"the node refuses it with '{reason}'", 15)
         yield
-    finally:
-        trial.probe.drop(publisher)

@@ -69,17 +69,12 @@ def picture_cases() -> list[Case]:
 
 @contextmanager
 def _unreadable(change: Callable[[Image], None], trial: TrialGraph) -> Iterator[None]:
-    names = NODE_OF_TASK.values()
-    before = {name: trial.counted(name, "unreadable") for name in names}
-
-    def all_say() -> bool:
-        return all(trial.counted(name, "unreadable") > before[name] for name in names)
-
+    said = [trial.growth(name, "unreadable") for name in NODE_OF_TASK.values()]
     for _ in range(TIMES):
         trial.probe.show(change)
         trial.wait(0.1)
     trial.over()
-    trial.until(all_say, "all perception nodes count it as unreadable")
+    trial.until(lambda: all(one() for one in said), "all perception nodes count it as unreadable")
     yield
 
 

@@ -11,12 +11,9 @@ from enum import Enum
 from functools import partial
 from typing import Any, Final
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
-from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
 from patchline_ros.graph.description import NODE_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.msg import AdaptationStatus, DriftStatus, LabelledFrame, PatchStatus
@@ -49,7 +46,7 @@ class Manner(Enum):
 
 @dataclass(frozen=True)
 class Answer:
-    """A result. `place` is that of its picture, None: not a fixed one; -1: no picture was so."""
+    """A result. `place` is that of its fixed picture, None for another one, -1 for none sent."""
 
     task: Task
     stamp_ns: int
@@ -57,20 +54,11 @@ class Answer:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What a node said of itself last."""
-
-    stamp_ns: int
-    message: str
-    values: dict[str, str]
-
-
 NOT_SENT: Final = -1
 
 
 class Probe(OwnNode):
-    """Publishes, and keeps what it hears; its methods may be called beside."""
+    """Publishes, and keeps what it hears. Its methods may be called meanwhile."""
 
     def __init__(self, domain: int, rendered: TrialPictures) -> None:
         """Joins the domain; nothing is published before `start`."""
@@ -82,7 +70,6 @@ class Probe(OwnNode):
         self._number = 0
         self._waiting: list[tuple[int, int]] = []
         self.manner = Manner.STEADY
-        self.diagnoses: dict[str, Diagnosis] = {}
         self.patch_statuses: list[PatchStatus] = []
         self.adaptation: list[AdaptationStatus] = []
         self.drift: DriftStatus | None = None
@@ -96,10 +83,6 @@ class Probe(OwnNode):
         self._labels = self.node.create_publisher(
             LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES
         )
-        self._services: dict[str, Any] = {
-            name: self.node.create_client(Trigger, f"adapter/{name}")
-            for name in ("adapt_now", "republish")
-        }
         self._listen()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.node.create_timer(1 / RATE_HZ, self._publish, clock=steady)
@@ -111,7 +94,6 @@ class Probe(OwnNode):
             self.hear(PatchStatus, f"{name}/patch_status", self.patch_statuses.append, qos.LATCHED)
         self.hear(AdaptationStatus, "adaptation_status", self.adaptation.append, qos.LATCHED)
         self.hear(DriftStatus, "drift_status", self._on_drift, qos.RESULTS)
-        self.hear(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULTS)
 
     def _on_result(self, task: Task, msg: Any) -> None:
         stamp_ns = stamp_to_ns(msg.header.stamp)
@@ -123,12 +105,6 @@ class Probe(OwnNode):
     def _on_drift(self, msg: DriftStatus) -> None:
         self.drift = msg
 
-    def _on_diagnostics(self, msg: DiagnosticArray) -> None:
-        stamp_ns = stamp_to_ns(msg.header.stamp)
-        for status in msg.status:
-            values = {pair.key: pair.value for pair in status.values}
-            self.diagnoses[status.name.strip("/")] = Diagnosis(stamp_ns, status.message, values)
-
     def take_answers(self) -> list[Answer]:
         """Results since the last call."""
         with self._lock:
@@ -137,7 +113,7 @@ class Probe(OwnNode):
         return answers
 
     def _publish(self) -> None:
-        """A tick of the camera."""
+        """Publishes what is due at a tick of the camera."""
         self._number += 1
         shot = (time.time_ns(), self._number % len(next(iter(self._pictures.values()))))
         if self.manner is Manner.SILENT or (self.manner is Manner.DROPPED and self._number % 4):
@@ -158,7 +134,7 @@ class Probe(OwnNode):
                 publisher.publish(msg)
 
     def show(self, change: Callable[[Image], None]) -> None:
-        """Sends a picture on both topics that `change` has spoiled, or made another one."""
+        """Sends on both topics a picture that `change` has spoiled or replaced."""
         for topic, publisher in self._cameras.items():
             msg = rgb_to_image(self._rendered.fixed[_TOPICS[topic]][0], Header())
             msg.header.stamp = ns_to_stamp(time.time_ns())
@@ -180,29 +156,3 @@ class Probe(OwnNode):
         if change is not None:
             change(msg)
         self._labels.publish(msg)
-
-    def latched(self, kind: type, topic: str) -> Publisher[Any]:
-        """A publisher of state, for what nobody should publish."""
-        return self.node.create_publisher(kind, topic, qos.LATCHED)
-
-    def publisher(self, kind: type, topic: str) -> Publisher[Any]:
-        """A publisher of results, for the same."""
-        return self.node.create_publisher(kind, topic, qos.RESULTS)
-
-    def drop(self, publisher: Publisher[Any]) -> None:
-        """Takes a publisher back, and with it what is latched."""
-        self.node.destroy_publisher(publisher)
-
-    def call(self, service: str, seconds: float = 10.0) -> Trigger.Response:
-        """Calls a service of the adapter. Raises TimeoutError where it does not answer."""
-        client = self._services[service]
-        deadline = time.monotonic() + seconds
-        if not client.wait_for_service(seconds):
-            raise TimeoutError(f"the adapter's service {service} is not there")
-        future = client.call_async(Trigger.Request())
-        while not future.done():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the adapter's service {service} does not answer")
-            time.sleep(0.02)
-        response: Trigger.Response = future.result()
-        return response

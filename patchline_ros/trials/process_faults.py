@@ -43,7 +43,7 @@ def process_cases() -> list[Case]:
 
 @contextmanager
 def ended(names: Sequence[str], number: int, trial: TrialGraph) -> Iterator[None]:
-    """Ends processes; goes on once each was started again."""
+    """Ends processes, and goes on once each was started again."""
     before = {name: trial.supervisor.pid(name) for name in names}
     for name in names:
         trial.supervisor.signal(name, number)

@@ -14,10 +14,11 @@ import numpy as np
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures, PatchStatus
+from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
 from patchline_ros.tasks import Task
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.message_changes import SECOND, TIMES, sending, stamp, wait_for_listeners
+from patchline_ros.trials.message_changes import SECOND, TIMES, sending, stamp
 from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
 
 
@@ -93,12 +94,10 @@ def _patch_status_cases() -> list[Case]:
 
 @contextmanager
 def _bad_features(make: Callable[[TrialGraph], FrameFeatures], trial: TrialGraph) -> Iterator[None]:
-    before = trial.counted(MONITOR, "refused")
+    refused = trial.growth(MONITOR, "refused")
     with sending(trial, FrameFeatures, _watched(trial), [make(trial)] * TIMES):
         trial.over()
-        trial.until(
-            lambda: trial.counted(MONITOR, "refused") > before, "the monitor counts it as refused"
-        )
+        trial.until(refused, "the monitor counts it as refused")
         yield
 
 
@@ -118,10 +117,10 @@ def _watched(trial: TrialGraph) -> str:
 
 @contextmanager
 def _bad_drift(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
-    before = trial.counted(ADAPTER, "ignored")
+    ignored = trial.growth(ADAPTER, "ignored")
     with sending(trial, DriftStatus, "drift_status", [DriftStatus(**fields)] * TIMES):
         trial.over()
-        trial.until(lambda: trial.counted(ADAPTER, "ignored") > before, "the adapter ignores it")
+        trial.until(ignored, "the adapter ignores it")
         yield
 
 
@@ -136,15 +135,9 @@ def _odd_drift(since: Any, trial: TrialGraph) -> Iterator[None]:
 @contextmanager
 def _bad_status(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
     msg = PatchStatus(version=7, state=PatchStatus.ACTIVE, **fields)
-    before = trial.counted(ADAPTER, "ignored")
-    publisher = trial.probe.latched(
-        PatchStatus, f"{NODE_OF_TASK[Task.CLASSIFICATION]}/patch_status"
-    )
-    try:
-        wait_for_listeners(trial, publisher, 2)
-        publisher.publish(msg)
+    ignored = trial.growth(ADAPTER, "ignored")
+    topic = f"{NODE_OF_TASK[Task.CLASSIFICATION]}/patch_status"
+    with sending(trial, PatchStatus, topic, [msg], qos.LATCHED, listeners=2):
         trial.over()
-        trial.until(lambda: trial.counted(ADAPTER, "ignored") > before, "the adapter ignores it")
+        trial.until(ignored, "the adapter ignores it")
         yield
-    finally:
-        trial.probe.drop(publisher)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    Spoil,
-    garbage,
-)
+from patchline_ros.trials.file_damage import Spoil, garbage, spoiled
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
 
 
@@ -42,19 +38,9 @@ def report_cases() -> list[Case]:
 
 @contextmanager
 def _bad_report(name: str, spoil: Spoil, named: bool, trial: TrialGraph) -> Iterator[None]:
-    path = trial.episodes / name
-    whole = path.read_bytes() if path.is_file() else None
-    trial.supervisor.hold([ADAPTER], signal.SIGKILL)
-    trial.forget(ADAPTER)
-    path.write_bytes(spoil(whole or b""))
-    try:
-        trial.over()
-        trial.supervisor.release([ADAPTER])
+    trial.take_down([ADAPTER])
+    with spoiled(trial.episodes / name, spoil):
+        trial.bring_up([ADAPTER])
         yield
         if named:
-            trial.until(lambda: trial.logs.said(ADAPTER, name), f"the adapter names {name}")
-    finally:
-        if whole is None:
-            path.unlink(missing_ok=True)
-        else:
-            path.write_bytes(whole)
+            trial.until_said(ADAPTER, name)

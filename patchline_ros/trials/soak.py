@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psutil
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
@@ -41,12 +40,12 @@ _CAPACITY: Final = 32
 
 @dataclass
 class Usage:
-    """What one process took, a value a sample.
+    """What one process took; each list has one value a sample.
 
     Attributes:
         seconds: since the start.
         memory_mib: resident.
-        threads, descriptors: how many.
+        threads, descriptors: how many there were.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -56,11 +55,11 @@ class Usage:
 
     def sample(self, pid: int, seconds: float) -> None:
         """Adds what the process takes now."""
-        fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+        process = psutil.Process(pid)
         self.seconds.append(seconds)
-        self.memory_mib.append(int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20)
-        self.threads.append(len(os.listdir(f"/proc/{pid}/task")))
-        self.descriptors.append(len(os.listdir(f"/proc/{pid}/fd")))
+        self.memory_mib.append(process.memory_info().rss / 2**20)
+        self.threads.append(process.num_threads())
+        self.descriptors.append(process.num_fds())
 
     def warm(self) -> slice:
         """The samples after warming up."""
@@ -78,7 +77,7 @@ class Usage:
         return round(float(np.median(part[-tenth:]) - np.median(part[:tenth])))
 
     def trouble(self) -> str:
-        """What grows; empty: nothing does."""
+        """What grows; empty if nothing does."""
         if self.growth_mib() >= MOST_GROWTH_MIB:
             return f"its memory grows by {self.growth_mib():.2f} MiB a minute"
         if self.more(self.threads) > 0:
@@ -89,7 +88,7 @@ class Usage:
 
 
 def soak(setup: TrialSetup, minutes: float, rate_hz: float) -> int:
-    """Camera, labelled frames and swaps all the time; how many processes grew.
+    """Runs camera, labelled frames and swaps all the time; returns how many processes grew.
 
     Args:
         setup: where it runs.
@@ -119,7 +118,6 @@ def soak(setup: TrialSetup, minutes: float, rate_hz: float) -> int:
         "rate_hz": rate_hz,
         "swap_seconds": SWAP_SECONDS,
         "label_seconds": LABEL_SECONDS,
-        "bundle": setup.bundle.name,
     }
     samples = {name: asdict(usage) for name, usage in usages.items()}
     path = setup.write_result(settings, {"usage": samples, "troubles": troubles})

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -16,6 +15,7 @@ from patchline_ros.files import sha256
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.tasks import Task
+from patchline_ros.trials.file_damage import Spoil
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.trial_graph import TrialGraph
 
@@ -77,9 +77,7 @@ def with_tensors(data: bytes, change: Callable[[dict[str, torch.Tensor]], None])
     return save_tensors(tensors, metadata={"patchline": json.dumps(metadata)})
 
 
-def spoiled_patch_set(
-    trial: TrialGraph, spoil: Callable[[bytes], bytes], **fields: Any
-) -> PatchSet:
+def spoiled_patch_set(trial: TrialGraph, spoil: Spoil, **fields: Any) -> PatchSet:
     """A patch set whose data is spoiled, then signed; `fields` replace fingerprint or digest."""
     whole = whole_patch_set(trial)
     return _signed(trial, whole.version, spoil(whole.data.tobytes()), **fields)
@@ -164,8 +162,3 @@ def without_data(trial: TrialGraph) -> Made:
     """A patch set that has a sha256 and no data."""
     version = trial.newest_file(first_task(trial)) + 1
     return _signed(trial, version, b"", digest=FOREIGN_SHA256), "no data"
-
-
-def drawn_bytes(size: int) -> bytes:
-    """So many bytes, drawn by chance; they are the same each time."""
-    return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8).tobytes()

@@ -45,12 +45,12 @@ class Stop:
         moment: one of MOMENTS.
         signals: SIGINTs that each process got.
         after: seconds from the start of the first process to the first signal.
-        seconds: from that to the end of the last process; None: it had to be killed.
+        seconds: from that to the end of the last process; None if it had to be killed.
         own_seconds: what it would have been without other programs on the machine, about.
         codes: exit code of each process, negative for a signal.
         tracebacks: logs that hold one, or another sign of a crash.
         left: processes that were still there afterwards.
-        trouble: why the stop does not hold; empty: it does.
+        trouble: why the stop does not hold; empty if it does.
     """
 
     moment: str
@@ -65,7 +65,7 @@ class Stop:
 
 
 def try_stops(setup: TrialSetup, times: int) -> int:
-    """Runs it, prints the table and writes the result; how many stops did not hold."""
+    """Runs it, writes the result, and returns how many stops did not hold."""
     console = wide_console()
     rendered = render_pictures()
     _fill_store(setup, rendered)
@@ -89,7 +89,6 @@ def try_stops(setup: TrialSetup, times: int) -> int:
         "times": times,
         "limit_seconds": LIMIT_SECONDS,
         "rate_hz": RATE_HZ,
-        "bundle": setup.bundle.name,
     }
     path = setup.write_result(settings, result)
     console.print(_table(stops))
@@ -98,7 +97,7 @@ def try_stops(setup: TrialSetup, times: int) -> int:
 
 
 def _fill_store(setup: TrialSetup, rendered: TrialPictures) -> None:
-    """Labelled frames, so that there is something to train on."""
+    """Stores labelled frames, so that there is something to train on."""
     store = FrameStore(setup.store / "frames", NEVER, _CAPACITY_MIB)
     # So they are of the drift, whenever the monitor will say that it began.
     tomorrow = time.time_ns() + 86_400 * 10**9
@@ -137,21 +136,20 @@ def _start_and_stop(
 
 
 def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns: int) -> None:
-    """Until the moment has come. Raises TimeoutError."""
+    """Waits until the moment has come. Raises TimeoutError."""
     deadline = time.monotonic() + START_SECONDS
 
-    def wait(ready: str, seen: object) -> None:
+    def wait(ready: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{ready}: not within {START_SECONDS:.0f} s")
-        if not seen:
-            time.sleep(0.05)
+        time.sleep(0.05)
 
     def up() -> bool:
         said = {name: probe.diagnoses.get(name) for name in names}
         return all(found is not None and found.stamp_ns > began_ns for found in said.values())
 
     while not up():
-        wait("all nodes report", False)
+        wait("all nodes report")
     if moment == "running":
         return
     answer = probe.call("adapt_now")
@@ -163,11 +161,11 @@ def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns
         status.state == AdaptationStatus.TRAINING and status.progress >= least
         for status in probe.adaptation
     ):
-        wait("the training is under way", False)
+        wait("the training is under way")
 
 
 def _interrupt(setup: TrialSetup, running: dict[str, subprocess.Popen[bytes]], stop: Stop) -> None:
-    """SIGINT to all, as Ctrl-C gives it to a launch file; notes how long the last one takes."""
+    """SIGINT to all, as Ctrl-C does; notes how long the last one takes."""
     own = OwnTime(setup.left())
     began = time.monotonic()
     for process in running.values():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.file_damage import (
-    GARBAGE,
     Spoil,
     garbage,
     half,
@@ -54,7 +53,7 @@ def _bad_frame(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
         status = ended_with(trial, TRAINING_SECONDS)
         if status.state != AdaptationStatus.FINISHED:
             trial.trouble(f"the training ended with {status.reason!r}")
-        trial.until(lambda: trial.logs.said(ADAPTER, path.name), f"the adapter names {path.name}")
+        trial.until_said(ADAPTER, path.name)
         trial.over()
         yield
     trial.whole_again(key)
@@ -65,14 +64,15 @@ def _leftovers(trial: TrialGraph) -> Iterator[None]:
     task = trial.tasks[0]
     folder = trial.frames / str(task)
     kept = len(trial.select(task))
-    names = (".00000000000000000001_half.npz.part", "notes.txt", "1_short.npz", "lost+found")
-    for name in names:
-        (folder / name).write_bytes(GARBAGE)
-    try:
-        with ended([ADAPTER], signal.SIGKILL, trial):
-            if len(trial.select(task)) < kept:
-                trial.trouble("frames are gone")
-            yield
-    finally:
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
+    with ExitStack() as left:
+        for name in (
+            ".00000000000000000001_half.npz.part",
+            "notes.txt",
+            "1_short.npz",
+            "lost+found",
+        ):
+            left.enter_context(spoiled(folder / name, garbage))
+        left.enter_context(ended([ADAPTER], signal.SIGKILL, trial))
+        if len(trial.select(task)) < kept:
+            trial.trouble("frames are gone")
+        yield

@@ -10,13 +10,7 @@ from pathlib import Path
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import (
-    GARBAGE,
-    Spoil,
-    garbage,
-    half,
-    spoiled,
-)
+from patchline_ros.trials.file_damage import Spoil, garbage, half, spoiled
 from patchline_ros.trials.process_faults import ended
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
 
@@ -61,26 +55,23 @@ def _bad_patch_file(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
     path = _newest_file(trial)
     with spoiled(path, spoil):
         trial.probe.call("republish")
-        trial.until(lambda: trial.logs.said(ADAPTER, path.name), f"the adapter names {path.name}")
+        trial.until_said(ADAPTER, path.name)
         trial.over()
         yield
 
 
 @contextmanager
 def _bad_patch_file_down(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
-    """Nobody has it any more: the source model runs until it is there again."""
+    """Nobody has it any more, so the source model runs until it is there again."""
     task = trial.tasks[0]
     names = [ADAPTER, NODE_OF_TASK[task]]
     path = _newest_file(trial)
-    trial.supervisor.hold(names, signal.SIGKILL)
+    trial.take_down(names)
     with spoiled(path, spoil):
-        for name in names:
-            trial.forget(name)
         trial.expected[task] = 0
-        trial.over()
-        trial.supervisor.release(names)
+        trial.bring_up(names)
         yield
-        trial.until(lambda: trial.logs.said(ADAPTER, path.name), f"the adapter names {path.name}")
+        trial.until_said(ADAPTER, path.name)
     trial.expected.pop(task)
     trial.probe.call("republish")
     trial.over()
@@ -90,9 +81,5 @@ def _bad_patch_file_down(spoil: Spoil, trial: TrialGraph) -> Iterator[None]:
 @contextmanager
 def _patch_leftover(trial: TrialGraph) -> Iterator[None]:
     left = trial.episodes / f".{trial.tasks[0]}.v999.safetensors.part"
-    left.write_bytes(GARBAGE)
-    try:
-        with ended([ADAPTER], signal.SIGKILL, trial):
-            yield
-    finally:
-        left.unlink(missing_ok=True)
+    with spoiled(left, garbage), ended([ADAPTER], signal.SIGKILL, trial):
+        yield

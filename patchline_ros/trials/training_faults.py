@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
+import psutil
+
 from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus
 from patchline_ros.nodes.conversions import stamp_to_ns
+from patchline_ros.tasks import Task
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.process_faults import STANDING_SECONDS, ended
 from patchline_ros.trials.random_patches import made_patch_set
-from patchline_ros.trials.respawn import children_of
 from patchline_ros.trials.trial_graph import ADAPTER, NotSeenError, TrialGraph
 
 _LABELS: Final = 12
@@ -69,7 +71,7 @@ def training_cases() -> list[Case]:
 
 
 def have_labels(trial: TrialGraph) -> None:
-    """Has enough labelled frames of the drift for a training."""
+    """Sends labelled frames of the drift until there are enough for a training."""
     trial.until(lambda: bool(_since(trial)), "the monitor reports the drift", 30)
     keys = [
         trial.new_lesson(task)
@@ -100,14 +102,9 @@ def _since(trial: TrialGraph) -> int:
     return stamp_to_ns(drift.since) if drift is not None and drift.drifting else 0
 
 
-def _labelled_since(trial: TrialGraph, task: object) -> int:
+def _labelled_since(trial: TrialGraph, task: Task) -> int:
     since = _since(trial)
-    return sum(
-        frame.stamp_ns >= since
-        for kind in trial.tasks
-        if kind is task
-        for frame in trial.select(kind)
-    )
+    return sum(frame.stamp_ns >= since for frame in trial.select(task))
 
 
 def ended_with(trial: TrialGraph, seconds: float) -> AdaptationStatus:
@@ -125,15 +122,16 @@ def ended_with(trial: TrialGraph, seconds: float) -> AdaptationStatus:
 
 def _worker(trial: TrialGraph) -> int:
     """Process id of the training."""
-    found = children_of(trial.supervisor.pid(ADAPTER))
-    if not found:
-        raise NotSeenError("the training has no process")
-    return found[0]
+    adapter = trial.supervisor.pid(ADAPTER)
+    for process in psutil.process_iter(["ppid", "status"]):
+        if process.info["ppid"] == adapter and process.info["status"] != psutil.STATUS_ZOMBIE:
+            return process.pid
+    raise NotSeenError("the training has no process")
 
 
 @contextmanager
 def _limited(trial: TrialGraph, size: int) -> Iterator[None]:
-    """No file of the adapter, or of a training that it starts, may grow beyond `size` bytes."""
+    """Lets no file of the adapter, or of its training, grow beyond `size` bytes."""
     pid = trial.supervisor.pid(ADAPTER)
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
@@ -146,7 +144,7 @@ def _limited(trial: TrialGraph, size: int) -> Iterator[None]:
 
 @contextmanager
 def _full_for_frames(trial: TrialGraph) -> Iterator[None]:
-    """What is refused is said; what came before stays; when there is room again, all is kept."""
+    """A refusal is said, what came before stays, and with room again all is kept."""
 
     def refused() -> int:
         return trial.counted(ADAPTER, "refused") + trial.counted(ADAPTER, "not_stored")
@@ -166,7 +164,7 @@ def _full_for_frames(trial: TrialGraph) -> Iterator[None]:
 
 @contextmanager
 def _full_for_job(trial: TrialGraph) -> Iterator[None]:
-    """The adapter must answer that it can't, or report that it failed."""
+    """The adapter must answer that it can't start, or report that the training failed."""
     have_labels(trial)
     trial.probe.adaptation.clear()
     with _limited(trial, 256):
@@ -221,16 +219,8 @@ def _adapter_killed(trial: TrialGraph) -> Iterator[None]:
     start_training(trial, 1e-6)
     worker = _worker(trial)
     with ended([ADAPTER], signal.SIGKILL, trial):
-        trial.until(partial(_is_gone, worker), "the training is gone, too", 5)
+        trial.until(lambda: not psutil.pid_exists(worker), "the training is gone, too", 5)
         yield
-
-
-def _is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 @contextmanager

@@ -29,7 +29,7 @@ _WAIT_SECONDS: Final = 60.0
 
 
 def show(seconds: float, rate_hz: float) -> int:
-    """Publishes road and sign pictures once the graph listens; how many of each.
+    """Publishes road and sign pictures once the graph listens; returns how many of each.
 
     Raises:
         TimeoutError: nobody listens.
@@ -61,7 +61,7 @@ def show(seconds: float, rate_hz: float) -> int:
 
 
 def main() -> NoReturn:
-    """Says how many pictures went out; SIGINT ends it quietly."""
+    """Prints how many pictures went out; SIGINT ends it quietly."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 import numpy as np
 import torch
 
+from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
@@ -23,7 +25,8 @@ from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.trials.expected_answers import ExpectedAnswers
-from patchline_ros.trials.probe import NOT_SENT, Diagnosis, Probe
+from patchline_ros.trials.own_node import Diagnosis
+from patchline_ros.trials.probe import NOT_SENT, Probe
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import Supervisor
 from patchline_ros.trials.trial_logs import TrialLogs
@@ -77,8 +80,8 @@ class TrialGraph:
         self.expected: dict[Task, int] = {}
         """Where a case makes another version than the newest run."""
         self.troubles: list[str] = []
-        self.judged = 0
-        """ExpectedAnswers that were compared with those of the models that may run."""
+        self.answers_compared = 0
+        """Answers that were compared with those of the models that may run."""
         self.over_ns = 0
         self.probe: Probe
         self.supervisor: Supervisor
@@ -123,18 +126,18 @@ class TrialGraph:
     # What happens in a case.
 
     def begin(self) -> None:
-        """A new case: what was written to the logs and found wrong before is not its."""
+        """Begins a new case, to which earlier logs and troubles do not belong."""
         self.troubles = []
         self.expected = {}
         self.logs.begin()
         self.over_ns = time.time_ns()
 
     def over(self) -> None:
-        """The fault is over: the recovery is measured from here, by what is sent from now on."""
+        """Ends the fault: the recovery is measured from here, by what is sent from now on."""
         self.over_ns = time.time_ns()
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-        """Waits for it, looking at all that comes. Raises NotSeenError with `what`."""
+        """Waits until it holds, looking at all that comes. Raises NotSeenError with `what`."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -150,7 +153,7 @@ class TrialGraph:
             time.sleep(_POLL_SECONDS)
 
     def look(self) -> None:
-        """Judges the answers that came. Raises RuntimeError when the probe itself has failed."""
+        """Compares the answers that came. Raises RuntimeError when the probe itself has failed."""
         self.probe.check()
         for answer in self.probe.take_answers():
             if answer.place == NOT_SENT:
@@ -159,13 +162,28 @@ class TrialGraph:
                 )
             elif answer.place is not None:
                 versions = self.answers.versions(answer.task, answer.place, answer.data)
-                self.judged += 1
+                self.answers_compared += 1
                 if not versions:
                     self.trouble(f"{answer.task}: an answer that no accepted model gives")
                 self._last[answer.task] = (answer.stamp_ns, versions)
 
+    def until_said(self, name: str, text: str, seconds: float = 10.0) -> None:
+        """Waits until a node's log has this text. Raises NotSeenError."""
+        self.until(lambda: self.logs.said(name, text), f"{name} names {text}", seconds)
+
+    def take_down(self, names: Sequence[str]) -> None:
+        """Kills processes, which stay down until `bring_up`."""
+        self.supervisor.hold(names, signal.SIGKILL)
+        for name in names:
+            self.forget(name)
+
+    def bring_up(self, names: Sequence[str]) -> None:
+        """Ends the fault and starts processes again that were taken down."""
+        self.over()
+        self.supervisor.release(names)
+
     def trouble(self, what: str) -> None:
-        """Notes what must not be, once."""
+        """Notes something that must not be, once."""
         if what not in self.troubles:
             self.troubles.append(what)
 
@@ -173,7 +191,7 @@ class TrialGraph:
         """Waits until everything works for what was sent since the fault was over.
 
         Every task answers with the version that is to run, every node reports, and a labelled frame
-        is stored. Seconds since the fault was over; None: not within `seconds`.
+        is stored. Returns the seconds since the fault was over, None after `seconds`.
         """
         key = self.teach()
         taught = time.monotonic()
@@ -219,7 +237,7 @@ class TrialGraph:
         return all(self._reports(name) for name in self.supervisor.names)
 
     def forget(self, name: str) -> None:
-        """Nothing that a node said before counts: it was started again."""
+        """Forgets what a node said before it was started again."""
         self.look()
         self.probe.diagnoses.pop(name, None)
         for task, node in NODE_OF_TASK.items():
@@ -231,13 +249,18 @@ class TrialGraph:
         return self.probe.diagnoses.get(name, Diagnosis(0, "", {}))
 
     def counted(self, name: str, key: str) -> int:
-        """A number of a node's diagnostics, 0 where it is not known."""
+        """A number in a node's diagnostics; 0 where it is not known."""
         return int(self.diagnosis(name).values.get(key, 0))
+
+    def growth(self, name: str, key: str) -> Callable[[], bool]:
+        """Tells whether a number in a node's diagnostics has grown since this call."""
+        before = self.counted(name, key)
+        return lambda: self.counted(name, key) > before
 
     # Labelled frames.
 
     def teach(self) -> tuple[Task, str]:
-        """Sends a labelled frame, of the tasks in turn; what it can be found by."""
+        """Sends a labelled frame, of the tasks in turn; returns what it can be found by."""
         key = self.new_lesson(self.tasks[self._lesson % len(self.tasks)])
         self.teach_again(*key)
         return key
@@ -251,7 +274,7 @@ class TrialGraph:
         return key
 
     def teach_again(self, task: Task, frame_id: str) -> None:
-        """Sends a labelled frame, the same as before."""
+        """Sends the same labelled frame as before."""
         stamp_ns, sample = self._taught[task, frame_id]
         self.probe.teach(frame_id, task, sample, stamp_ns)
 
@@ -275,17 +298,17 @@ class TrialGraph:
         return there
 
     def select(self, task: Task) -> list[StoredFrame]:
-        """What the store has of a task; nothing before there is a store."""
+        """The frames of a task in the store; none while there is no store."""
         if not (self.frames / str(task)).is_dir():
             return []
         return StoredFrames(self.frames).select(task, 0)
 
     def given_up(self, key: tuple[Task, str]) -> None:
-        """A case damages this frame itself."""
+        """Expects this frame no longer, since a case damages it."""
         self._damaged.add(key)
 
     def whole_again(self, key: tuple[Task, str]) -> None:
-        """It has put the frame back."""
+        """Expects this frame again, since the case has put it back."""
         self._damaged.discard(key)
 
     @property
@@ -303,7 +326,7 @@ class TrialGraph:
         return [f"{task} {frame_id}" for task, frame_id in self._lost(set())]
 
     def _lost(self, compared: set[tuple[Task, str]]) -> list[tuple[Task, str]]:
-        """Those of the acknowledged frames; contents that were `compared` are not read again."""
+        """Acknowledged frames that are gone or changed; those `compared` are not read again."""
         lost = []
         for task in self.tasks:
             found: dict[str, list[StoredFrame]] = {}
@@ -328,13 +351,12 @@ class TrialGraph:
     # Patch sets.
 
     def patch_file(self, task: Task, version: int) -> Path:
-        """Where the adapter keeps it."""
-        return self.episodes / f"{task}.v{version}.safetensors"
+        """The file in which the adapter keeps a patch set."""
+        return patch_set_file(self.episodes, task, version)
 
     def newest_file(self, task: Task) -> int:
         """The highest version that lies in the store."""
-        names = [path.name for path in self.episodes.glob(f"{task}.v*.safetensors")]
-        return max(int(name.split(".")[1][1:]) for name in names)
+        return max(stored_patch_sets(self.episodes)[task])
 
     def signed(
         self, task: Task, version: int, fingerprint: str, digest: str, data: bytes

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
 from patchline_ros.bundle import Bundle
@@ -69,17 +70,15 @@ class TrialSetup:
     def left(self) -> list[int]:
         """Ids of the trial's processes that run, also of those that its processes started."""
         found = []
-        mark = f"{MARK}={self.mark}".encode()
-        for path in Path("/proc").glob("[0-9]*/environ"):
-            try:
-                if mark in path.read_bytes().split(b"\0"):
-                    found.append(int(path.parent.name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it has ended, or is another user's
-        return [pid for pid in found if pid != os.getpid()]
+        for process in psutil.process_iter(["environ"]):
+            # That of another user's process cannot be read; then it is None.
+            environment = process.info["environ"] or {}
+            if environment.get(MARK) == self.mark and process.pid != os.getpid():
+                found.append(process.pid)
+        return found
 
     def write_result(self, settings: Mapping[str, Any], result: Mapping[str, Any]) -> Path:
-        """Writes NAME.json with versions and settings; its path."""
+        """Writes NAME.json with versions and settings, and returns its path."""
         path = self.out / f"{self.name}.json"
         whole = {
             "trial": self.name,
@@ -90,7 +89,7 @@ class TrialSetup:
                 "rmw": self.environment.get("RMW_IMPLEMENTATION", ""),
             },
             "machine": {"cores": os.cpu_count(), "system": platform.platform()},
-            "settings": dict(settings),
+            "settings": {**settings, "bundle": self.bundle.name},
             **result,
         }
         write_file(path, json.dumps(whole, indent=1).encode())
@@ -117,5 +116,5 @@ def make_setup(name: str, bundle: Path | None, out: Path | None, command: str) -
 
 
 def wide_console() -> Console:
-    """Where a table has room: in a file a long line is better than many short ones."""
+    """A console in which a table has room: in a file long lines are better than broken ones."""
     return Console(highlight=False, width=max(140, shutil.get_terminal_size().columns))

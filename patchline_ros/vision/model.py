@@ -6,9 +6,10 @@ import hashlib
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import nn
 
+from patchline_ros.config_files import StrictModel
 from patchline_ros.tasks import Task
 from patchline_ros.vision.heads.base import Head
 from patchline_ros.vision.heads.classification import ClassificationHead
@@ -78,10 +79,8 @@ MODELS: dict[str, ModelParts] = {
 """The twelve models of the paper's Table 2, and the two light ones of the car."""
 
 
-class ModelSpec(BaseModel):
+class ModelSpec(StrictModel):
     """Everything needed to build a model again; its weights come from a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: Task
     classes: tuple[str, ...] = Field(min_length=1)

@@ -1,6 +1,5 @@
-"""The perception nodes over real topics: results, bad input, patch sets, the way back."""
+"""The perception nodes over real topics: results, bad input, what they are set to."""
 
-import threading
 import time
 
 import cv2
@@ -9,88 +8,26 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
 from diagnostic_msgs.msg import DiagnosticArray
-from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
-from ros_bench import Bench
+from lanes import RELIABLE, Lanes, patch_set_msg, picture_msg
+from patchline_ros.msg import FrameFeatures, PatchStatus
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 from tiny_bundle import CLASSES, export_graphs, make_bundle, make_patch_set, picture
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
-from patchline_ros.files import sha256
 from patchline_ros.graph.description import NODE_OF_TASK
-from patchline_ros.messages.pictures import image_to_classmap
 from patchline_ros.nodes import input_watchdog, qos, refusals
-from patchline_ros.nodes.conversions import (
-    bytes_field,
-    ns_to_stamp,
-    rgb_to_image,
-)
+from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
-from patchline_ros.patching.expected import Expected
-from patchline_ros.patching.patch_set import read_metadata
-from patchline_ros.runtime.patch_intake import ModelState
-from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
-from patchline_ros.signing import Signer, make_keys, statement
 from patchline_ros.tasks import Task
 
-RELIABLE = qos.images("reliable", 20)
 NODES = {
     Task.CLASSIFICATION: (SignClassifier, Classification, "classification", "sign/image_raw"),
     Task.DETECTION: (ObjectDetector, Detection2DArray, "detections", "image_raw"),
     Task.SEGMENTATION: (LaneSegmenter, Image, "mask", "image_raw"),
 }
-
-
-def picture_msg(number: int) -> Image:
-    """Picture `number`, stamped with its number in milliseconds."""
-    header = Header(stamp=ns_to_stamp(number * 1_000_000), frame_id="camera_link")
-    return rgb_to_image(picture(number, 24, 40), header)
-
-
-def patch_set_msg(data: bytes, task: Task = Task.SEGMENTATION, **fields) -> PatchSet:
-    """The message that the adapter would send, with `fields` replaced."""
-    facts = {"task": str(task), "version": 1, "sha256": sha256(data), **fields}
-    return PatchSet(data=bytes_field(data), **facts)
-
-
-class Lanes:
-    """A running lane segmenter with its topics."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.masks = bench.collect(Image, "lane_segmenter/mask", qos.LABELLED_FRAMES)
-        self.statuses = bench.collect(PatchStatus, "lane_segmenter/patch_status", qos.LATCHED)
-        self.node = bench.start(LaneSegmenter)
-        assert self.node.started
-        self.camera = bench.publisher(Image, "image_raw", RELIABLE)
-        self.adapter = bench.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
-        bench.until(lambda: bool(self.statuses))
-        assert (self.statuses[0].state, self.statuses[0].version) == (PatchStatus.SOURCE, 0)
-
-    def masks_of(self, *numbers: int) -> list[bytes]:
-        """What the node says about these pictures, one after the other."""
-        found = []
-        for number in numbers:
-            before = len(self.masks)
-            self.camera.publish(picture_msg(number))
-            self.bench.until(lambda before=before: len(self.masks) > before)
-            found.append(image_to_classmap(self.masks[-1]).tobytes())
-        return found
-
-    def send(self, msg: PatchSet) -> PatchStatus:
-        """The status that follows a patch set."""
-        before = len(self.statuses)
-        self.adapter.publish(msg)
-        self.bench.until(lambda: len(self.statuses) > before)
-        return self.statuses[-1]
-
-
-@pytest.fixture
-def lanes(bench, bundle) -> Lanes:
-    return Lanes(bench(bundle=str(bundle.path), image_reliability="reliable", queue_depth=20))
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -207,74 +144,6 @@ def test_a_bad_bundle_is_named_at_configure(damage, bench, tmp_path):
     at.until(lambda: at.said(says))
 
 
-def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(lanes, bundle):
-    before = lanes.masks_of(1, 2, 3)
-    status = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
-    assert (status.state, status.version) == (PatchStatus.ACTIVE, 1), status.reason
-    assert 0 < status.swap_seconds < 0.05 < status.build_seconds + 0.05
-    patched = lanes.masks_of(1, 2, 3)
-    assert patched != before
-
-    answer = lanes.bench.call(Trigger, "lane_segmenter/rollback")
-    assert answer.success and "1 was removed" in answer.message
-    lanes.bench.until(lambda: lanes.statuses[-1].state == PatchStatus.REMOVED)
-    assert lanes.masks_of(1, 2, 3) == before
-    assert not lanes.bench.call(Trigger, "lane_segmenter/rollback").success
-
-    again = lanes.send(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
-    assert again.state == PatchStatus.REMOVED and "1 was removed here" in again.reason
-    newer = make_patch_set(bundle, Task.SEGMENTATION, 2)
-    assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
-
-
-def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):
-    numbers = range(COMPARED * EVERY)
-    sources = lanes.masks_of(1, 2)
-    ran = ""
-    for version, agreement in ((1, 0.0), (2, 1.0)):
-        # Version 1 is as unlike the source as was expected; version 2, which is as unlike, is not.
-        seen = Expected(
-            agreement=agreement, agreement_error=0.05, entropy=0.5, entropy_error=0.5, ran=ran
-        )
-        data = make_patch_set(bundle, Task.SEGMENTATION, version, expected=seen)
-        assert lanes.send(patch_set_msg(data, version=version)).state == PatchStatus.ACTIVE
-        ran = read_metadata(data).sha256
-        if version == 1:
-            first = lanes.masks_of(*numbers)[:2]
-            assert lanes.statuses[-1].state == PatchStatus.ACTIVE
-    lanes.masks_of(*numbers)
-    lanes.bench.until(lambda: lanes.statuses[-1].state == PatchStatus.REMOVED)
-    status = lanes.statuses[-1]
-    assert (status.version, status.removed) == (1, 2)
-    assert "version 2 was taken back: on 16 pictures it agrees" in status.reason
-    assert lanes.masks_of(0, 1) == first != sources
-
-
-class RolledBackAtOnce(LaneSegmenter):
-    """A rollback comes right behind each swap, and the thread that builds is slow to go on."""
-
-    def _publish_status(self, status):
-        if threading.current_thread().name == "builder":
-            time.sleep(0.3)
-        elif status.state is ModelState.ACTIVE:
-            ask = (Trigger.Request(), Trigger.Response())
-            threading.Thread(target=self._on_rollback, args=ask).start()
-            while not self._inference._errands:
-                time.sleep(0.001)
-        super()._publish_status(status)
-
-
-def test_statuses_come_in_the_order_of_the_changes(bench, bundle):
-    at = bench(bundle=str(bundle.path))
-    statuses = at.collect(PatchStatus, "lane_segmenter/patch_status", qos.RESULTS)
-    at.start(RolledBackAtOnce)
-    adapter = at.publisher(PatchSet, "patch_sets/lanes", qos.LATCHED)
-    adapter.publish(patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1)))
-    at.until(lambda: {PatchStatus.ACTIVE, PatchStatus.REMOVED} <= {s.state for s in statuses})
-    found = [(status.state, status.version) for status in statuses[-2:]]
-    assert found == [(PatchStatus.ACTIVE, 1), (PatchStatus.REMOVED, 0)]
-
-
 def test_a_disabled_node_takes_no_picture_but_hears_patch_sets(lanes, bundle):
     assert lanes.bench.call(SetBool, "lane_segmenter/enable", data=False).message == "disabled"
     lanes.camera.publish(picture_msg(1))
@@ -297,45 +166,6 @@ def test_the_overlay_is_drawn_for_whoever_looks(lanes):
     assert overlays[0].header == picture_msg(2).header
 
 
-def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_path):
-    private, public = make_keys(tmp_path / "car")
-    at = bench(
-        bundle=str(bundle.path),
-        image_reliability="reliable",
-        queue_depth=20,
-        trusted_key=str(public),
-        require_signature=True,
-        largest_patch_set_mib=1,
-    )
-    lanes = Lanes(at)
-    too_large = PatchSet(task="segmentation", version=1, data=bytes_field(bytes((1 << 20) + 1)))
-    plain = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
-    for says, msg in {
-        "more than largest_patch_set_mib, 1": too_large,
-        "it is not signed": plain,
-    }.items():
-        status = lanes.send(msg)
-        assert status.state == PatchStatus.REFUSED and says in status.reason
-        assert at.said(f"patch set 1 for segmentation refused: {status.reason}")
-    text = statement(Task.SEGMENTATION, 1, plain.base_fingerprint, plain.sha256)
-    plain.signature = bytes_field(Signer(private).sign(text))
-    assert lanes.send(plain).state == PatchStatus.ACTIVE
-    # That the source model is to return is signed, too.
-    source = PatchSet(task="segmentation", version=2)
-    source.signature = bytes_field(Signer(private).sign(statement(Task.SEGMENTATION, 2, "", "")))
-    assert lanes.send(source).state == PatchStatus.SOURCE
-
-
-def test_a_signature_that_can_not_be_checked_is_named_at_configure(bench, bundle, tmp_path):
-    at = bench(bundle=str(bundle.path), require_signature=True)
-    assert not at.start(LaneSegmenter).started
-    at.until(lambda: at.said("require_signature is true, but trusted_key names no key"))
-    at.close()
-    missing = bench(bundle=str(bundle.path), trusted_key=str(tmp_path / "none.pub"))
-    assert not missing.start(LaneSegmenter).started
-    missing.until(lambda: missing.said("parameter trusted_key: key"))
-
-
 def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
     pytest.importorskip("onnxscript", reason="needs the extra `onnx`")
@@ -356,20 +186,6 @@ def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path)
         lanes.bench.close()
     assert masks["onnx"] == masks["pytorch"]
     assert masks["onnx"][:2] != masks["onnx"][2:]
-
-
-def test_no_picture_is_lost_to_a_swap(lanes, bundle):
-    msg = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
-    for number in range(40):
-        lanes.camera.publish(picture_msg(number))
-        if number == 10:
-            lanes.adapter.publish(msg)
-        lanes.bench.spin(0.04)
-    lanes.bench.until(lambda: len(lanes.masks) == 40)
-    assert [mask.header.stamp for mask in lanes.masks] == [
-        picture_msg(number).header.stamp for number in range(40)
-    ]
-    assert lanes.statuses[-1].state == PatchStatus.ACTIVE
 
 
 def test_deactivated_node_is_silent_and_comes_back(lanes):

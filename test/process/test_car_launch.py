@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (ROS 2 from apt has it)")
 
 import numpy as np
+import psutil
 from launch.actions import IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities import perform_substitutions
@@ -252,13 +254,11 @@ def test_a_car_in_a_namespace_whose_killed_node_comes_back_with_its_patch_set(
 def pids(group: int, program: str) -> list[int]:
     """Processes of the group with that in their command line."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (entry / "cmdline").read_bytes().decode(errors="replace")
-            if os.getpgid(int(entry.name)) == group and program in line:
-                found.append(int(entry.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    for process in psutil.process_iter(["cmdline"]):
+        if program in " ".join(process.info["cmdline"] or []):
+            with suppress(ProcessLookupError):
+                if os.getpgid(process.pid) == group:
+                    found.append(process.pid)
     return found
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from patchline_ros.package_share import SIM_BUNDLE, share_folder
@@ -35,21 +36,18 @@ def shipped_bundle() -> Path:
     return bundle
 
 
-def family(pid: int) -> list[int]:
+def family(pid: int) -> list[psutil.Process]:
     """The process and all below it that still run."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name in brackets can hold spaces; after it come the state and the parent.
-            state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if state != "Z":
-            parents[int(entry.name)] = int(parent)
-    found = [pid] if pid in parents else []
-    for member in found:
-        found += [child for child, parent in parents.items() if parent == member]
-    return found
+    process = psutil.Process(pid)
+    return [one for one in [process, *process.children(recursive=True)] if runs(one)]
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; a zombie has."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_demo_adapts_loses_no_frame_and_reports(shipped_bundle: Path, tmp_path: Path) -> None:
@@ -81,7 +79,7 @@ def test_an_interrupted_demo_leaves_nothing_running(shipped_bundle: Path, tmp_pa
     started = family(process.pid)
     process.send_signal(signal.SIGINT)
     code = process.wait(60)
-    left = [pid for pid in started if family(pid)]
+    left = [process for process in started if runs(process)]
     assert (code, left) == (130, [])
     assert len(started) == 8, "the demo, five nodes, the camera and the recorder"
 

@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
@@ -106,15 +107,10 @@ def test_two_cars_in_one_graph_hear_nothing_of_each_other(car, bundle, tmp_path)
 def trainings(folder: Path) -> list[int]:
     """Training processes with their job below `folder`."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"patchline_ros.adaptation.worker" in arguments and str(folder).encode() in b"".join(
-            arguments
-        ):
-            found.append(int(path.parent.name))
+    for process in psutil.process_iter(["cmdline"]):
+        arguments = process.info["cmdline"] or []
+        if "patchline_ros.adaptation.worker" in arguments and str(folder) in "".join(arguments):
+            found.append(process.pid)
     return found
 
 

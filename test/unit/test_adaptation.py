@@ -13,14 +13,7 @@ import pytest
 import tiny_bundle
 import torch
 
-from patchline_ros.adaptation.episode import (
-    Accepted,
-    Chosen,
-    Failed,
-    Finished,
-    Progress,
-    Rejected,
-)
+from patchline_ros.adaptation.episode import Accepted, Chosen, Failed, Finished, Progress, Rejected
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.events import to_line
 from patchline_ros.adaptation.selection import entropies, uncertain

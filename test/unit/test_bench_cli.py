@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,14 @@ from patchline_ros.bench.result import read_results
 from patchline_ros.cli.app import app
 from patchline_ros.tasks import Task
 
-MOST_SECONDS = 180
-
 
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["bench", *arguments])
 
 
 def test_smoke(tmp_path: Path) -> None:
-    started = time.monotonic()
     result = call("smoke", "--out", str(tmp_path), "--workers", "1")
     assert result.exit_code == 0, result.output
-    assert time.monotonic() - started < MOST_SECONDS
     results = read_results(tmp_path / "smoke")
     assert [(r.config.row, r.config.seed) for r in results] == [
         (row, seed) for row in ("ft_full", "ours", "product", "source") for seed in (0, 1)

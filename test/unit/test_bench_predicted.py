@@ -59,6 +59,7 @@ def test_a_learnt_predictor_is_asked_and_its_cost_is_the_selections(
             "scene": "smoke",
             "width": 0.25,
             "tasks": ["classification", "segmentation"],
+            "source": {**tiny.EXPERIMENT["source"]},
             "training": {"epochs": 1, "batch_size": 4},
             "rows": {"predicted": ROW, "fixed": {"method": {"method": "patchline", "k": 2}}},
         }

@@ -16,12 +16,7 @@ from patchline_ros.demo.progress import GRACE_FRAMES, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.demo.view import current_step
 from patchline_ros.graph import processes as graph_processes
-from patchline_ros.graph.processes import (
-    ProcessDiedError,
-    Processes,
-    free_domain,
-    release_domain,
-)
+from patchline_ros.graph.processes import ProcessDiedError, Processes, free_domain, release_domain
 from patchline_ros.tasks import Task
 
 PLAN = Plan(

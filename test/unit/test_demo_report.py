@@ -23,9 +23,8 @@ from patchline_ros.demo.result import (
     TaskReport,
     Timeline,
 )
-from patchline_ros.demo.sign_tile import draw_sign_tile
-from patchline_ros.demo.strip import Picture, Row
-from patchline_ros.pages.embedded_images import to_data_uri
+from patchline_ros.demo.strip import Picture, Row, draw_sign_tile
+from patchline_ros.pages.page import to_data_uri
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 

@@ -1,4 +1,4 @@
-"""Which of the labelled frames an episode trains on, and which judge what came out."""
+"""Which of the labelled frames an episode trains on, and which validate what came out."""
 
 from __future__ import annotations
 

@@ -16,12 +16,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.runtime.model_runner import ModelRunner
-from patchline_ros.runtime.patch_intake import (
-    ModelState,
-    ModelStatus,
-    OfferedPatchSet,
-    PatchIntake,
-)
+from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
 from patchline_ros.signing import Signer, Verifier, make_keys, statement
 from patchline_ros.tasks import Task
 

@@ -13,20 +13,21 @@ import torch
 from tiny_watched import data, tiny_watched
 
 from patchline_ros.adaptation.patch_count import patches_for
-from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor, TablePredictor
+from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor
 from patchline_ros.adaptation.predictor_file import MOST_BYTES, PredictorError, from_bytes, to_bytes
 from patchline_ros.adaptation.readers import ImageReader, TapReader
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.offline.classifier_training import train_classifier
-from patchline_ros.offline.patch_predictor import (
+from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
+from patchline_ros.offline.predictor_data import PredictorSettings
+from tools.predictor_study import (
     OneLabelError,
+    TablePredictor,
     compare_predictors,
     learn_predictors,
 )
-from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
-from patchline_ros.offline.predictor_data import PredictorSettings
 
 CHANNELS = (3, 4, 5)
 """Of the taps of an imagined backbone with two groups."""
@@ -127,9 +128,9 @@ def test_the_light_predictor_beats_the_table_on_sets_that_were_held_out() -> Non
     sets = [drifted_set(*drift) for drift in DRIFTS]
     labels = [needed(s, d) for s, d, _ in DRIFTS]
     readers = {"light": tap_reader()}
-    scores, predictors = compare_predictors(sets, labels, readers, groups=2, seed=0)
-    assert list(scores) == list(predictors) == ["table", "light"]
-    table, light = scores["table"], scores["light"]
+    study = compare_predictors(sets, labels, readers, groups=2, seed=0)
+    assert list(study.scores) == list(study.predictors) == ["table", "light"]
+    table, light = study.scores["table"], study.scores["light"]
     assert light.accuracy >= 0.85
     assert light.accuracy > table.accuracy + 0.2
     assert light.mean_absolute_error < table.mean_absolute_error
@@ -138,11 +139,10 @@ def test_the_light_predictor_beats_the_table_on_sets_that_were_held_out() -> Non
     # A set that was held out is told from the others only, so that it does not matter how often
     # the comparison is made, nor what the global random state is.
     torch.manual_seed(99)
-    again, _ = compare_predictors(sets, labels, readers, groups=2, seed=0)
-    assert again == scores
-    assert (table.gflops, table.share_read) == (0.0, 0.0)
-    assert 0 < light.gflops < 1e-4
-    assert light.share_read == 1.0
+    again = compare_predictors(sets, labels, readers, groups=2, seed=0)
+    assert again.scores == study.scores
+    assert study.gflops("table") == 0
+    assert 0 < study.gflops("light") < 1e-4
 
 
 def test_every_set_is_predicted_without_having_been_seen() -> None:
@@ -150,17 +150,17 @@ def test_every_set_is_predicted_without_having_been_seen() -> None:
     # the other.
     sets = [drifted_set(0.0, 0.0, 1), drifted_set(0.0, 1.4, 2)]
     readers = {"light": tap_reader(), "paper": image_reader()}
-    scores, predictors = compare_predictors(sets, [0, 2], readers, groups=2, seed=0)
-    assert {name: score.predicted for name, score in scores.items()} == {
+    study = compare_predictors(sets, [0, 2], readers, groups=2, seed=0)
+    assert {name: score.predicted for name, score in study.scores.items()} == {
         "light": [2, 0],
         "paper": [2, 0],
         # Below the least drift that it knows, the table says 0.
         "table": [0, 0],
     }
-    assert scores["paper"].mean_absolute_error == 2.0
-    assert scores["paper"].gflops > 1e-3
-    assert scores["paper"].share_read == 0.1
-    assert [predictors[name].predict(s) for name in ("light", "paper") for s in sets] == [0, 2] * 2
+    assert study.scores["paper"].mean_absolute_error == 2.0
+    assert study.gflops("paper") > 1e-3
+    learnt = [study.predictors[name] for name in ("light", "paper")]
+    assert [predictor.predict(s) for predictor in learnt for s in sets] == [0, 2] * 2
 
 
 def test_vgg16_costs_what_the_whole_of_it_costs_less_its_own_dense_layers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,13 +226,13 @@ def test_no_seed_is_tested_on_what_is_tuned_on(
     make: Callable[[Path], None], name: str, tmp_path: Path
 ) -> None:
     make(tmp_path)
-    check_tuning(name, tmp_path)
+    check_tuning(name, tmp_path, range(5))
 
 
-def check_tuning(name: str, data: Path) -> None:
-    """With the seeds that experiments tune and run with."""
+def check_tuning(name: str, data: Path, seeds: Iterable[int]) -> None:
+    """With the seed that experiments tune with and some that they run with."""
     tuned = load_tuning_scene(name, data, 100).tasks
-    for seed in range(5):
+    for seed in seeds:
         for task, there in load_scene(name, data, seed).tasks.items():
             assert not set(there.names["test"]) & set(tuned[task].names["adapt"])
             assert there.names["source_train"] == tuned[task].names["source_train"]
@@ -338,7 +338,7 @@ def test_camvid_dusk(data_root: Path) -> None:
         [s.image.mean() for s in signs.source_held_out]
     )
     assert sum(len(s.label) for s in scene.tasks[Task.DETECTION].test if isinstance(s.label, Boxes))
-    check_tuning("camvid-dusk", data_root)
+    check_tuning("camvid-dusk", data_root, [4])
 
 
 def test_dawn_fog(data_root: Path) -> None:

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from patchline_ros.sim import (
-    LANE_CLASSES,
-    OBJECT_CLASSES,
-    SIGN_CLASSES,
-    Condition,
-    RoadSimulator,
-)
+from patchline_ros.sim import LANE_CLASSES, OBJECT_CLASSES, SIGN_CLASSES, Condition, RoadSimulator
 from patchline_ros.tasks import IGNORE, Boxes, ClassMap, Frame, Image, Task
 
 WEATHER = [Condition.FOG, Condition.RAIN, Condition.SNOW, Condition.NIGHT]

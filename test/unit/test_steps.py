@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tools.bootstrap import PACKAGES, set_up_steps
@@ -31,8 +32,10 @@ def run(steps: list[Step], folder: Path) -> None:
 def ended(process: int) -> bool:
     """Whether it has ended, at the latest in a moment; nobody may have asked for its status yet."""
     for _ in range(100):
-        status = Path(f"/proc/{process}/stat")
-        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.02)
     return False
@@ -96,7 +99,9 @@ def test_a_failed_step_ends_those_beside_it(tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_the_steps_and_what_they_have_started(tmp_path: Path) -> None:
     program = (
-        "import os, pathlib; from tools.steps import Step, locked, run_due\n"
+        "import os, pathlib, signal; from tools.steps import Step, locked, run_due\n"
+        # A shell that runs the tests in its background would have it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         "def step(name):\n"
         "    command = ['sh', '-c', f'sleep 60 & echo $! > {folder}/{name}.pid; wait']\n"

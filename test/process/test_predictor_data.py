@@ -19,18 +19,8 @@ from tiny_watched import TRAINING, data, tiny_watched
 
 from patchline_ros.bundle import PatchStep
 from patchline_ros.jobs.scheduler import ProcessPool
-from patchline_ros.offline.predictor_data import (
-    PredictorData,
-    PredictorSettings,
-    label_drifts,
-)
-from patchline_ros.offline.predictor_inputs import (
-    INPUTS,
-    Facts,
-    Inputs,
-    read_inputs,
-    write_inputs,
-)
+from patchline_ros.offline.predictor_data import PredictorData, PredictorSettings, label_drifts
+from patchline_ros.offline.predictor_inputs import INPUTS, Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Boxes, Label, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
@@ -88,16 +78,6 @@ def test_two_workers_find_what_one_finds(
     assert shares[0] == 0.0
     assert shares[-1] == pytest.approx(1.0)
     assert shares == sorted(shares)
-
-
-def test_a_cluster_finds_what_one_worker_finds(
-    alone: PredictorData, folder: Path, tmp_path: Path, ray_address: str
-) -> None:
-    from patchline_ros.jobs.ray_cluster import RayCluster
-
-    with closing(RayCluster(ray_address)) as cluster:
-        assert data(SETTINGS, tmp_path, cluster) == alone
-    assert figures(tmp_path) == figures(folder)
 
 
 def make_in(folder: Path) -> None:
