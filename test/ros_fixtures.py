@@ -29,7 +29,7 @@ class Car:
     def __init__(self, probe: Bench, settings: GraphSettings, logs: Path) -> None:
         self.probe = probe
         self.settings = settings
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = logs
 
     def start(self, name: str, **parameters: bool | int | float | str) -> subprocess.Popen[bytes]:
@@ -45,8 +45,21 @@ class Car:
             process = subprocess.Popen(
                 arguments, env=variables, stdout=log, stderr=log, start_new_session=True
             )
-        self.processes.append(process)
+        self.processes[f"{name} {process.pid}"] = process
         return process
+
+    def progress(self) -> list[int]:
+        """Something else whenever a process has loaded something, or has written to its log.
+
+        That goes on while they start, however slowly, and is over when they wait. Raises
+        AssertionError where one has failed.
+        """
+        for name, process in self.processes.items():
+            log = self.log(name.split()[0])
+            assert process.poll() in (None, 0), f"{name} ended with {process.poll()}: {log[-2000:]}"
+        sizes = [path.stat().st_size for path in sorted(self._logs.glob("*.log"))]
+        running = [process.pid for process in self.processes.values() if process.poll() is None]
+        return sizes + [memory for pid in running for memory in _loaded(pid)]
 
     def log(self, name: str) -> str:
         """What the processes of that name have printed so far."""
@@ -54,15 +67,26 @@ class Car:
 
     def close(self) -> None:
         """Ends every process, with force where asking does not help."""
-        for process in self.processes:
+        for process in self.processes.values():
             process.terminate()
-        for process in self.processes:
+        for process in self.processes.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             # Asked to terminate, `ros2 launch` ends and leaves its nodes.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _loaded(pid: int) -> list[int]:
+    """Memory of a process and of those that it has started, in units of 4 MiB."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # It ended meanwhile.
+    below = [memory for child in children for memory in _loaded(int(child))]
+    return [pages * os.sysconf("SC_PAGE_SIZE") >> 22, *below]
 
 
 @pytest.fixture

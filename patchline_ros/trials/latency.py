@@ -32,7 +32,7 @@ from patchline_ros.trials.random_patches import (
     random_patch_set,
 )
 from patchline_ros.trials.trial_camera import PLACES, SIZE
-from patchline_ros.trials.trial_pictures import render_pictures, within
+from patchline_ros.trials.trial_pictures import render_fixed, render_labelled, within
 from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 PHASES: Final = ("alone", "training", "swaps")
@@ -146,7 +146,7 @@ def _run_phases(
     bundle = Bundle.load(setup.bundle)
     # As in the nodes: another number of threads gives other rounding.
     torch.set_num_threads(1)
-    pictures = render_pictures(size=SIZE).fixed[Task.SEGMENTATION]
+    pictures = render_fixed(SIZE)[Task.SEGMENTATION]
     patch_sets = {
         task: {v: random_patch_set(bundle, task, v) for v in range(1, swaps + 1)} for task in Task
     }
@@ -252,7 +252,7 @@ def _training(trial: _Trial) -> dict[Task, Measured]:
     labels = listener.labelled_frames()
     listener.until("the adapter's listening", lambda: labels.get_subscription_count() > 0, 30.0)
     now, count = time.time_ns(), 0
-    for task, samples in render_pictures().labelled.items():
+    for task, samples in render_labelled().items():
         for number, sample in enumerate(samples):
             header = Header(stamp=ns_to_stamp(now + number))
             known = within(sample, len(trial.bundle.spec(task).classes))

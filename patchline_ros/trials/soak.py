@@ -21,7 +21,7 @@ from patchline_ros.graph.processes import Processes
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.trials.listener import Listener
 from patchline_ros.trials.random_patches import patch_set_message, random_patch_set
-from patchline_ros.trials.trial_pictures import render_pictures, within
+from patchline_ros.trials.trial_pictures import render_labelled, within
 from patchline_ros.trials.trial_setup import TrialSetup, wide_console
 
 MOST_GROWTH_MIB: Final = 1.0
@@ -135,7 +135,7 @@ def _watch(
     console: Console,
 ) -> dict[str, Usage]:
     labels, sets = listener.labelled_frames(), listener.patch_sets()
-    labelled = render_pictures().labelled
+    labelled = render_labelled()
     usages = {name: Usage() for name in pids}
     begun = time.monotonic()
     next_label = next_swap = next_sample = begun

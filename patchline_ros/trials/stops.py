@@ -14,6 +14,7 @@ from rich.table import Table
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import AdaptationStatus
+from patchline_ros.trials.own_time import OwnTime
 from patchline_ros.trials.probe import RATE_HZ, Probe
 from patchline_ros.trials.trial_graph import ADAPTER, NEVER, START_SECONDS
 from patchline_ros.trials.trial_logs import crashed
@@ -29,6 +30,7 @@ _STARTING_SECONDS: Final = 6.0
 _EARLIEST_SECONDS: Final = 0.5
 """Before that Python itself starts, and prints a traceback of its own when it is interrupted."""
 _SECOND_SIGNAL_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.05
 _CAPACITY_MIB: Final = 512
 _GOLDEN: Final = 0.618034
 _EPOCHS: Final = 1000
@@ -44,6 +46,7 @@ class Stop:
         signals: SIGINTs that each process got.
         after: seconds from the start of the first process to the first signal.
         seconds: from that to the end of the last process; None if it had to be killed.
+        own_seconds: what it would have been without other programs on the machine, about.
         codes: exit code of each process, negative for a signal.
         tracebacks: logs that hold one, or another sign of a crash.
         left: processes that were still there afterwards.
@@ -54,6 +57,7 @@ class Stop:
     signals: int
     after: float = 0.0
     seconds: float | None = None
+    own_seconds: float = 0.0
     codes: dict[str, int] = field(default_factory=dict)
     tracebacks: list[str] = field(default_factory=list)
     left: int = 0
@@ -121,7 +125,7 @@ def _start_and_stop(
             stop.trouble = str(error)
             return stop
         stop.after = time.monotonic() - began
-        stop.seconds = _interrupt(running, stop.signals)
+        _interrupt(setup, running, stop)
         stop.codes = {name: process.poll() or 0 for name, process in running.items()}
         stop.left = len(setup.left())
     stop.tracebacks = [
@@ -160,23 +164,22 @@ def _wait_for(moment: str, probe: Probe, number: int, names: list[str], began_ns
         wait("the training is under way")
 
 
-def _interrupt(running: dict[str, subprocess.Popen[bytes]], signals: int) -> float | None:
-    """Sends SIGINT to all, as Ctrl-C does; returns the seconds until the last one has ended."""
+def _interrupt(setup: TrialSetup, running: dict[str, subprocess.Popen[bytes]], stop: Stop) -> None:
+    """SIGINT to all, as Ctrl-C does; notes how long the last one takes."""
+    own = OwnTime(setup.left())
     began = time.monotonic()
     for process in running.values():
         process.send_signal(signal.SIGINT)
-    if signals == 2:
+    if stop.signals == 2:
         time.sleep(_SECOND_SIGNAL_SECONDS)
         for process in running.values():
             process.send_signal(signal.SIGINT)
-    ended = began
-    for process in running.values():
-        try:
-            process.wait(max(0.0, began + _GIVE_UP_SECONDS - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return None
-        ended = time.monotonic()
-    return ended - began
+    while any([process.poll() is None for process in running.values()]):
+        if time.monotonic() - began > _GIVE_UP_SECONDS:
+            return
+        own.look(setup.left())
+        time.sleep(_LOOK_SECONDS)
+    stop.seconds, stop.own_seconds = time.monotonic() - began, own.seconds
 
 
 def _trouble(stop: Stop, logs: Path) -> str:

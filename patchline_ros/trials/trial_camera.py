@@ -19,7 +19,7 @@ from patchline_ros.graph.description import ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image
 from patchline_ros.tasks import Task
-from patchline_ros.trials.trial_pictures import render_pictures
+from patchline_ros.trials.trial_pictures import render_fixed
 
 SIZE: Final = (480, 640)
 PLACES: Final = 1000
@@ -34,14 +34,11 @@ def show(seconds: float, rate_hz: float) -> int:
     Raises:
         TimeoutError: nobody listens.
     """
-    rendered = render_pictures(size=SIZE)
+    # The sign camera is as large: what is measured is 640x480 on every topic.
+    images = render_fixed(SIZE)[Task.SEGMENTATION]
     node = rclpy.create_node("camera")
     publishers = {topic: node.create_publisher(Image, topic, qos.images()) for topic in _LISTENERS}
-    # The sign camera is as large: what is measured is 640x480 on every topic.
-    pictures = {
-        topic: [rgb_to_image(image, Header()) for image in rendered.fixed[Task.SEGMENTATION]]
-        for topic in _LISTENERS
-    }
+    pictures = {topic: [rgb_to_image(image, Header()) for image in images] for topic in _LISTENERS}
     deadline = time.monotonic() + _WAIT_SECONDS
     while any(node.count_subscribers(topic) < count for topic, count in _LISTENERS.items()):
         if time.monotonic() > deadline:
@@ -52,7 +49,7 @@ def show(seconds: float, rate_hz: float) -> int:
     begun = time.monotonic()
     for number in range(count):
         time.sleep(max(0.0, begun + number / rate_hz - time.monotonic()))
-        place = number % len(rendered.fixed[Task.SEGMENTATION])
+        place = number % len(images)
         now = time.time_ns()
         stamp = ns_to_stamp(now - now % PLACES + place)
         for topic, publisher in publishers.items():

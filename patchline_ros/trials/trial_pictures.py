@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,8 +11,9 @@ import numpy as np
 from patchline_ros.sim import Condition, RoadSimulator
 from patchline_ros.tasks import IGNORE, Boxes, Frame, Image, Sample, Task
 
-PICTURES: Final = 6
-LABELLED: Final = 24
+_FRAMES: Final = 30
+_EVERY: Final = 5
+"""Each so many-th frame is a fixed one."""
 _SIZE: Final = (240, 320)
 _STEP: Final = 7
 
@@ -29,19 +31,26 @@ class TrialPictures:
     labelled: dict[Task, list[Sample]]
 
 
-def render_pictures(size: tuple[int, int] = _SIZE) -> TrialPictures:
+def render_pictures() -> TrialPictures:
     """Renders it; every fifth frame is a fixed one, the others are labelled."""
+    return TrialPictures(render_fixed(), render_labelled())
+
+
+def render_fixed(size: tuple[int, int] = _SIZE) -> dict[Task, list[Image]]:
+    """Of each task, the pictures that are shown again and again, with this height and width."""
+    frames = _render([number for number in range(_FRAMES) if number % _EVERY == 0], size)
+    return {task: [frame.samples[task].image for frame in frames] for task in Task}
+
+
+def render_labelled() -> dict[Task, list[Sample]]:
+    """Samples of each task, all different from those."""
+    frames = _render([number for number in range(_FRAMES) if number % _EVERY], _SIZE)
+    return {task: [frame.samples[task] for frame in frames] for task in Task}
+
+
+def _render(numbers: Iterable[int], size: tuple[int, int]) -> list[Frame]:
     simulator = RoadSimulator(0, size)
-    frames = [
-        simulator.frame(number * _STEP, Condition.FOG) for number in range(PICTURES + LABELLED)
-    ]
-    every = len(frames) // PICTURES
-    fixed = frames[::every]
-    others = [frame for number, frame in enumerate(frames) if number % every]
-    return TrialPictures(
-        fixed={task: [_sample(frame, task).image for frame in fixed] for task in Task},
-        labelled={task: [_sample(frame, task) for frame in others] for task in Task},
-    )
+    return [simulator.frame(number * _STEP, Condition.FOG) for number in numbers]
 
 
 def within(sample: Sample, classes: int) -> Sample:
@@ -52,7 +61,3 @@ def within(sample: Sample, classes: int) -> Sample:
     if isinstance(label, int):
         return Sample(sample.image, label % classes)
     return Sample(sample.image, np.where(label == IGNORE, label, label % classes).astype(np.uint8))
-
-
-def _sample(frame: Frame, task: Task) -> Sample:
-    return frame.samples[task]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,35 @@ from patchline_ros.cli.app import app
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 pytest.importorskip("patchline_ros.msg", reason="needs the built messages")
 
+from patchline_ros.trials.own_time import OwnTime
+from patchline_ros.trials.stops import LIMIT_SECONDS
+
 
 def trial(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "patchline_ros.cli", "trial", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_own_time_is_waiting_and_work_but_not_the_work_of_others() -> None:
+    waits = subprocess.Popen(["sleep", "60"])
+    works = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(0.2)
+        began = time.monotonic()
+        waiting, working = OwnTime([waits.pid]), OwnTime([works.pid])
+        for _ in range(10):
+            time.sleep(0.05)
+            waiting.look([waits.pid])
+            working.look([works.pid])
+        looked = time.monotonic() - began
+        assert waiting.seconds >= 0.5
+        # Python itself starts first; and whatever else wants the core takes its part.
+        assert 0 < working.seconds < looked + 0.1
+    finally:
+        waits.kill()
+        works.kill()
+        waits.wait()
+        works.wait()
 
 
 def test_stops_at_each_moment(tmp_path: Path) -> None:
@@ -27,9 +53,11 @@ def test_stops_at_each_moment(tmp_path: Path) -> None:
     assert [stop["moment"] for stop in stops] == ["starting", "running", "training"]
     troubles = [stop["trouble"] for stop in stops if stop["trouble"]]
     assert done.returncode == bool(troubles), done.stdout + done.stderr
-    # How soon a process ends is up to what else runs on the cores of a test.
+    # How soon a process ends is also up to what else runs on the cores of a test.
     assert all(re.fullmatch(r"it took [\d.]+ s", trouble) for trouble in troubles), troubles
-    assert all(stop["seconds"] and not stop["left"] for stop in stops)
+    assert all(0 < stop["own_seconds"] < LIMIT_SECONDS and not stop["left"] for stop in stops), (
+        stops
+    )
 
 
 def test_faults_of_each_kind(tmp_path: Path) -> None:
