@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 _WANTS_THE_MACHINE: Final = ("R", "D")
 """States of a thread that runs or waits for a core, and of one that waits for a disk."""
@@ -45,19 +46,16 @@ class OwnTime:
         busy = 0
         for pid in pids:
             try:
-                states = [_fields(task)[0] for task in Path(f"/proc/{pid}/task").iterdir()]
-                fields = _fields(Path(f"/proc/{pid}"))
-            except (FileNotFoundError, ProcessLookupError):
+                # psutil knows the state of a process, but not those of its threads.
+                tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+                states = [
+                    (t / "stat").read_text("ascii", "replace").rpartition(")")[2] for t in tasks
+                ]
+                times = psutil.Process(pid).cpu_times()
+            except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
                 continue  # It has ended.
-            busy += sum(state in _WANTS_THE_MACHINE for state in states)
-            used = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            busy += sum(state.split()[0] in _WANTS_THE_MACHINE for state in states)
+            used = times.user + times.system
             self._first.setdefault(pid, used)
             self._last[pid] = used
         return busy
-
-
-def _fields(folder: Path) -> list[str]:
-    """Of its file `stat`, from the state on: the name before it can hold anything."""
-    return (
-        (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    )

@@ -71,6 +71,13 @@ def test_the_smallest_picture_is_corrupted_too() -> None:
         assert corrupt(dot, name, 1.0, np.random.default_rng(0)).shape == (1, 1, 3)
 
 
+def test_without_severity_the_picture_comes_back_as_a_copy() -> None:
+    clean = np.full((4, 5, 3), 7, np.uint8)
+    same = corrupt(clean, "fog", 0.0, np.random.default_rng(0))
+    assert np.array_equal(same, clean)
+    assert not np.shares_memory(same, clean)
+
+
 def test_bad_input_is_named() -> None:
     clean, rng = scene(10, 10), np.random.default_rng(0)
     with pytest.raises(ValueError, match=r"'hail'.*night, dusk, fog"):

@@ -316,6 +316,7 @@ def _with_nan(source: TaskModel) -> bytes:
         (lambda s, d: b"\xff" * 64, "header does not fit"),
         (lambda s, d: _deep(d), "no patch set metadata"),
         (lambda s, d: _with_nan(s), "not finite"),
+        (lambda s, d: to_bytes(patched(s).double(), metadata(s)), r"is torch\.float64"),
         (lambda s, d: to_bytes(patched(s, 2), metadata(s)), "lacks"),
         (lambda s, d: to_bytes(patched(s, 4), metadata(s)), "unknown tensors"),
         (
