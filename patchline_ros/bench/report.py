@@ -98,6 +98,7 @@ def section(results: Collected, figures: str) -> str:
         "### Accuracy",
         tables.accuracy(results),
         *tables.untrained(results),
+        *tables.gates(results),
         "### Cost",
         _compared_with(results),
         tables.compute(results),

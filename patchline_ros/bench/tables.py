@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from patchline_ros.bench.collected import Collected
-from patchline_ros.bench.result import Returned, TaskResult
+from patchline_ros.bench.result import Gate, Returned, Scores, TaskResult
 from patchline_ros.bench.statistics import Difference, Summary, difference
 from patchline_ros.tasks import Task
 
@@ -220,6 +220,35 @@ def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
         f"{100 * mean(lambda first, second: second.gflops / first.total_gflops):.1f}%",
         _number(mean(lambda _, second: second.seconds)),
         f"{100 * mean(lambda first, second: second.seconds / first.seconds):.1f}%",
+    ]
+
+
+def gates(results: Collected) -> list[str]:
+    """What the car's gate decided; nothing where no row asked it."""
+    head = ["the gate", "accepted", "on deciding frames: source", "trained", "standard error"]
+    head += ["on test frames: source", "trained, were it taken", "what runs"]
+    rows = []
+    for row in results.rows:
+        for task in results.experiment.tasks:
+            runs = [run.tasks[task] for run in results.runs(row).values()]
+            both = [(run.test, run.gate) for run in runs if run.gate is not None]
+            if both:
+                rows.append([f"{task}: {results.title(row)}", *_decided(both)])
+    return [table(head, rows)] if rows else []
+
+
+def _decided(both: list[tuple[Scores, Gate]]) -> list[str]:
+    def mean(figure: Callable[[Scores, Gate], float]) -> str:
+        return f"{100 * sum(figure(test, gate) for test, gate in both) / len(both):.1f}"
+
+    return [
+        f"{sum(gate.accepted for _, gate in both)} of {len(both)}",
+        mean(lambda _, gate: gate.running),
+        mean(lambda _, gate: gate.candidate),
+        mean(lambda _, gate: gate.error),
+        mean(lambda test, _: test.source),
+        mean(lambda _, gate: gate.test),
+        mean(lambda test, _: test.final),
     ]
 
 

@@ -12,17 +12,19 @@ from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.report import write_report
 from patchline_ros.bench.result import (
     ExperimentRecord,
+    Gate,
     Machine,
     PartStep,
     ResultError,
     RunResult,
     Scores,
     StepCost,
+    read_result,
     record_path,
     result_path,
     write_result,
 )
-from patchline_ros.bench.tables import accuracy, compute, differences
+from patchline_ros.bench.tables import accuracy, compute, differences, gates
 from patchline_ros.tasks import Task
 
 NOTHING = PartStep(frozen_forward=0, trained_forward=0, backward=0)
@@ -106,6 +108,26 @@ def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
         "+3.0 to +5.0",
         "2",
     ]
+
+
+def test_what_the_gate_decided_is_shown_beside_what_it_was_worth(folder: Path) -> None:
+    assert gates(Collected.read(folder / "tiny")) == []
+    facts = {"running": 0.4, "error": 0.02, "frames": 9, "patch_set": "ab"}
+    for seed, accepted in enumerate((True, False)):
+        path = result_path(folder, "tiny", "ours", seed)
+        one = read_result(path)
+        gate = Gate(accepted=accepted, candidate=0.5 - seed / 5, test=0.7 - seed / 5, **facts)
+        final = Scores(source=0.4, norm=0.5, final=0.7 if accepted else 0.4)
+        changed = {"gate": gate, "test": final}
+        lanes = one.tasks[Task.SEGMENTATION].model_copy(update=changed)
+        tasks = {**one.tasks, Task.SEGMENTATION: lanes}
+        write_result(path, one.model_copy(update={"tasks": tasks}))
+    (shown,) = gates(Collected.read(folder / "tiny"))
+    assert cells(shown, "segmentation: our patches")[1:] == [
+        *("1 of 2", "40.0", "40.0", "2.0"),
+        *("40.0", "60.0", "55.0"),
+    ]
+    assert "classification" not in shown
 
 
 def test_cost_is_a_share_of_fine_tuning_everything(folder: Path) -> None:
