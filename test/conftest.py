@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from small_disk import SmallDisk
 
 LONGEST_FIRST = ("process", "pipeline", "unit/test_style.py", "nodes")
 """Folders and files below this one: with what is short at the end, all workers end together."""
+
+# In the background of a shell Ctrl-C is ignored, and so it would be by all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

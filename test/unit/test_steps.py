@@ -99,9 +99,7 @@ def test_a_failed_step_ends_those_beside_it(tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_the_steps_and_what_they_have_started(tmp_path: Path) -> None:
     program = (
-        "import os, pathlib, signal; from tools.steps import Step, locked, run_due\n"
-        # A shell that runs the tests in its background would have it ignored.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import os, pathlib; from tools.steps import Step, locked, run_due\n"
         f"folder = pathlib.Path({str(tmp_path)!r})\n"
         "def step(name):\n"
         "    command = ['sh', '-c', f'sleep 60 & echo $! > {folder}/{name}.pid; wait']\n"
