@@ -1,7 +1,10 @@
 """What `./patchline test` runs: pytest, with a worker for each core."""
 
-TIERS = ("unit", "nodes", "pipeline", "process")
-"""Folders of the tests, from the fastest one to the one that takes the longest."""
+TIERS = ("unit", "nodes", "pipeline", "process", "trials")
+"""Folders of the tests, from the fastest one to the one that takes the longest.
+
+The last one runs only when it is named: pyproject.toml leaves it out of a run of everything.
+"""
 
 
 def pytest_arguments(arguments: list[str]) -> list[str]:

@@ -328,7 +328,7 @@ def test_the_command_prints_both_accountings_and_writes_the_figures(tmp_path) ->
         (["--method", "ft_full", "--wiring", "side"], "--wiring is for patches"),
         (["--method", "ft_norm", "--head", "frozen"], "--head is for patchline and lst"),
         (
-            ["--size", "64", "--json", "/nowhere/x.json"],
+            ["--model", "vgg16", "--size", "64", "--json", "/nowhere/x.json"],
             "can't write /nowhere/x.json: No such file",
         ),
     ],

@@ -1,8 +1,9 @@
-"""`patchline trial latency` and `soak`, in short: what they say of a real graph."""
+"""`patchline trial stops`, `latency` and `soak`, in short: what they say of a real graph."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,26 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
 from patchline_ros.trials.soak import Usage
+from patchline_ros.trials.stops import LIMIT_SECONDS
 
 
 def trial(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "patchline_ros.cli", "trial", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_stops_at_each_moment(tmp_path: Path) -> None:
+    out = tmp_path / "stops"
+    done = trial("stops", "--times", "3", "--out", str(out))
+    stops = json.loads((out / "stops.json").read_text())["stops"]
+    assert [stop["moment"] for stop in stops] == ["starting", "running", "training"]
+    troubles = [stop["trouble"] for stop in stops if stop["trouble"]]
+    assert done.returncode == bool(troubles), done.stdout + done.stderr
+    # How soon a process ends is also up to what else runs on the cores of a test.
+    assert all(re.fullmatch(r"it took [\d.]+ s", trouble) for trouble in troubles), troubles
+    assert all(0 < stop["own_seconds"] < LIMIT_SECONDS and not stop["left"] for stop in stops), (
+        stops
+    )
 
 
 def test_latency_knows_which_weights_answered(tmp_path: Path, bundle) -> None:
