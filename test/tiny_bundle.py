@@ -188,13 +188,13 @@ def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object)
     return to_bytes(model, PatchSetMetadata.model_validate(facts))
 
 
-def export_graphs(bundle: Bundle, tasks: Iterable[Task]) -> None:
-    """ONNX graphs of the source models, and of the method of `make_patch_set`."""
+def export_graphs(bundle: Bundle, tasks: Iterable[Task], patched: bool = True) -> None:
+    """ONNX graphs of the source models, and if `patched` of the method of `make_patch_set`."""
     from patchline_ros.runtime.onnx_graph import export_graph
 
     for task in tasks:
         source = bundle.model(task)
-        for method in (None, PatchSettings(k=2)):
+        for method in (None, PatchSettings(k=2)) if patched else (None,):
             adapted = PatchedModel(source, method) if method else None
             run = ModelPass(source, adapted, TAP).eval()
             path = graph_path(bundle.path, source.spec, method, TAP)
