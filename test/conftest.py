@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from small_disk import SmallDisk
 
 LONGEST_FIRST = ("process", "pipeline", "unit/test_style.py", "nodes")
 """Folders and files below this one: with what is short at the end, all workers end together."""
-WAITING = "process"
-"""The tier whose tests wait much of their time, so that others compute meanwhile."""
 
 # In the background of a shell Ctrl-C is ignored, and so it would be by all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long starts first, and beside each file of tests that wait two others run."""
+    """What takes long starts first."""
     here = Path(__file__).parent
 
     def place(item: pytest.Item) -> int:
@@ -31,22 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next(ways, len(LONGEST_FIRST))
 
     items.sort(key=place)
-    files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
-    waiting = [tests for tests in files if tests[0].path.is_relative_to(here / WAITING)]
-    computing = [tests for tests in files if tests not in waiting]
-    items.clear()
-    while waiting or computing:
-        for tests in (*waiting[:1], *computing[:2]):
-            items.extend(tests)
-        del waiting[:1], computing[:2]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One for each core that this process may use, be it physical or not, and one more.
-
-    One of them mostly runs tests that wait.
-    """
-    return len(os.sched_getaffinity(0)) + 1
+    """One for each core that this process may use, be it physical or not."""
+    return len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="session")
