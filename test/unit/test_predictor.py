@@ -70,6 +70,8 @@ def test_the_patch_table_is_monotone_and_follows_its_data() -> None:
     assert counts == sorted(counts)
     assert [patches_for(table, value) for value in (0.0, 0.3, 0.6, 5.0)] == [1, 1, 4, 7]
     assert smallest_sufficient({1: 0.50, 3: 0.695, 5: 0.70, 7: 0.69}, margin=0.01) == 3
+    # A number that is just good enough is enough.
+    assert smallest_sufficient({1: 0.25, 3: 0.5, 7: 0.75}, margin=0.25) == 3
     assert TablePredictor(table).predict(replace(drifted_set(0, 0, 0), mmd2=0.05)) == 0
     with pytest.raises(ValueError, match="pairs"):
         learn_patch_table([], [])

@@ -102,6 +102,11 @@ def test_entropies_equal_scipys() -> None:
     p = logits.sigmoid().numpy()
     assert np.allclose(sigmoid_entropy(logits).numpy(), scipy_entropy([p, 1 - p]), atol=1e-6)
     assert float(sigmoid_entropy(torch.tensor(200.0))) == 0.0
+    # Of a class map the mean over its pixels, so that it does not grow with the size.
+    maps = torch.randn(2, 7, 4, 6)
+    head = TaskModel(spec(Task.SEGMENTATION, classes=tuple("abcdefg"))).head
+    expected = scipy_entropy(maps.softmax(1).numpy(), axis=1).mean((1, 2))
+    assert np.allclose(head.entropy(maps).numpy(), expected, atol=1e-6)
 
 
 def test_nms_equals_the_definition() -> None:
