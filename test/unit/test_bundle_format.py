@@ -132,6 +132,17 @@ def test_a_store_adopts_the_names_of_tasks(tmp_path: Path) -> None:
     assert not (tmp_path / "signs").exists()
 
 
+def test_a_file_that_is_not_the_manifests_is_named(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b")
+    for name in made.manifest.files:
+        whole = (made.path / name).read_bytes()
+        (made.path / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(BundleError, match=f"is damaged: {name} does not have the sha256"):
+            Bundle.load(made.path)
+        (made.path / name).write_bytes(whole)
+    assert Bundle.load(made.path).manifest == made.manifest
+
+
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     made = tiny_bundle.make_bundle(tmp_path / "b")
     read = Bundle.load(tmp_path / "b")

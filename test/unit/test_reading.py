@@ -27,7 +27,7 @@ from miniatures import (
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.datasets.labelled_bag import DEFINITION, MESSAGE, LabelledBag
 from patchline_ros.datasets.masks import MaskFolder
-from patchline_ros.datasets.picture_files import copies
+from patchline_ros.datasets.picture_files import copies, natural_order
 from patchline_ros.datasets.reading import Readings, read_all
 from patchline_ros.tasks import IGNORE, Boxes, Task
 
@@ -276,3 +276,8 @@ def test_the_definition_is_that_of_the_message_files() -> None:
         path = ROOT / "tools" / "vision_msgs" / "msg" / f"{name}.msg"
         assert fields(text) == fields(path.read_text())
     assert MESSAGE == "patchline_ros/msg/LabelledFrame"
+
+
+def test_frame_9_comes_before_frame_10() -> None:
+    names = ["frame10", "frame9", "b2", "frame09", "a"]
+    assert sorted(names, key=natural_order) == ["a", "b2", "frame09", "frame9", "frame10"]
