@@ -19,7 +19,7 @@ from patchline_ros.host import die_with_parent
 
 ReportProgress = Callable[[float], None]
 _CONTEXT = multiprocessing.get_context("forkserver")
-"""Workers are forks of one process that has imported what they need: a start takes milliseconds."""
+"""Workers are forks of one process that has imported what they need, and import nothing again."""
 MAX_ATTEMPTS = 3
 """A job whose process was lost this many times is given up."""
 

@@ -59,7 +59,7 @@ def mean_iou(predicted: Sequence[ClassMap], truth: Sequence[ClassMap], classes: 
         torch.from_numpy(labels),
         num_classes=classes,
         average="none",
-        # Its own check sorts all pixels, which takes ten times as long as all the rest.
+        # Its own check sorts all pixels, which takes longer than all the rest.
         validate_args=False,
     )
     present = np.flatnonzero(np.bincount(labels))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tiny_watched import road
 
 from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.bundle import PREDICTOR, Bundle, LearntKind
@@ -17,7 +18,7 @@ from patchline_ros.offline.bundle_making import Report, make_bundle
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.offline_run import OfflineOptions, run_offline
 from patchline_ros.offline.sources import SourceData, TaskData
-from patchline_ros.tasks import Sample, Task
+from patchline_ros.tasks import Task
 
 KINDS: list[LearntKind] = ["light", "vgg16"]
 CONFIG = {
@@ -40,15 +41,6 @@ def config_of(kind: LearntKind) -> OfflineConfig:
     """Of a bundle with such a predictor."""
     vgg16 = {"vgg16": {"weights": "random weights", "size": [32, 32]}} if kind == "vgg16" else {}
     return OfflineConfig.model_validate({**CONFIG, "patch_count": kind, **vgg16})
-
-
-def road(seed: int) -> Sample:
-    """A dark and a light half, with a border that moves."""
-    rng = np.random.default_rng(seed)
-    label = np.zeros((64, 64), np.uint8)
-    label[:, rng.integers(16, 48) :] = 1
-    image = 60 + 100 * label[..., None] + rng.integers(0, 40, (64, 64, 3))
-    return Sample(image.astype(np.uint8), label)
 
 
 SAMPLES = [road(seed) for seed in range(16)]
