@@ -34,7 +34,7 @@ CLOCK_SECONDS: Final = 0.01
 """Seconds of the machine's time between two messages on /clock."""
 CLOCK: Final = "/clock"
 LISTENER_SECONDS: Final = 5.0
-"""Most seconds to wait for somebody to listen: what is sent before is lost."""
+"""Most seconds to wait for those who listen: what is sent before is lost."""
 _POLL_SECONDS: Final = 0.25
 _SETTLE_SECONDS: Final = 1.0
 """Seconds in which nodes that are active find each other, and in which the last messages arrive."""
@@ -136,6 +136,7 @@ class BagPlayer:
                 f"of the bag {options.bag} there is nothing to play but {CLOCK}; --no-clock plays "
                 "the recorded one"
             )
+        self._node = node
         self._publishers = {c.id: self._publisher(node, c) for c in self._connections}
         self._clock = node.create_publisher(Clock, CLOCK, qos.RESULTS) if options.clock else None
         self.sent = 0
@@ -157,6 +158,18 @@ class BagPlayer:
         """Somebody listens to one of the topics."""
         return any(publisher.get_subscription_count() for publisher in self._publishers.values())
 
+    def _everyone_is_reached(self) -> bool:
+        """Somebody listens, and all that are known to listen are sent to.
+
+        A subscription is known a moment before messages go to it: seconds on a busy machine.
+        """
+        known = self._node.count_subscribers
+        publishers = self._publishers.values()
+        return self.heard() and all(
+            publisher.get_subscription_count() >= known(publisher.topic_name)
+            for publisher in publishers
+        )
+
     def play(self, stop: threading.Event, report: Callable[[float], None] = lambda _: None) -> None:
         """Plays to the end, or until it is stopped.
 
@@ -168,7 +181,7 @@ class BagPlayer:
             ValueError: the bag can't be read any more.
         """
         waited = time.monotonic() + LISTENER_SECONDS
-        while not self.heard() and time.monotonic() < waited and not stop.is_set():
+        while not self._everyone_is_reached() and time.monotonic() < waited and not stop.is_set():
             stop.wait(0.05)
         while not stop.is_set():
             self._play_once(stop, report)

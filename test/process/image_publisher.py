@@ -1,9 +1,10 @@
-"""Run as a process of its own: publishes 640x480 bgr8 pictures like a camera, then says how many.
+"""Run as a process of its own: publishes 640x480 bgr8 pictures like a camera and hears the answers.
 
 The pictures that count are stamped 1, 2, ... nanoseconds. Before them go some with stamp 0, until
 the answers to them arrive: discovery takes a moment that is no matter of transport. Nor is it how
 fast a busy machine computes: a camera's rate is kept while at most IN_FLIGHT pictures wait for
 their answers, which the node's queue holds. One that had no answer for SECONDS_TO_ANSWER is lost.
+It prints the stamp of each that is answered.
 
 Usage: image_publisher.py TOPIC ANSWERS COUNT RATE
 """
@@ -30,10 +31,12 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("image_publisher")
     publisher = node.create_publisher(Image, topic, qos.images("best_effort", 5))
-    answered = [-1]
+    answered: list[int] = []
 
     def hear(message: FrameFeatures) -> None:
-        answered[0] = max(answered[0], stamp_to_ns(message.header.stamp))
+        answered.append(stamp_to_ns(message.header.stamp))
+        if answered[-1]:
+            print(answered[-1], flush=True)
 
     node.create_subscription(FrameFeatures, answers, hear, qos.LABELLED_FRAMES)
     pixels = np.random.default_rng(0).integers(0, 256, 640 * 480 * 3, dtype=np.uint8)
@@ -45,20 +48,23 @@ def main() -> None:
             Image(header=header, height=480, width=640, encoding="bgr8", step=1920, data=data)
         )
 
-    while answered[0] < 0:
+    def wait_for(stamp_ns: int) -> None:
+        """Until this picture or a later one is answered, unless it is lost."""
+        deadline = time.monotonic() + SECONDS_TO_ANSWER
+        while max(answered) < stamp_ns and time.monotonic() < deadline:
+            rclpy.spin_once(node, timeout_sec=0.005)
+
+    while not answered:
         publish(0)
         rclpy.spin_once(node, timeout_sec=0.1)
     begin = time.monotonic()
     for number in range(1, count + 1):
-        last = time.monotonic()
-        due = begin + number / rate
-        while time.monotonic() < due or (
-            answered[0] < number - IN_FLIGHT and time.monotonic() - last < SECONDS_TO_ANSWER
-        ):
+        while time.monotonic() < begin + number / rate:
             rclpy.spin_once(node, timeout_sec=0.005)
+        if number > IN_FLIGHT:
+            wait_for(number - IN_FLIGHT)
         publish(number)
-    print(f"sent {count} in {time.monotonic() - begin:.2f} s", flush=True)
-    time.sleep(1.0)
+    wait_for(count)
     node.destroy_node()
     rclpy.shutdown()
 
