@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiny_bundle
+from forked_node import ForkedNode
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import GraphSettings, command, describe, environment
@@ -29,21 +30,26 @@ class Car:
     def __init__(self, probe: Bench, settings: GraphSettings, logs: Path) -> None:
         self.probe = probe
         self.settings = settings
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes] | ForkedNode] = {}
         self._logs = logs
+        self._environment = {**os.environ, "ROS_DOMAIN_ID": str(probe.domain)}
 
-    def start(self, name: str, **parameters: bool | int | float | str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, **parameters: bool | int | float | str) -> ForkedNode:
         """Starts one node of the graph with parameters besides the graph's own."""
         node = next(node for node in describe(self.settings) if node.name == name)
         node = replace(node, parameters={**node.parameters, **parameters})
-        return self.run(name, command(node, self.settings))
+        _python, _m, module, *arguments = command(node, self.settings)
+        log = self._logs / f"{name}.log"
+        log.touch()
+        process = ForkedNode(module, arguments, self._environment, log)
+        self.processes[f"{name} {process.pid}"] = process
+        return process
 
     def run(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Starts a process that hears and is heard by the probe; its output goes to a log."""
-        variables = {**os.environ, "ROS_DOMAIN_ID": str(self.probe.domain)}
         with (self._logs / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                arguments, env=variables, stdout=log, stderr=log, start_new_session=True
+                arguments, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
         self.processes[f"{name} {process.pid}"] = process
         return process

@@ -40,9 +40,10 @@ not be the same twice."""
 REPLAY_RATE = 2.0
 SILENCE = 60
 """Seconds in which nothing happens at all, after which nothing is waited for any more."""
-CLEAR, DRIFT = 10, 20
-WINDOW_BEFORE = 7
-"""Frames without a reading: the first one comes with a full window of 8."""
+CLEAR, DRIFT = 20, 20
+SETTLED = 16
+"""The first reading that no frame before the drive has a part in: a window of 8 holds frames of the
+drive alone, and so did the 8 before it, after which an earlier drift would be over."""
 FIRST_NS = 1_700_000_000_000_000_000
 CAMERA = qos.images("reliable", DEPTH)
 PERCEPTION = {"queue_depth": DEPTH, "image_reliability": "reliable"}
@@ -64,16 +65,17 @@ class Heard:
         self._statuses = car.probe.collect(AdaptationStatus, "adaptation_status", qos.LATCHED)
 
     @property
-    def drift(self) -> dict[int, tuple[float, bool, int]]:
-        """MMD^2, whether it drifts and since when, by the stamp of the frame.
+    def _readings(self) -> dict[int, DriftStatus]:
+        """By the stamp of the frame."""
+        return {stamp_to_ns(msg.header.stamp): msg for msg in self._drift}
 
-        Only of windows that hold nothing but frames of the drive.
-        """
-        readings = {stamp_to_ns(msg.header.stamp): msg for msg in self._drift}
+    @property
+    def drift(self) -> dict[int, tuple[float, bool, int]]:
+        """MMD^2, whether it drifts and since when, by the stamp, from SETTLED on."""
         return {
             stamp: (msg.mmd2, msg.drifting, stamp_to_ns(msg.since))
-            for stamp, msg in readings.items()
-            if stamp >= stamp_of(WINDOW_BEFORE)
+            for stamp, msg in self._readings.items()
+            if stamp >= stamp_of(SETTLED)
         }
 
     @property
@@ -96,7 +98,7 @@ class Heard:
         All that a reading needs has then found each other, however long that took.
         """
         probe = self._car.probe
-        road = probe.publisher(Image, "image_raw", CAMERA, SILENCE)
+        road = probe.probe.create_publisher(Image, "image_raw", CAMERA)
         for number in count(-10_000):
             if self._drift:
                 break
@@ -106,8 +108,8 @@ class Heard:
         probe.probe.destroy_publisher(road)
 
     def reading_of(self, number: int) -> bool:
-        """Whether there is one of each frame up to this one."""
-        return len(self.drift) > number - WINDOW_BEFORE
+        """Whether there is one of this frame of the drive."""
+        return stamp_of(number) in self._readings
 
     @property
     def complete(self) -> bool:
