@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -39,7 +38,7 @@ weights: none
 recipe: {{width: 0.25, epochs: {{classification: 1, detection: 1, segmentation: 1}},
   batch_size: 8, drift_window: 4,
   drift_permutations: 50, threads: 1}}
-predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1, 2]}}
+predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1]}}
 workers: 1
 """
 
@@ -89,10 +88,6 @@ def _made_by_itself(config: Path, out: Path) -> Bundle:
     return Bundle.load(out)
 
 
-def _make_sbd(data: Path) -> None:
-    miniatures.make_sbd(data, count=80)
-
-
 @pytest.fixture(scope="module")
 def acdc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the data set."""
@@ -113,15 +108,16 @@ def _check(bundle: Bundle, tasks: tuple[Task, ...]) -> None:
     assert not set(bundle.held_out[Task.SEGMENTATION]) & set(bundle.trained_on[Task.SEGMENTATION])
 
 
-@pytest.mark.parametrize(
-    ("data_set", "make"), [("sbd", _make_sbd), ("core50", miniatures.make_core50)]
-)
-def test_one_command_makes_a_bundle(
-    data_set: str, make: Callable[[Path], None], tmp_path: Path
-) -> None:
-    make(tmp_path)
+def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
+    miniatures.make_core50(tmp_path)
     tasks = tuple(Task)
-    _check(_made(_configured(tmp_path, data_set, tasks), tmp_path / "bundle"), tasks)
+    _check(_made(_configured(tmp_path, "core50", tasks), tmp_path / "bundle"), tasks)
+
+
+def test_a_set_of_segmented_objects_makes_a_bundle(tmp_path: Path) -> None:
+    miniatures.make_sbd(tmp_path, count=80)
+    tasks = tuple(Task)
+    _check(_made_by_itself(_configured(tmp_path, "sbd", tasks), tmp_path / "bundle"), tasks)
 
 
 def test_a_set_without_pictures_to_classify_makes_a_bundle(whole: Bundle) -> None:
