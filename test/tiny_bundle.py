@@ -34,6 +34,7 @@ from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.torchvision_backbones import BackboneName
 
 SIDE = 32
 CLASSES = {
@@ -75,10 +76,21 @@ def make_bundle(
     source_entropy: float = 0.0,
     tasks: tuple[Task, ...] = tuple(Task),
     learnt: LearntKind | None = None,
+    backbone: BackboneName | None = None,
 ) -> Bundle:
-    """Writes it to `path`; its drift reference is of random pictures."""
+    """Writes it to `path`; its drift reference is of random pictures.
+
+    `backbone` is that of the detector and the segmenter where it is not to be a car's.
+    """
     torch.manual_seed(0)
-    models = {task: TaskModel(spec_of(task)).eval() for task in CLASSES if task in tasks}
+    specs = [spec_of(task) for task in CLASSES if task in tasks]
+    if backbone is not None:
+        other = {"backbone": backbone}
+        specs = [
+            spec if spec.task is Task.CLASSIFICATION else spec.model_copy(update=other)
+            for spec in specs
+        ]
+    models = {spec.task: TaskModel(spec).eval() for spec in specs}
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
         features = pooled(models[Task.SEGMENTATION].backbone(batch)[TAP]).numpy()

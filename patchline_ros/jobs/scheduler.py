@@ -20,6 +20,8 @@ from patchline_ros.host import die_with_parent
 ReportProgress = Callable[[float], None]
 _CONTEXT = multiprocessing.get_context("forkserver")
 """Workers are forks of one process that has imported what they need, and import nothing again."""
+_WITH_THE_FIRST_OPTIMISER = "torch._dynamo"
+"""What PyTorch imports only then, for two seconds: each worker would do so."""
 MAX_ATTEMPTS = 3
 """A job whose process was lost this many times is given up."""
 
@@ -146,7 +148,8 @@ class ProcessPool:
         due = deque(enumerate(jobs))
         left = len(due)
         # Heard by the server's first start only; a later kind of job imports the rest by itself.
-        _CONTEXT.set_forkserver_preload([__name__, *sorted({type(job).__module__ for job in jobs})])
+        kinds = sorted({type(job).__module__ for job in jobs})
+        _CONTEXT.set_forkserver_preload([__name__, _WITH_THE_FIRST_OPTIMISER, *kinds])
         while left:
             self._assign(due)
             busy = {worker.connection: worker for worker in self._workers if worker.job is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -73,50 +74,52 @@ def source() -> SourceData:
 
 
 @pytest.fixture(scope="module")
-def whole(source: SourceData, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def stages() -> list[str]:
+    """What was told while the bundle below was made."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(
+    source: SourceData, stages: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
     """Made without a pause."""
-    out = tmp_path_factory.mktemp("offline") / "b"
-    make(source, RECIPE, out)
-    return Bundle.load(out)
+    return make(
+        source,
+        RECIPE,
+        tmp_path_factory.mktemp("offline") / "b",
+        lambda stage, *_: stages.append(stage),
+    )
 
 
-def test_the_same_recipe_gives_the_same_bundle(
-    source: SourceData, whole: Bundle, tmp_path: Path
-) -> None:
-    stages: list[str] = []
-    first = make(source, RECIPE, tmp_path / "b", lambda s, _, __: stages.append(s))
-    assert first.manifest == whole.manifest
+def test_a_bundle_holds_what_was_made(source: SourceData, whole: Bundle, stages: list[str]) -> None:
+    assert Bundle.load(whole.path).manifest == whole.manifest
     trained = {f"train {task}" for task in Task}
     assert {*trained, "affinity", "predictor data"} <= set(stages)
-    assert set(first.manifest.models) == set(Task)
-    assert first.trained_on[Task.CLASSIFICATION] == source.tasks[Task.CLASSIFICATION].names
-    counts = [step.patches for step in first.manifest.patch_table]
+    assert set(whole.manifest.models) == set(Task)
+    assert whole.trained_on[Task.CLASSIFICATION] == source.tasks[Task.CLASSIFICATION].names
+    counts = [step.patches for step in whole.manifest.patch_table]
     assert counts == sorted(counts)
-    assert first.held_out[Task.SEGMENTATION] == source.tasks[Task.SEGMENTATION].held_out_names
-    assert [len(pictures) for pictures in first.examples.values()] == [4, 4, 4]
-    assert set(first.manifest.affinity) == set(MEASURES)
-    assert [label.corruption for label in first.manifest.drift_labels] == ["fog", "noise"]
-    assert first.manifest.config["recipe"] == RECIPE.model_dump(mode="json")
-    assert (first.path / CARD).is_file() and CARD not in first.manifest.files
+    assert whole.held_out[Task.SEGMENTATION] == source.tasks[Task.SEGMENTATION].held_out_names
+    assert [len(pictures) for pictures in whole.examples.values()] == [4, 4, 4]
+    assert set(whole.manifest.affinity) == set(MEASURES)
+    assert [label.corruption for label in whole.manifest.drift_labels] == ["fog", "noise"]
+    assert whole.manifest.config["recipe"] == RECIPE.model_dump(mode="json")
+    assert (whole.path / CARD).is_file() and CARD not in whole.manifest.files
 
 
-def test_a_bundle_may_have_fewer_tasks(source: SourceData, tmp_path: Path) -> None:
-    road = replace(
-        source, tasks={task: source.tasks[task] for task in (Task.DETECTION, Task.CLASSIFICATION)}
-    )
-    make(road, RECIPE, tmp_path / "b")
+def test_a_bundle_may_have_fewer_tasks_than_the_one_before(
+    source: SourceData, whole: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(whole.path, tmp_path / "b")
+    tasks = {task: source.tasks[task] for task in (Task.DETECTION, Task.CLASSIFICATION)}
+    make(replace(source, tasks=tasks), RECIPE, tmp_path / "b")
     bundle = Bundle.load(tmp_path / "b")
-    assert set(bundle.manifest.models) == set(road.tasks)
+    assert set(bundle.manifest.models) == set(tasks)
     assert bundle.manifest.drift.task is Task.DETECTION
     assert list(bundle.manifest.training_affinity) == ["classification detection"]
     # The models of a bundle that was there before are gone.
-    make(
-        replace(source, tasks={Task.CLASSIFICATION: source.tasks[Task.CLASSIFICATION]}),
-        RECIPE,
-        tmp_path / "b",
-    )
-    assert not (tmp_path / "b" / "detection.safetensors").exists()
-    assert set(Bundle.load(tmp_path / "b").manifest.models) == {Task.CLASSIFICATION}
+    assert not (tmp_path / "b" / "segmentation.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -155,13 +158,11 @@ def test_one_class_is_too_few_for_a_softmax(source: SourceData, tmp_path: Path) 
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("stage", "share"),
-    [("train segmentation", 0.5), ("train classification", 1.0), ("predictor data", 0.25)],
-)
+STOPS = [("train segmentation", 0.5), ("train classification", 1.0), ("predictor data", 0.25)]
+"""Stage and share at which it is interrupted, one after the other."""
+
+
 def test_what_was_interrupted_goes_on_with_the_same_result(
-    stage: str,
-    share: float,
     source: SourceData,
     whole: Bundle,
     tmp_path: Path,
@@ -169,20 +170,28 @@ def test_what_was_interrupted_goes_on_with_the_same_result(
 ) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     out = tmp_path / whole.path.name
+    attempts: list[list[float]] = []
 
-    def stop(name: str, done: float, _: str) -> None:
-        if (name, done) == (stage, share):
-            raise KeyboardInterrupt
+    def attempt(stop: tuple[str, float] | None) -> None:
+        shares: list[float] = []
+        attempts.append(shares)
 
-    with pytest.raises(KeyboardInterrupt):
-        make(source, RECIPE, out, stop)
-    assert not (out / MANIFEST).exists()
-    shares: list[float] = []
-    make(
-        source, RECIPE, out, lambda s, d, _: shares.append(d) if s == "train segmentation" else None
-    )
-    # Of the stage that was under way only the rest is done, and of a finished one nothing.
-    assert shares[0] == 1.0 if stage != "train segmentation" else shares[:2] == [1.0, 1.0]
+        def report(stage: str, share: float, _: str) -> None:
+            if stage == "train segmentation":
+                shares.append(share)
+            if (stage, share) == stop:
+                raise KeyboardInterrupt
+
+        make(source, RECIPE, out, report)
+
+    for stop in STOPS:
+        with pytest.raises(KeyboardInterrupt):
+            attempt(stop)
+        assert not (out / MANIFEST).exists()
+    attempt(None)
+    # Of the stage that was under way only the second step is done, and of a finished one nothing:
+    # then the only share is the one that is told when all models are there.
+    assert attempts == [[0.5], [1.0], [1.0], [1.0]]
     assert Bundle.load(out).manifest == whole.manifest
     assert not (out / MAKING).exists()
 
@@ -191,7 +200,7 @@ def test_other_inputs_begin_anew(source: SourceData, whole: Bundle, tmp_path: Pa
     out = tmp_path / whole.path.name
 
     def stop(name: str, _: float, __: str) -> None:
-        if name == "affinity":
+        if name == "train detection":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

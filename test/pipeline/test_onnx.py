@@ -17,19 +17,24 @@ from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError, graph_path
 from patchline_ros.runtime.model_runner import ModelRunner, Perception
 from patchline_ros.tasks import Boxes, Task
+from patchline_ros.vision.torchvision_backbones import BackboneName
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime and onnxscript, the extra `onnx`")
 pytest.importorskip("onnxscript", reason="needs onnxruntime and onnxscript, the extra `onnx`")
 
 
 PATCHED = (Task.CLASSIFICATION, Task.DETECTION)
-"""An export takes ten seconds; patched segmenters are compared in the node's own test."""
+"""Patched segmenters are compared in the node's own test."""
+QUICKLY_EXPORTED: BackboneName = "vgg16"
+"""An export of the classifier, with a car's backbone, takes ten seconds; with this one two."""
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """With the graphs of the source models, and of two patches on those that are patched."""
-    bundle = tiny_bundle.make_bundle(tmp_path_factory.mktemp("onnx") / "bundle")
+    bundle = tiny_bundle.make_bundle(
+        tmp_path_factory.mktemp("onnx") / "bundle", backbone=QUICKLY_EXPORTED
+    )
     tiny_bundle.export_graphs(bundle, PATCHED)
     tiny_bundle.export_graphs(bundle, [Task.SEGMENTATION], patched=False)
     return bundle
