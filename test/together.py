@@ -24,7 +24,7 @@ SPEC = ModelSpec(task=Task.SEGMENTATION, classes=("dark", "light"), input_size=(
 SETTINGS: dict[str, Any] = {
     "weights": None,
     "backbone": None,
-    "epochs": 8,
+    "epochs": 4,
     "batch_size": 8,
     "learning_rate": 1e-2,
     "seed": 0,
