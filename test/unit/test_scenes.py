@@ -202,6 +202,17 @@ def check_tuning(data: Path, scenes: Iterable[Scene]) -> None:
             assert len(tuned[task].adapt) == len(there.adapt)
 
 
+def test_boxes_are_in_pixels_and_cut_off_at_the_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.png", size=(24, 32))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+    write_voc(tmp_path / "annotations" / "a.xml", ("car", 20, -2, 40, 30))
+    for folder, box in ((YoloFolder, [12, 6, 20, 18]), (VocFolder, [20, 0, 32, 24])):
+        label = folder(tmp_path, ("bus", "car"))[0].label
+        assert isinstance(label, Boxes)
+        assert (label.boxes.tolist(), label.labels.tolist()) == ([box], [1])
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
