@@ -54,6 +54,26 @@ def _clear_frames() -> tuple[list[Frame], list[Frame]]:
     )
 
 
+_SMALL_ROAD = (64, 96)
+_SMALL_SIZES = {
+    Task.CLASSIFICATION: (32, 32),
+    Task.DETECTION: _SMALL_ROAD,
+    Task.SEGMENTATION: _SMALL_ROAD,
+}
+_SMOKE_FOG = Condition.FOG, SEVERITIES[Condition.FOG]
+
+
+@lru_cache(maxsize=1)
+def _smoke_frames() -> tuple[list[Frame], list[Frame], list[Frame]]:
+    """Of the smoke scene what is the same for every seed: to train on, held out, to test on."""
+    train = _Drives(SIM_TRAINING_SEEDS[:4], frames=8, stride=14, size=_SMALL_ROAD)
+    held_out = _Drives(SIM_HELD_OUT_SEEDS[:2], frames=4, stride=14, size=_SMALL_ROAD)
+    test = _Drives([TEST_WORLD], frames=8, stride=14, size=_SMALL_ROAD)
+    painted = train.taken(), held_out.taken(), test.taken(*_SMOKE_FOG)
+    first, second, third = ([at_size(f, _SMALL_SIZES) for f in frames] for frames in painted)
+    return first, second, third
+
+
 def _scene(
     name: str,
     sizes: dict[Task, tuple[int, int]],
@@ -86,12 +106,6 @@ def smoke(data: Path | None, seed: int) -> Scene:
     32 source frames of 4 worlds, which is what a drift monitor needs, and 8 held out, 10 to adapt
     on, which is what a car needs, and 8 to test on; roads of 64x96 pixels, signs of 32x32.
     """
-    road, sign = (64, 96), (32, 32)
-    sizes = {Task.CLASSIFICATION: sign, Task.DETECTION: road, Task.SEGMENTATION: road}
-    train = _Drives(SIM_TRAINING_SEEDS[:4], frames=8, stride=14, size=road)
-    held_out = _Drives(SIM_HELD_OUT_SEEDS[:2], frames=4, stride=14, size=road)
-    adapt = _Drives([ADAPT_WORLD + seed], frames=10, stride=14, size=road)
-    test = _Drives([TEST_WORLD], frames=8, stride=14, size=road)
-    fog = Condition.FOG, SEVERITIES[Condition.FOG]
-    source = train.taken(), held_out.taken()
-    return _scene("smoke", sizes, source, (adapt.taken(*fog), test.taken(*fog)))
+    adapt = _Drives([ADAPT_WORLD + seed], frames=10, stride=14, size=_SMALL_ROAD)
+    train, held_out, test = _smoke_frames()
+    return _scene("smoke", _SMALL_SIZES, (train, held_out), (adapt.taken(*_SMOKE_FOG), test))

@@ -17,6 +17,7 @@ from torch import Tensor
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.cost.memory import output_sum, saved_for_backward
 from patchline_ros.cost.part_flops import counted_by_part
+from patchline_ros.cost.shapes import meta_device
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.methods import MethodSettings, adapted
@@ -91,14 +92,14 @@ def _pictures(spec: ModelSpec, batch: int) -> Tensor:
 
 
 def _on_meta(spec: ModelSpec, settings: MethodSettings) -> AdaptedModel:
-    with torch.device("meta"):
+    with meta_device():
         return adapted(TaskModel(spec), settings)
 
 
 @cache
 def source_forward(spec: ModelSpec) -> int:
     """F: FLOPs of the source model's forward pass for one image."""
-    with torch.device("meta"), torch.no_grad(), FlopCounter() as flops:
+    with meta_device(), torch.no_grad(), FlopCounter() as flops:
         TaskModel(spec).eval()(_pictures(spec, 1))
     return flops.total
 
@@ -118,7 +119,7 @@ def method_cost(spec: ModelSpec, settings: MethodSettings, batch: int) -> Method
     trained = model.trained_parameters()
     before_head = [p for part in trained if part != "head" for p in trained[part]]
     everything = [p for parameters in trained.values() for p in parameters]
-    with torch.device("meta"), counted_by_part(model) as counted:
+    with meta_device(), counted_by_part(model) as counted:
         with saved_for_backward(model) as saved:
             frozen = model.frozen_part(_pictures(spec, batch))
             frozen_forward = counted.take()
@@ -151,7 +152,7 @@ def method_cost(spec: ModelSpec, settings: MethodSettings, batch: int) -> Method
 def patch_forward(spec: ModelSpec, settings: PatchSettings) -> int:
     """P_F: FLOPs of the forward pass of all patches, an exit included, for one image."""
     model = _on_meta(spec, settings).eval()
-    with torch.device("meta"), torch.no_grad(), counted_by_part(model) as counted:
+    with meta_device(), torch.no_grad(), counted_by_part(model) as counted:
         model(_pictures(spec, 1))
         return counted.take()["adapter"]
 
@@ -169,7 +170,7 @@ def largest_affordable_k(
     Raises:
         ValueError: not even one patch is affordable.
     """
-    with torch.device("meta"):
+    with meta_device():
         groups = len(TaskModel(spec).backbone.specs)
     whole = source_forward(spec)
     share = Fraction(0)

@@ -17,6 +17,19 @@ class Anything(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class Epochs(BaseModel, extra="forbid"):
+    """With one key."""
+
+    epochs: int
+
+
+def test_an_unknown_key_is_named_before_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "misspelt.yaml"
+    path.write_text("epoch: 3")
+    with pytest.raises(ConfigFileError, match="epoch: there is no such key"):
+        read_config_file(path, Epochs)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -17,6 +17,7 @@ from patchline_ros.cli.app import app
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.cost.memory import output_sum, saved_for_backward
 from patchline_ros.cost.part_flops import counted_by_part
+from patchline_ros.cost.shapes import meta_device
 from patchline_ros.cost.step_cost import (
     MethodCost,
     largest_affordable_k,
@@ -29,7 +30,7 @@ from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.patching.patch import PatchDesign
-from patchline_ros.patching.patched_model import PatchSettings
+from patchline_ros.patching.patched_model import PatchSettings, Wiring
 from patchline_ros.vision.model import ModelSpec, TaskModel
 from patchline_ros.vision.torchvision_backbones import BACKBONES
 
@@ -51,7 +52,7 @@ def groups_of(spec: ModelSpec) -> int:
 
 
 def on_meta(spec: ModelSpec, settings: MethodSettings) -> AdaptedModel:
-    with torch.device("meta"):
+    with meta_device():
         return adapted(TaskModel(spec), settings).train()
 
 
@@ -89,9 +90,10 @@ def test_pytorchs_own_count_of_mobilenets_backward_is_ten_times_too_large() -> N
     images = torch.empty(2, 3, 350, 350, device="meta")
     theirs, ours = FlopCounterMode(display=False), FlopCounter()
     for counter in (theirs, ours):
-        loss = output_sum(model(images))
-        with counter:
-            loss.backward()
+        with meta_device():
+            loss = output_sum(model(images))
+            with counter:
+                loss.backward()
     # As much for each layer's weights and inputs as forward, but for the picture's gradient.
     first_layer = 2 * 175 * 175 * 32 * (3 * 9)
     assert ours.total == 2 * (2 * source_forward(spec) - first_layer)
@@ -119,34 +121,37 @@ def test_patches_cost_what_the_paper_says(name: str, k: int, gflops: float) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["vgg16", "unet_resnet50", "yolov4_mobilenet_v2", "deeplabv3plus_swin_t"]
+    ("name", "wiring"),
+    [
+        ("vgg16", "side"),
+        ("unet_resnet50", "inline"),
+        ("yolov4_mobilenet_v2", "inline"),
+        ("deeplabv3plus_swin_t", "side"),
+    ],
 )
-def test_each_part_costs_what_it_costs_alone(name: str) -> None:
+def test_each_part_costs_what_it_costs_alone(name: str, wiring: Wiring) -> None:
     spec = small(name)
-    k, batch = groups_of(spec), 2
-    images = torch.empty(batch, 3, *spec.input_size, device="meta")
-    for wiring in ("inline", "side"):
-        settings = PatchSettings(k=k, wiring=wiring)
-        cost = method_cost(spec, settings, batch)
-        model = on_meta(spec, settings)
-        with torch.no_grad():
-            taps = model.backbone(images)
-            with FlopCounter() as flops:
-                summands = [p(tap) for p, tap in zip(model.patches, taps, strict=False)]
-        patches, first = flops.total // batch, 2 * summands[0].numel() * taps[0].shape[1] // batch
-        assert cost.parts["adapter"].forward == patches
-        # The first patch reads the stem, which needs no gradient.
-        assert cost.parts["adapter"].backward == 2 * patches - first
-        leaves = [tap.requires_grad_(i > 0) for i, tap in enumerate(taps)]
+    settings, batch = PatchSettings(k=groups_of(spec), wiring=wiring), 2
+    cost = method_cost(spec, settings, batch)
+    model = adapted(TaskModel(spec), settings).train()
+    with torch.no_grad():
+        taps = model.backbone(torch.zeros(batch, 3, *spec.input_size))
         with FlopCounter() as flops:
-            loss = output_sum(model.head(leaves))
-            assert flops.total // batch == cost.parts["head"].forward
-            before = flops.total
-            loss.backward()
-        assert (flops.total - before) // batch == cost.parts["head"].backward
-        frozen = method_cost(spec, settings.model_copy(update={"head": "frozen"}), batch)
-        assert cost.head_input_gradient == frozen.parts["head"].backward
-        assert frozen.head_input_gradient == frozen.parts["head"].backward
+            summands = [p(tap) for p, tap in zip(model.patches, taps, strict=False)]
+    patches, first = flops.total // batch, 2 * summands[0].numel() * taps[0].shape[1] // batch
+    assert cost.parts["adapter"].forward == patches
+    # The first patch reads the stem, which needs no gradient.
+    assert cost.parts["adapter"].backward == 2 * patches - first
+    leaves = [tap.requires_grad_(i > 0) for i, tap in enumerate(taps)]
+    with FlopCounter() as flops:
+        loss = output_sum(model.head(leaves))
+        assert flops.total // batch == cost.parts["head"].forward
+        before = flops.total
+        loss.backward()
+    assert (flops.total - before) // batch == cost.parts["head"].backward
+    frozen = method_cost(spec, settings.model_copy(update={"head": "frozen"}), batch)
+    assert cost.head_input_gradient == frozen.parts["head"].backward
+    assert frozen.head_input_gradient == frozen.parts["head"].backward
 
 
 def real_step(spec: ModelSpec, settings: MethodSettings) -> tuple[int, int]:

@@ -10,9 +10,13 @@ import torch
 from torch import Tensor
 
 from patchline_ros.adaptation.gate import Comparison, compare
+from patchline_ros.adaptation.verdict import Running, verified
 from patchline_ros.patching.expected import Expected
+from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.model import ModelSpec, TaskModel
+from patchline_ros.vision.inputs import image_tensor
+from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
 CLASSES = ("stop", "yield", "limit")
 SPEC = ModelSpec(task=Task.CLASSIFICATION, classes=CLASSES, input_size=(32, 32), width=0.25)
@@ -67,3 +71,25 @@ def test_margin_and_error_add_up() -> None:
     seen = Expected(agreement=0.9, agreement_error=0.05, entropy=0.2, entropy_error=0.05)
     assert Comparison(0.5, 0.61, 0.1, seen).accepted(0.005)
     assert not Comparison(0.5, 0.61, 0.1, seen).accepted(0.015)
+
+
+def test_the_patch_set_of_an_earlier_drift_has_to_be_better_by_the_margin() -> None:
+    torch.manual_seed(0)
+    source = TaskModel(SPEC).eval()
+    method = PatchSettings(k=2)
+    model = PatchedModel(source, method).eval()
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.neg_()
+        pictures = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8)
+        answers = model(torch.stack([image_tensor(p) for p in pictures])).argmax(1).tolist()
+    # What it answers is the truth; where its head is surest, that of the source is least sure.
+    truth = [Sample(p, answer) for p, answer in zip(pictures, answers, strict=True)]
+    base = fingerprint(source)
+    facts = PatchSetMetadata(
+        task=SPEC.task, version=1, base_fingerprint=base, method=method, norm="source", seed=0
+    )
+    patch_set = to_bytes(model, facts)
+    for margin, accepted in ((0.01, True), (1.5, False)):
+        found = verified(source, base, Running(source), patch_set, truth, margin)
+        assert found.verdict.accepted == accepted

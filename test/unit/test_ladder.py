@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ TARGETS = {
 
 
 def model_of(backbone: str, task: Task = Task.CLASSIFICATION) -> TaskModel:
+    source = untrained(backbone, task)
+    torch.manual_seed(0)
+    return source
+
+
+@cache
+def untrained(backbone: str, task: Task) -> TaskModel:
     torch.manual_seed(0)
     size, classes = (64, 64), ("a", "b", "c")
     spec = ModelSpec(

@@ -160,6 +160,21 @@ def test_a_known_drift_is_verified_first_and_trained_where_that_fails(
     assert "000001" not in bank.entries()
 
 
+def test_a_known_drift_is_verified_on_frames_up_to_where_every_task_has_enough(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    bank.add(frames(4, 1), {Task.CLASSIFICATION: b"one", Task.SEGMENTATION: b"other"})
+    plan = Planner(bank, reference, settled_ns=None)
+    drift_fills_the_window(plan, seed=1)
+    plan.heard(drift(100, 150))
+    least = Task.SEGMENTATION.traits.verification_frames
+    later = list(range(120, 120 + least))
+    found = {Task.CLASSIFICATION: list(range(100, 120)), Task.SEGMENTATION: later}
+    episode = plan.next(lambda _: found, LEAST)
+    assert isinstance(episode, Episode) and episode.known is not None
+    assert episode.until_ns == later[-1]
+
+
 def test_a_broken_bank_is_said_once_and_the_drift_is_trained(
     bank: PatchBank, reference: DriftReference, tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from miniatures import (
     write_voc,
 )
 
+from patchline_ros.bench.scene import TaskScene
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
 from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
@@ -174,7 +177,6 @@ def test_small_sbd_plus(tmp_path: Path) -> None:
     [
         (make_camvid_and_gtsrb, "camvid-dusk"),
         (make_vehicles_and_dawn, "dawn-fog"),
-        (make_core50, "core50-nic"),
         (make_sbd, "sbd-plus"),
     ],
 )
@@ -182,17 +184,33 @@ def test_no_seed_is_tested_on_what_is_tuned_on(
     make: Callable[[Path], None], name: str, tmp_path: Path
 ) -> None:
     make(tmp_path)
-    check_tuning(name, tmp_path, range(5))
+    check_tuning(tmp_path, (load_scene(name, tmp_path, seed) for seed in range(5)))
 
 
-def check_tuning(name: str, data: Path, seeds: Iterable[int]) -> None:
-    """With the seed that experiments tune with and some that they run with."""
-    tuned = load_tuning_scene(name, data, 100).tasks
-    for seed in seeds:
-        for task, there in load_scene(name, data, seed).tasks.items():
+def test_no_seed_of_core50_is_tested_on_what_is_tuned_on(core50: Path) -> None:
+    check_tuning(core50, (load_scene("core50-nic", core50, seed) for seed in range(5)))
+
+
+def check_tuning(data: Path, scenes: Iterable[Scene]) -> None:
+    """With the seed that experiments tune with; `scenes` have seeds that they run with."""
+    tuned: dict[Task, TaskScene] = {}
+    for scene in scenes:
+        tuned = tuned or load_tuning_scene(scene.name, data, 100).tasks
+        for task, there in scene.tasks.items():
             assert not set(there.names["test"]) & set(tuned[task].names["adapt"])
             assert there.names["source_train"] == tuned[task].names["source_train"]
             assert len(tuned[task].adapt) == len(there.adapt)
+
+
+def test_boxes_are_in_pixels_and_cut_off_at_the_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.png", size=(24, 32))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+    write_voc(tmp_path / "annotations" / "a.xml", ("car", 20, -2, 40, 30))
+    for folder, box in ((YoloFolder, [12, 6, 20, 18]), (VocFolder, [20, 0, 32, 24])):
+        label = folder(tmp_path, ("bus", "car"))[0].label
+        assert isinstance(label, Boxes)
+        assert (label.boxes.tolist(), label.labels.tolist()) == ([box], [1])
 
 
 @pytest.mark.parametrize(
@@ -255,22 +273,30 @@ def test_broken_file_is_named(
         load_scene(scene, tmp_path)
 
 
-def test_core50_without_boxes_or_masks(tmp_path: Path) -> None:
-    make_core50(tmp_path)
-    (tmp_path / "core50" / "masks").rename(tmp_path / "masks")
-    assert set(load_scene("core50-ni", tmp_path).tasks) == {Task.CLASSIFICATION, Task.DETECTION}
-    (tmp_path / "core50" / "bbox" / "s1" / "CropC_o1.txt").write_text("Color000: 1 2 3 4\n")
+@pytest.fixture
+def own_core50(core50: Path, tmp_path: Path) -> Path:
+    """One whose files can be removed and added to."""
+    data = tmp_path / "data"
+    shutil.copytree(core50, data, copy_function=os.link)
+    return data
+
+
+def test_core50_without_boxes_or_masks(own_core50: Path) -> None:
+    (own_core50 / "core50" / "masks").rename(own_core50 / "masks")
+    assert set(load_scene("core50-ni", own_core50).tasks) == {Task.CLASSIFICATION, Task.DETECTION}
+    boxes = own_core50 / "core50" / "bbox" / "s1" / "CropC_o1.txt"
+    boxes.unlink()
+    boxes.write_text("Color000: 1 2 3 4\n")
     with pytest.raises(ValueError, match=r"CropC_o1.txt has no line for the frame"):
-        load_scene("core50-ni", tmp_path)
+        load_scene("core50-ni", own_core50)
 
 
-def test_a_stray_picture_among_core50s_is_named(tmp_path: Path) -> None:
-    make_core50(tmp_path)
-    video = tmp_path / "core50" / "core50_350x350" / "s1" / "o1"
+def test_a_stray_picture_among_core50s_is_named(own_core50: Path) -> None:
+    video = own_core50 / "core50" / "core50_350x350" / "s1" / "o1"
     for name in ("foo.png", "C_01_01_x.png", "C_01_02_000.png", "C_01_01_7.png"):
         write_picture(video / name)
         with pytest.raises(ValueError, match=f"{video / name} is not named C_SESSION_THING_FRAME"):
-            load_scene("core50-ni", tmp_path)
+            load_scene("core50-ni", own_core50)
         (video / name).unlink()
 
 
@@ -294,7 +320,7 @@ def test_camvid_dusk(data_root: Path) -> None:
         [s.image.mean() for s in signs.source_held_out]
     )
     assert sum(len(s.label) for s in scene.tasks[Task.DETECTION].test if isinstance(s.label, Boxes))
-    check_tuning("camvid-dusk", data_root, [4])
+    check_tuning(data_root, [scene])
 
 
 def test_dawn_fog(data_root: Path) -> None:
