@@ -21,10 +21,13 @@ from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.trainer import TrainingError, train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle, BundleError
+from patchline_ros.patching.fine_tuned import FineTuneSettings
+from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patch_set import apply
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Boxes, Sample, Task
 from patchline_ros.vision.evaluation import evaluate
+from patchline_ros.vision.inputs import image_tensor
 
 
 def sample(task: Task, seed: int) -> Sample:
@@ -96,6 +99,24 @@ def test_training_lowers_the_loss_and_counts_its_cost(tmp_path: Path) -> None:
     assert record.gflops < longer.gflops < 2 * record.gflops
     with pytest.raises(TrainingError, match="no labelled frames"):
         train_adapted(model, [], [], [], TrainingSettings(), 0)
+
+
+@pytest.mark.parametrize("batch_size", [4, 10])
+def test_the_loss_of_an_epoch_is_the_mean_over_its_frames(tmp_path: Path, batch_size: int) -> None:
+    """With a rate that changes nothing: whatever the batches, the last of which may be smaller."""
+    model = adapted(
+        tiny_bundle.make_bundle(tmp_path / "b").model(Task.CLASSIFICATION),
+        FineTuneSettings(method="ft_last"),
+    )
+    samples = [sample(Task.CLASSIFICATION, i) for i in range(10)]
+    settings = TrainingSettings(epochs=1, rate=1e-9, batch_size=batch_size)
+    record = train_adapted(model, samples, [], [s.image for s in samples], settings, 0)
+    images = torch.stack([image_tensor(s.image) for s in samples])
+    labels = torch.tensor([s.label for s in samples])
+    with torch.no_grad():
+        expected = model.head.loss(model.eval()(images), labels).item()
+    # Dropout is on in a training.
+    assert record.losses == [pytest.approx(expected, rel=0.2)]
 
 
 def test_signs_of_one_class_are_refused(tmp_path: Path) -> None:
