@@ -25,11 +25,9 @@ from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Boxes, Label, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 
-SETTINGS = PredictorSettings(
-    drifts=(("fog", 0.5), ("noise", 0.9), ("contrast", 0.02)), counts=(0, 2), trainings=2
-)
-FIGURES = 9
-"""Of three drifts: one without patches, two trainings with two."""
+SETTINGS = PredictorSettings(drifts=(("fog", 0.5), ("contrast", 0.02)), counts=(0, 2), trainings=2)
+FIGURES = 6
+"""Of two drifts: one without patches, two trainings with two."""
 
 
 def figures(folder: Path) -> dict[str, bytes]:
@@ -95,7 +93,7 @@ def make_in(folder: Path) -> None:
 def test_it_goes_on_after_a_kill_of_the_driver(
     alone: PredictorData, folder: Path, two: ProcessPool, tmp_path: Path
 ) -> None:
-    driver = multiprocessing.get_context("spawn").Process(target=make_in, args=(tmp_path,))
+    driver = multiprocessing.get_context("forkserver").Process(target=make_in, args=(tmp_path,))
     driver.start()
     driver.join()
     assert driver.exitcode == -signal.SIGKILL
@@ -129,13 +127,13 @@ def test_jobs_that_always_fail_are_one_sentence(two: ProcessPool, tmp_path: Path
         parameter.detach().fill_(float("nan"))
     broken = replace(watched, model=model)
     message = (
-        r"^of the predictor data 6 of 9 could not be made; the first: fog 0\.5, 2 patches, "
+        r"^of the predictor data 4 of 6 could not be made; the first: fog 0\.5, 2 patches, "
         "seed 0: the loss of segmentation became nan in epoch 1; look for broken labels or weights$"
     )
     with pytest.raises(ValueError, match=message):
         data(SETTINGS, tmp_path, two, watched=broken)
     # All that can be done is done.
-    assert len(figures(tmp_path)) == 3
+    assert len(figures(tmp_path)) == 2
     damaged = next(tmp_path.glob("*/fog-0.5-k0-*.json"))
     damaged.write_bytes(b"")
     few = SETTINGS.model_copy(update={"counts": (0,)})
