@@ -21,7 +21,7 @@ ReportProgress = Callable[[float], None]
 _CONTEXT = multiprocessing.get_context("forkserver")
 """Workers are forks of one process that has imported what they need, and import nothing again."""
 _WITH_THE_FIRST_OPTIMISER = "torch._dynamo"
-"""What PyTorch imports only then, for two seconds: each worker would do so."""
+"""A module that PyTorch imports only then. Without it here each worker would import it."""
 MAX_ATTEMPTS = 3
 """A job whose process was lost this many times is given up."""
 
