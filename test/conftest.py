@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One for each core that this process may use, be it physical or not."""
-    return len(os.sched_getaffinity(0))
+    """One more than the cores that this process may use: some tests wait for what they started."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture(scope="session")
