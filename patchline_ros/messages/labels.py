@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from patchline_ros.tasks import Boxes
 
 Regions: TypeAlias = NDArray[np.float32]
 """Boxes of a picture, (n, 4) x1, y1, x2, y2 in pixels."""
+
+
+_LARGEST_ID: Final = 2**31 - 1
 
 
 class ConversionError(ValueError):
@@ -26,7 +30,7 @@ def msg_to_class(msg: Any) -> int:
         raise ConversionError(
             f"the classification has {len(msg.results)} results; a label needs exactly one"
         )
-    return _class_id(msg.results[0].class_id)
+    return class_id_of(msg.results[0].class_id)
 
 
 def msg_to_boxes(msg: Any) -> Boxes:
@@ -39,8 +43,8 @@ def msg_to_boxes(msg: Any) -> Boxes:
     for number, detection in enumerate(msg.detections):
         if not detection.results:
             raise ConversionError(f"detection {number} has no class (its results are empty)")
-        boxes.append(_corners(number, detection))
-        labels.append(_class_id(detection.results[0].hypothesis.class_id))
+        boxes.append(corners_of(number, detection))
+        labels.append(class_id_of(detection.results[0].hypothesis.class_id))
         scores.append(detection.results[0].hypothesis.score)
     return Boxes(
         boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
@@ -59,7 +63,7 @@ def msg_to_regions(msg: Any, class_id: str) -> Regions:
     Raises ConversionError for a box of negative or infinite size.
     """
     corners = [
-        _corners(number, detection)
+        corners_of(number, detection)
         for number, detection in enumerate(msg.detections)
         if class_id in ("", *(result.hypothesis.class_id for result in detection.results[:1]))
     ]
@@ -78,7 +82,7 @@ def check_inside(found: Boxes, width: int, height: int) -> None:
             )
 
 
-def _corners(number: int, detection: Any) -> tuple[float, float, float, float]:
+def corners_of(number: int, detection: Any) -> tuple[float, float, float, float]:
     """The box of a detection. Raises ConversionError where its size is negative or infinite."""
     center, box = detection.bbox.center.position, detection.bbox
     corners = (
@@ -95,10 +99,18 @@ def _corners(number: int, detection: Any) -> tuple[float, float, float, float]:
     return corners
 
 
-def _class_id(text: str) -> int:
+def class_id_of(text: str, names: Sequence[str] = ()) -> int:
+    """The class that a hypothesis names: a number is an id, anything else one of `names`.
+
+    Raises ConversionError for what is neither, and for a number that no array of ids holds.
+    """
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
-        raise ConversionError(
-            f"the class id is {text!r}; it must be the number of a class"
-        ) from None
+        if text in names:
+            return names.index(text)
+        must = f"one of the model's ({', '.join(names)})" if names else "the number of a class"
+        raise ConversionError(f"the class id is {text!r}; it must be {must}") from None
+    if abs(number) > _LARGEST_ID:
+        raise ConversionError(f"the class id is {text!r}, which is too large a number")
+    return number
