@@ -1,0 +1,1 @@
+"""What other detectors and people say about pictures, made into labels that teach a car."""
