@@ -129,6 +129,19 @@ ARGUMENTS = [
         description="from which level on the nodes say something",
     ),
     DeclareLaunchArgument(
+        "labeller",
+        default_value="false",
+        choices=list(TRUTH),
+        description="let others teach the car: detectors, a larger model, people "
+        "(docs/labelling.md)",
+    ),
+    DeclareLaunchArgument(
+        "labeller_tasks",
+        default_value="",
+        description="tasks that they label, with commas between: classification, detection, "
+        "segmentation",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
     ),
 ]
@@ -158,6 +171,7 @@ def start(context: LaunchContext) -> list[Action]:
         params_file=str(Path(given["params_file"]).expanduser()) if given["params_file"] else "",
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
+        labeller_tasks=_labeller_tasks(given),
         remap=_remap(given["remap"]),
     )
     _check(settings)
@@ -182,6 +196,18 @@ def _remap(text: str) -> dict[str, str]:
         return parse_remap(text.split())
     except ValueError as error:
         raise ValueError(f"remap: {error}") from error
+
+
+def _labeller_tasks(given: dict[str, str]) -> str:
+    """What the labeller labels, empty without one."""
+    if not TRUTH[given["labeller"]]:
+        return ""
+    if not given["labeller_tasks"]:
+        raise ValueError(
+            "labeller:=true labels nothing without labeller_tasks, such as "
+            "labeller_tasks:=detection,segmentation"
+        )
+    return given["labeller_tasks"]
 
 
 def _check(settings: GraphSettings) -> None:

@@ -82,12 +82,20 @@ def player(context: LaunchContext) -> list[Action]:
     """The process that plays. Raises ValueError where there is nothing to play."""
     given = {
         name: LaunchConfiguration(name, default="").perform(context)
-        for name in (*(argument.name for argument in ARGUMENTS), "namespace", "remap")
+        for name in (
+            *(argument.name for argument in ARGUMENTS),
+            "namespace",
+            "remap",
+            "labeller",
+            "labeller_tasks",
+        )
     }
     bag = Path(given["bag"]).expanduser()
     topics = comma_separated(given["topics"]) or inputs_of(bag)
     namespace = given["namespace"].strip("/")
-    nodes = [node.name for node in describe(GraphSettings(bundle="", store=""))]
+    labelled = given["labeller_tasks"] if given["labeller"] == "true" else ""
+    settings = GraphSettings(bundle="", store="", labeller_tasks=labelled)
+    nodes = [node.name for node in describe(settings)]
     names = ["/".join(["", *filter(None, [namespace]), name]) for name in nodes]
     return [
         Node(

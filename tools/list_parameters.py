@@ -10,6 +10,7 @@ TABLES = {
     ),
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
+    "labeller (docs/labelling.md)": parameters.LABELLER,
     "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
     "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }

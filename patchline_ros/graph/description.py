@@ -47,6 +47,19 @@ IMAGE_TOPIC_OF_TASK = {
     Task.SEGMENTATION: ROAD_IMAGE_TOPIC,
 }
 
+LABEL_TOPIC_OF_TASK = {
+    Task.CLASSIFICATION: "labeller/classification",
+    Task.DETECTION: "labeller/detections",
+    Task.SEGMENTATION: "labeller/mask",
+}
+"""Where the labeller hears what others say about each task's pictures, before remapping."""
+
+LABELLED_IMAGE_TOPIC_OF_TASK = {
+    task: f"labeller/{topic}" for task, topic in IMAGE_TOPIC_OF_TASK.items()
+}
+"""The pictures that they say it about. Their own names, so that `remap` can tell them from those
+that the models see."""
+
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
@@ -66,8 +79,9 @@ class GraphSettings:
 
     bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
-    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. remap: names of
-    topics and services, for every process; it wins over the topics above.
+    camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. labeller_tasks: the
+    tasks that the labeller labels, with commas between; empty: no labeller. remap: names of topics
+    and services, for every process; it wins over the topics above.
     """
 
     bundle: str
@@ -81,6 +95,7 @@ class GraphSettings:
     params_file: str = ""
     autostart: bool = True
     log_level: str = "info"
+    labeller_tasks: str = ""
     remap: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -102,7 +117,7 @@ class NodeDescription:
 def describe(
     settings: GraphSettings, changes: Mapping[str, Parameters] = MappingProxyType({})
 ) -> list[NodeDescription]:
-    """The five processes of the car, in the order in which they are started.
+    """The five processes of the car, and the labeller, in the order in which they are started.
 
     changes: parameters by the name of the node, which win over those that follow from the settings.
     """
@@ -130,6 +145,13 @@ def describe(
         NodeDescription("drift_monitor", "drift_monitor", dict(shared)),
         NodeDescription("adapter", "adapter", {**shared, "store": settings.store}),
     ]
+    if settings.labeller_tasks:
+        labelled: Parameters = {**shared, **pictures, "tasks": settings.labeller_tasks}
+        own = {
+            LABELLED_IMAGE_TOPIC_OF_TASK[task]: topics[topic]
+            for task, topic in IMAGE_TOPIC_OF_TASK.items()
+        }
+        nodes.append(NodeDescription("labeller", "labeller", labelled, own))
     # Of several rules for a name ROS takes the first.
     return [
         replace(

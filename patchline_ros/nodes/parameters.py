@@ -76,8 +76,7 @@ MANAGED = (
 )
 """Parameters of every node of the graph."""
 
-PERCEPTION = (
-    *MANAGED,
+_CAMERA_INPUT = (
     Parameter(
         "image_transport", "raw", "how the camera sends its pictures", choices=IMAGE_TRANSPORTS
     ),
@@ -87,6 +86,11 @@ PERCEPTION = (
         "reliability that the subscription asks for; best_effort hears every camera",
         choices=tuple(IMAGE_RELIABILITIES),
     ),
+)
+
+PERCEPTION = (
+    *MANAGED,
+    *_CAMERA_INPUT,
     Parameter(
         "backend",
         str(Backend.PYTORCH),
@@ -163,6 +167,55 @@ ADAPTER = (
         10,
         100_000,
         read_only=False,
+    ),
+)
+
+LABELLER = (
+    *MANAGED,
+    *_CAMERA_INPUT,
+    Parameter(
+        "tasks",
+        "",
+        "tasks that are labelled, with commas between: classification, detection, segmentation",
+    ),
+    Parameter(
+        "slop_ms",
+        0,
+        "ms that the stamps of a label and its picture may be apart; 0: the stamps are the same",
+        0,
+        10_000,
+    ),
+    Parameter(
+        "queue_depth",
+        60,
+        "most pictures that wait for their label, and labels for their picture; 60 are 2 s at 30 "
+        "Hz, in which the label has to come",
+        1,
+        10_000,
+    ),
+    Parameter(
+        "min_score",
+        0.5,
+        "score from which on a detection or a classification is a label",
+        0.0,
+        1.0,
+    ),
+    Parameter(
+        "doubtful_score",
+        0.25,
+        "a picture with a detection from this score on, but below min_score, teaches nothing; "
+        "detections below it are left out as noise",
+        0.0,
+        1.0,
+    ),
+    Parameter(
+        "label_empty_frames",
+        False,
+        "whether a picture with nothing but noise in its detections teaches that it is empty; one "
+        "with no detections at all does",
+    ),
+    Parameter(
+        "max_rate", 1.0, "most labelled frames a second for each task, by their stamps", 0.001, 1e3
     ),
 )
 

@@ -1,6 +1,7 @@
 """Parameters are declared once and checked."""
 
 import re
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from patchline_ros.config_files import read_mapping
 from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
+from patchline_ros.nodes.labeller import LabellerNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
@@ -25,7 +27,9 @@ PERCEPTION = {"threads", "queue_depth", "sample_every", "largest_patch_set_mib"}
 """Numbers that the file sets."""
 
 
-@pytest.mark.parametrize("table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER])
+@pytest.mark.parametrize(
+    "table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER, parameters.LABELLER]
+)
 def test_every_parameter_is_described_and_its_default_is_allowed(table):
     assert len({parameter.name for parameter in table}) == len(table)
     for parameter in table:
@@ -57,6 +61,11 @@ def test_the_page_lists_them():
             parameters.ADAPTER,
             {"threads", "min_frames", "capacity", "capacity_mib", "epochs"},
         ),
+        (
+            LabellerNode,
+            parameters.LABELLER,
+            {"threads", "queue_depth", "min_score", "doubtful_score", "max_rate"},
+        ),
     ],
 )
 def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
@@ -65,7 +74,8 @@ def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
     """With each number of the file doubled, exactly these parameters are twice their default."""
     doubled = tmp_path / "doubled.yaml"
     text = CAR_YAML.read_text(encoding="utf-8")
-    doubled.write_text(re.sub(r"\d+$", lambda found: str(2 * int(found[0])), text, flags=re.M))
+    numbers = re.compile(r"\d[\d.]*$", re.MULTILINE)
+    doubled.write_text(numbers.sub(lambda found: str(2 * literal_eval(found[0])), text))
     at = bench(params_file=str(doubled), autostart=False)
     values = parameters.read(at.start(kind), table)
     for parameter in table:
@@ -84,10 +94,10 @@ def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
         "lane_segmenter": parameters.PERCEPTION,
         "drift_monitor": parameters.DRIFT_MONITOR,
         "adapter": parameters.ADAPTER,
+        "labeller": parameters.LABELLER,
     }
-    arguments = {
-        node.name: set(node.parameters) for node in describe(GraphSettings(bundle="", store=""))
-    }
+    settings = GraphSettings(bundle="", store="", labeller_tasks="detection")
+    arguments = {node.name: set(node.parameters) for node in describe(settings)}
     for name, table in tables.items():
         own = found.get(f"/**/{name}", {"ros__parameters": {}})["ros__parameters"]
         needed = {parameter.name for parameter in table} - arguments[name]

@@ -74,6 +74,8 @@ def test_it_starts_what_the_graph_describes(launch_file):
         "status_picture",
         "rviz2",
     ]
+    labelled = started(launch_file, bundle=bundle, labeller="true", labeller_tasks="detection")
+    assert labelled == [*described, "labeller"]
 
 
 def test_a_home_folder_may_be_written_as_a_tilde(launch_file, monkeypatch, tmp_path):
@@ -103,6 +105,8 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
         "autostart",
         "use_respawn",
         "log_level",
+        "labeller",
+        "labeller_tasks",
         "rviz",
     }
     assert defaults["image_topic"] == "camera/color/image_raw"
@@ -308,6 +312,7 @@ MISTAKES = {
     "Valid options are: ['best_effort', 'reliable']": ["car.launch.py", "image_reliability:=fast"],
     "severity:=much is no number": ["sim.launch.py", "severity:=much"],
     "remap: 'a=b' is no remapping of topics; write FROM:=TO": ["car.launch.py", "remap:=a=b"],
+    "labeller:=true labels nothing without labeller_tasks": ["car.launch.py", "labeller:=true"],
     "camera_driver:=astra_camera is not installed": [
         "car.launch.py",
         "camera_driver:=astra_camera",

@@ -43,6 +43,17 @@ def test_pictures_are_remapped(sign_topic, expected):
     assert not found["drift_monitor"].remappings
 
 
+def test_a_labeller_is_there_for_its_tasks_alone_and_sees_the_cameras_of_the_car():
+    settings = replace(SETTINGS, sign_image_topic="/signs", labeller_tasks="detection")
+    labeller = nodes(settings)["labeller"]
+    assert labeller.parameters["tasks"] == "detection"
+    assert labeller.parameters["image_transport"] == settings.image_transport
+    assert labeller.remappings == {
+        "labeller/image_raw": settings.image_topic,
+        "labeller/sign/image_raw": "/signs",
+    }
+
+
 def test_free_remapping_wins_and_a_wrong_rule_is_named():
     remap = description.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
     found = nodes(replace(SETTINGS, remap=remap))
@@ -57,6 +68,7 @@ def test_free_remapping_wins_and_a_wrong_rule_is_named():
 def test_what_the_graph_publishes_is_told_from_what_it_hears():
     outputs = ["/car1/lane_segmenter/mask", "/patch_sets/signs", "/drift_status", "/rosout"]
     inputs = ["/camera/color/image_raw", "/sign/image_raw", "/car1/labelled_frames", "/tf", "/imu"]
+    inputs += [f"/car1/{topic}" for topic in description.LABEL_TOPIC_OF_TASK.values()]
     assert all(map(description.is_output, outputs))
     assert not any(map(description.is_output, inputs))
 
