@@ -1,4 +1,4 @@
-"""The car's graph: three perception nodes, the drift monitor and the adapter.
+"""The car's graph: three perception nodes, the drift monitor, the adapter, and a labeller if asked.
 
     ros2 launch patchline_ros car.launch.py image_topic:=/camera/color/image_raw
 
