@@ -92,7 +92,8 @@ def run_due(steps: list[Step], log: Path, environment: dict[str, str], lock: int
                 # Asked at its turn: the one that it needs may have cleared the folder of its stamp.
                 if not step.done:
                     path = log / f"{step.name}.log"
-                    runs.append(_start(step, lines[step.name], path, environment, lock))
+                    with _interrupt_held_back():
+                        runs.append(_start(step, lines[step.name], path, environment, lock))
             for run in [run for run in runs if run.process.poll() is not None]:
                 runs.remove(run)
                 _finish(run)
@@ -127,6 +128,19 @@ def _ready(waiting: list[Step], runs: list[_Run]) -> list[Step]:
     """The steps whose turn it is: what they need is neither to come nor at work."""
     unfinished = {step.name for step in waiting} | {run.step.name for run in runs}
     return [step for step in waiting if not step.needs or step.needs.name not in unfinished]
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[None]:
+    """Answer a Ctrl-C afterwards: a step that is started but not yet noted would go on alone."""
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _start(step: Step, line: str, log: Path, environment: dict[str, str], lock: int) -> _Run:

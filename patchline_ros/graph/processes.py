@@ -7,8 +7,10 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ STOPPING = ((signal.SIGINT, 8.0), (signal.SIGTERM, 4.0), (signal.SIGKILL, 10.0))
 """What is sent to a process that should end, and the seconds it has to do so."""
 
 IGNORED = (signal.SIGINT, signal.SIGTERM)
-"""What this process does not listen to while it stops the others."""
+"""What this process does not listen to while it starts or stops another."""
 
 DOMAINS = range(1, 102)
 """ROS domain ids whose ports lie below the range that Linux gives to other programs."""
@@ -66,7 +68,7 @@ class Processes:
         One that was started under this name before must have ended; its log goes on.
         """
         log = self._logs / f"{name}.log"
-        with log.open("ab") as file:
+        with log.open("ab") as file, _held_back():
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
@@ -75,8 +77,8 @@ class Processes:
                 env=self._environment,
                 start_new_session=True,
             )
-        self._children = [child for child in self._children if child.name != name]
-        self._children.append(_Child(name, process, log))
+            self._children = [child for child in self._children if child.name != name]
+            self._children.append(_Child(name, process, log))
         return process
 
     def check(self) -> None:
@@ -112,6 +114,24 @@ class Processes:
             for child in running:
                 _wait(child.process, deadline)
         self._children.clear()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Answers a signal afterwards: a process that is started but not yet noted would stay."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python interrupts no other one.
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda n, _: came.append(n)) for number in IGNORED}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:

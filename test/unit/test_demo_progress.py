@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,24 @@ def test_an_adapter_that_never_starts_ends_the_demo() -> None:
         drive.frame()
     with pytest.raises(DemoFailedError, match="it has 7 labels"):
         drive.progress.check()
+
+
+def test_an_interrupt_as_a_process_starts_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path, os.environ) as processes:
+        processes.start("one", ["sleep", "60"])
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
 
 
 def test_a_process_that_ends_is_reported_and_the_others_are_stopped(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -118,6 +119,23 @@ def test_an_interrupt_ends_the_steps_and_what_they_have_started(tmp_path: Path) 
     assert all(ended(int(file.read_text())) for file in files)
     with locked(tmp_path / "lock"):
         assert not (tmp_path / ".patchline").exists()
+
+
+def test_an_interrupt_as_a_step_starts_leaves_none_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([step(tmp_path, "slow", ["sleep", "60"])], tmp_path)
+    assert ended(started[0])
 
 
 def test_a_step_is_repeated_when_what_it_needs_changes(tmp_path: Path) -> None:
