@@ -15,7 +15,7 @@ from tools.bootstrap import set_up_steps
 from tools.install import UV, configured_options, uv_options
 from tools.layout import Layout
 from tools.ros import Ros, environment
-from tools.test_command import TIERS, pytest_arguments
+from tools.test_command import TIERS, pytest_arguments, unknown_place
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = Layout(Path("/car/checkout"))
@@ -62,6 +62,18 @@ def test_tiers_are_named_before_what_is_for_pytest() -> None:
     ]
     assert all((ROOT / "test" / tier).is_dir() for tier in TIERS)
     assert pytest_arguments([])[:3] == ["-m", "pytest", "-rfEs"]
+
+
+def test_a_misspelt_tier_is_told_at_once() -> None:
+    command = [sys.executable, str(ROOT / "patchline"), "test", "unit", "nodse"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "'nodse' is neither a file nor a tier of tests; "
+        "the tiers: unit, nodes, pipeline, process, trials\n"
+    )
+    for known in ([], ["unit", "-k", "fog"], ["test/unit/test_launcher.py::test_x", "fog"]):
+        assert unknown_place(known, ROOT) is None
 
 
 def test_the_launcher_can_be_read_by_an_old_python() -> None:
