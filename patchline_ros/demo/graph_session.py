@@ -81,7 +81,10 @@ def run_graph(
         OSError: a process cannot be started.
     """
     domain, out = free_domain(), options.out
-    console.print(f"ROS domain {domain}, reachable from this machine only; logs in {out / LOGS}")
+    console.print(
+        f"ROS domain {domain}, reachable from this machine only; logs in {out / LOGS}",
+        soft_wrap=True,
+    )
     settings = GraphSettings(
         bundle=str(bundle),
         store=str(out / STORE),

@@ -90,7 +90,7 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
     table = Table(title_justify="left")
     table.add_column("task")
     table.add_column("metric, %")
-    for name in ("source", "before", "after", "won back"):
+    for name in ("clear road", "before", "after", "won back"):
         table.add_column(name, justify="right")
     for task, row in report.tasks.items():
         figures = [report_text.percent(value) for value in (row.source, row.before, row.after)]
@@ -98,10 +98,5 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
     console.print()
     console.print(report.headline, style="bold")
     console.print(table)
-    seconds = sum(report.adaptation.seconds.values())
-    console.print(
-        f"drift noticed after {report.drift.frames_to_detect} frames, adapted in {seconds:.0f} s, "
-        f"{report.frames.lost_during_swap} frames lost during the swap, "
-        f"{report.seconds:.0f} s in all"
-    )
-    console.print(f"report: {out / REPORT_HTML}", soft_wrap=True)
+    page = (out / REPORT_HTML).resolve()
+    console.print(f"{report.seconds:.0f} s in all; the report, for a browser: {page}", soft_wrap=True)
