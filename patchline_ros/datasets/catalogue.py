@@ -34,7 +34,7 @@ class Entry:
     @property
     def to_get(self) -> str:
         """What to put into the folder, for those who do not have it."""
-        return f"{self.what} ({self.where}; {self.licence})" if self.where else self.what
+        return f"{self.what} ({self.where}; licence: {self.licence})" if self.where else self.what
 
 
 _ALL = tuple(Task)
@@ -182,8 +182,9 @@ def folder_of(data: Path | None, place: str | Path, what: str) -> Path:
     Raises:
         ValueError: there is no such folder; says what belongs there.
     """
-    if data is None and not Path(place).is_absolute():
-        raise ValueError(f"no data folder was given: name one that has {place}, which is {what}")
+    missing = "no data folder was given" if data is None else f"there is no folder {data}"
+    if not Path(place).is_absolute() and (data is None or not data.exists()):
+        raise ValueError(f"{missing}: name one that has {place}, which is {what}")
     path = (data or Path()) / place
     if not path.exists():
         raise ValueError(f"there is no folder {path}: put there {what}")

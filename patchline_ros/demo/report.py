@@ -99,4 +99,6 @@ def print_summary(report: Report, out: Path, console: Console) -> None:
     console.print(report.headline, style="bold")
     console.print(table)
     page = (out / REPORT_HTML).resolve()
-    console.print(f"{report.seconds:.0f} s in all; the report, for a browser: {page}", soft_wrap=True)
+    console.print(
+        f"{report.seconds:.0f} s in all; the report, for a browser: {page}", soft_wrap=True
+    )

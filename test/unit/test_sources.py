@@ -271,6 +271,8 @@ def test_missing_data_say_what_to_get(tmp_path: Path) -> None:
         load({"segmentation": {"set": "acdc"}}, tmp_path)
     with pytest.raises(ValueError, match=r"no data folder was given: name one that has gtsrb"):
         load({"classification": {"set": "gtsrb"}}, None)
+    with pytest.raises(ValueError, match=r"no folder .*/elsewhere: name one that has gtsrb"):
+        load({"classification": {"set": "gtsrb"}}, tmp_path / "elsewhere")
     make_masks(tmp_path)
     absolute = {"set": "masks", "folder": str(tmp_path / "masks"), "classes": ["sky", "road"]}
     check(load({"segmentation": absolute}, None))
