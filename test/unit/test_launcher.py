@@ -43,6 +43,18 @@ def test_help_from_another_folder_sets_up_nothing(tmp_path: Path) -> None:
     assert not (checkout / ".patchline").exists()
 
 
+def test_a_checkout_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    shutil.copy(ROOT / "patchline", tmp_path)
+    # A file in the place of the folder stops root as well.
+    (tmp_path / ".patchline").touch()
+    command = [sys.executable, str(tmp_path / "patchline"), "demo"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("can't set up an environment here: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_another_ros_has_an_environment_of_its_own() -> None:
     command = [sys.executable, str(ROOT / "patchline"), "test", "--distro"]
     result = subprocess.run([*command, "foxy"], capture_output=True, text=True, check=False)
