@@ -61,6 +61,17 @@ def _low_light(
     return np.asarray(dark + deviation * _normal(rng, dark.shape), dtype=np.float32)
 
 
+def _twilight(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
+    """The sun is gone and the sky is not: what it does not light sinks, and a camera's denoising
+    takes fine texture with the noise.
+    """
+    tint = 1.0 + severity * (np.array([0.8, 0.87, 0.9], dtype=np.float32) - 1.0)
+    soft = _blurred(pixels, severity * _spread(pixels, 0.75, 0.003))
+    dark = tint * soft ** np.float32(1.0 + severity)
+    grain = severity * 0.008 * _blurred(_normal(rng, dark.shape), 1.0)
+    return np.asarray(dark + grain, dtype=np.float32)
+
+
 def _fog(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
     """Light scattered into the view, in drifting banks, denser towards the horizon and the sky."""
     height, width = pixels.shape[:2]
@@ -152,6 +163,7 @@ _RECIPES: dict[str, Callable[[_Pixels, float, np.random.Generator], _Pixels]] = 
     "blur": _blur,
     "noise": _noise,
     "contrast": _contrast,
+    "twilight": _twilight,
 }
 
 CORRUPTIONS: tuple[str, ...] = tuple(_RECIPES)

@@ -109,7 +109,9 @@ def distances_of_graded_sets(
 
 def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() -> None:
     assert len(set(GRADED_SETS)) == len(GRADED_SETS) == 18
-    assert {name for name, _ in GRADED_SETS} == set(CORRUPTIONS)
+    kinds = dict.fromkeys(name for name, _ in GRADED_SETS)
+    # It was found after the sets were graded, and patches are prepared on it, too.
+    assert set(CORRUPTIONS) - set(kinds) == {"twilight"}
 
     def light(picture: Image) -> np.ndarray:
         """Means and deviations of the channels, and of their changes from pixel to pixel."""
@@ -118,7 +120,7 @@ def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() ->
         return np.concatenate([f(layer, (0, 1)) for layer in layers for f in (np.mean, np.std)])
 
     values = distances_of_graded_sets([scene(48, 64, seed) for seed in range(60)], light)
-    for kind in CORRUPTIONS:
+    for kind in kinds:
         of_kind = [
             (severity, value)
             for (name, severity), value in zip(GRADED_SETS, values, strict=True)
@@ -129,14 +131,18 @@ def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() ->
         assert [value for _, value in of_kind] == sorted(value for _, value in of_kind)
 
 
-def test_the_graded_sets_span_the_papers_range_on_real_pictures(data_root: Path) -> None:
+Features = Callable[[Image], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def imagenet_features(data_root: Path) -> Features:
+    """Pooled features of a picture, as a drift monitor with ImageNet weights sees it."""
     from patchline_ros.vision.backbone import pooled
     from patchline_ros.vision.torchvision_backbones import cut_backbone, read_weights
 
     weights = data_root / "weights" / "mobilenet_v2_imagenet.npz"
-    pictures = sorted((data_root / "camvid" / "day" / "images").glob("*.jpg"))
-    if not pictures or not weights.is_file():
-        pytest.skip(f"{data_root} has no CamVid day pictures or no MobileNetV2 weights")
+    if not weights.is_file():
+        pytest.skip(f"{data_root} has no MobileNetV2 weights")
     backbone = cut_backbone("mobilenet_v2", weights=read_weights(weights)).backbone.eval()
 
     def features(picture: Image) -> np.ndarray:
@@ -145,12 +151,53 @@ def test_the_graded_sets_span_the_papers_range_on_real_pictures(data_root: Path)
         with torch.inference_mode():
             return pooled(backbone.tap(image[None], 3))[0].numpy()
 
-    chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, 24).astype(int)]
-    clean = [
+    return features
+
+
+def drive(data_root: Path, part: str, count: int) -> list[Image]:
+    """Small pictures of CamVid, evenly over a drive."""
+    pictures = sorted((data_root / "camvid" / part / "images").glob("*.jpg"))
+    if not pictures:
+        pytest.skip(f"{data_root} has no pictures of CamVid's {part}")
+    chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
+    return [
         cv2.resize(cv2.imread(str(p))[:, :, ::-1], (160, 120), interpolation=cv2.INTER_AREA)
         for p in chosen
     ]
-    values = distances_of_graded_sets(clean, features)
+
+
+def test_the_graded_sets_span_the_papers_range_on_real_pictures(
+    data_root: Path, imagenet_features: Features
+) -> None:
+    values = distances_of_graded_sets(drive(data_root, "day", 24), imagenet_features)
     assert values[0] < 0.15
     assert values[-1] > 1.25
     assert spearmanr(values, range(18)).statistic > 0.95
+
+
+def test_twilight_is_nearer_to_a_real_dusk_than_the_day_and_a_dark_sensor_are(
+    data_root: Path, imagenet_features: Features
+) -> None:
+    day, dusk = drive(data_root, "day", 24), drive(data_root, "dusk", 24)
+    raw = np.stack([imagenet_features(picture) for picture in day])
+    mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
+    bandwidth = median_bandwidth((raw - mean) / scale)
+    real = (np.stack([imagenet_features(picture) for picture in dusk]) - mean) / scale
+
+    def to_dusk(name: str, severity: float) -> float:
+        rng = np.random.default_rng(0)
+        made = np.stack([imagenet_features(corrupt(p, name, severity, rng)) for p in day])
+        return mmd2((made - mean) / scale, real, bandwidth)
+
+    of_day, of_twilight = to_dusk("twilight", 0.0), to_dusk("twilight", 0.7)
+    assert of_twilight < 0.75 * of_day
+    for dark in (("dusk", 0.5), ("dusk", 1.0), ("night", 0.6)):
+        assert of_twilight < to_dusk(*dark), dark
+
+
+def test_in_twilight_a_bright_sky_stays_and_the_ground_sinks() -> None:
+    picture = np.full((40, 40, 3), 240, dtype=np.uint8)
+    picture[20:] = 70
+    found = corrupt(picture, "twilight", 1.0, np.random.default_rng(0))
+    assert found[:15].mean() > 180
+    assert found[25:].mean() < 30
