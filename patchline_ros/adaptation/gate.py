@@ -57,7 +57,8 @@ def compare(running: Model, candidate: Model, samples: Sequence[Sample]) -> Comp
         samples: two or more labelled frames, in the order of time.
     """
     spec, truth = candidate.spec, [sample.label for sample in samples]
-    old, new = answers(running, samples), answers(candidate, samples)
+    images = [sample.image for sample in samples]
+    old, new = answers(running, images), answers(candidate, images)
 
     def metric(found: Sequence[Label], rows: Sequence[int]) -> float:
         chosen = [found[row] for row in rows]

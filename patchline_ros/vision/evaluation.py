@@ -1,4 +1,4 @@
-"""What a model says about labelled samples, and how well that goes with their labels."""
+"""What a model says about pictures, and how well that goes with their labels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from patchline_ros.tasks import Label, Sample
+from patchline_ros.tasks import Image, Label, Sample
 from patchline_ros.vision.heads.base import Head
-from patchline_ros.vision.inputs import device_of, make_batch, to_picture
+from patchline_ros.vision.inputs import device_of, image_batches, to_picture
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.model import ModelSpec
 
@@ -28,36 +28,38 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class ModelAnswers:
-    """What a model says about some samples.
+    """What a model says about some pictures.
 
     Attributes:
-        labels: in pixels of each sample's own picture.
+        labels: in pixels of each picture as it was given.
         entropies: mean entropy of each picture's outputs, in nats.
+        confidences: how sure the model is of each picture's result, 0..1.
     """
 
     labels: list[Label]
     entropies: list[float]
+    confidences: list[float]
 
 
-def answers(model: Model, samples: Sequence[Sample], batch_size: int = 16) -> ModelAnswers:
-    """The model's answers, in the order of the samples; it must be in evaluation mode."""
-    labels: list[Label] = []
-    entropies: list[float] = []
+def answers(model: Model, images: Sequence[Image], batch_size: int = 16) -> ModelAnswers:
+    """The model's answers, in the order of the pictures; it must be in evaluation mode."""
+    found = ModelAnswers([], [], [])
     with torch.inference_mode():
-        for start in range(0, len(samples), batch_size):
-            chosen = samples[start : start + batch_size]
-            batch = make_batch(model.spec, chosen, device_of(model.head))
-            raw = model(batch.images)
-            entropies.extend(model.head.entropy(raw).tolist())
-            labels.extend(
-                to_picture(label, sample.image.shape[:2], model.spec.input_size)
-                for label, sample in zip(model.head.decode(raw), chosen, strict=True)
+        for start in range(0, len(images), batch_size):
+            chosen = images[start : start + batch_size]
+            [batch] = image_batches(model.spec, chosen, batch_size, device_of(model.head))
+            raw = model(batch)
+            found.entropies.extend(model.head.entropy(raw).tolist())
+            found.confidences.extend(model.head.confidence(raw).tolist())
+            found.labels.extend(
+                to_picture(label, image.shape[:2], model.spec.input_size)
+                for label, image in zip(model.head.decode(raw), chosen, strict=True)
             )
-    return ModelAnswers(labels, entropies)
+    return found
 
 
 def evaluate(model: Model, samples: Sequence[Sample]) -> float:
     """The task's metric, 0..1, on labelled samples; the model must be in evaluation mode."""
     truth = [sample.label for sample in samples]
-    found = answers(model, samples).labels
+    found = answers(model, [sample.image for sample in samples]).labels
     return score(model.spec.task, len(model.spec.classes), found, truth)
