@@ -12,18 +12,20 @@ import torch
 from patchline_ros.adaptation.predictor import NetworkPredictor, Reader
 from patchline_ros.adaptation.predictor_file import to_bytes as to_file
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
-from patchline_ros.bundle import (
-    Bundle,
+from patchline_ros.bundle import Bundle
+from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import write_file
+from patchline_ros.manifest import (
     DriftEntry,
     DriftLabel,
+    GatePoint,
     LearntKind,
     Manifest,
     ModelEntry,
     PatchStep,
     PredictorEntry,
+    PreparedEntry,
 )
-from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import write_file
 from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
 from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
@@ -32,6 +34,7 @@ from patchline_ros.runtime.backend_pass import graph_path
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import pooled
+from patchline_ros.vision.evidence import Evidence
 from patchline_ros.vision.inputs import image_tensor
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.torchvision_backbones import BackboneName
@@ -77,10 +80,13 @@ def make_bundle(
     tasks: tuple[Task, ...] = tuple(Task),
     learnt: LearntKind | None = None,
     backbone: BackboneName | None = None,
+    promised_gain: float | None = None,
 ) -> Bundle:
     """Writes it to `path`; its drift reference is of random pictures.
 
-    `backbone` is that of the detector and the segmenter where it is not to be a car's.
+    `backbone` is that of the detector and the segmenter where it is not to be a car's. With
+    `promised_gain` the bundle has prepared patches, of which its label-free gate predicts that
+    gain, times the share of the answers that they change.
     """
     torch.manual_seed(0)
     specs = [spec_of(task) for task in CLASSES if task in tasks]
@@ -102,6 +108,12 @@ def make_bundle(
         for task in models
     }
     manifest = _manifest(models, reference, source_entropy)
+    if promised_gain is not None:
+        bundle = save_bundle(path, manifest, models, reference, pictures)
+        prepared = {task: make_patch_set(bundle, task, 1) for task in models}
+        entries = {task: _prepared(promised_gain) for task in models}
+        manifest = manifest.model_copy(update={"prepared": entries})
+        return save_bundle(path, manifest, models, reference, pictures, prepared=prepared)
     if learnt is None:
         return save_bundle(path, manifest, models, reference, pictures)
     entry = PredictorEntry(
@@ -168,6 +180,34 @@ def _manifest(
 def _affinity(tasks: Iterable[Task], like: Callable[[str, str], float]) -> dict[str, list[float]]:
     names = sorted(map(str, tasks))
     return {f"{one} {two}": [like(one, two)] * 7 for one, two in combinations(names, 2)}
+
+
+def _prepared(gain: float) -> PreparedEntry:
+    """Patches whose gain is always the same share of what they change."""
+    points = [
+        GatePoint(
+            corruption=corruption,
+            severity=0.5,
+            candidate="prepared",
+            evidence=Evidence(
+                agreement=agreement,
+                steadiness_before=0.8,
+                steadiness_after=0.8,
+                confidence_before=0.8,
+                confidence_after=0.8,
+                entropy_before=0.0,
+                entropy_after=0.0,
+            ),
+            before=0.5,
+            after=0.5 + gain * (1 - agreement),
+        )
+        for corruption in ("fog", "night")
+        for agreement in (0.0, 0.25, 0.5, 0.75)
+    ]
+    drifts = [("fog", 0.5), ("night", 0.5)]
+    return PreparedEntry(
+        drifts=drifts, source_metric=0.5, prepared_metric=0.6, gflops=1.0, gate=points
+    )
 
 
 def _label(corruption: str, severity: float, patches: int, predicted: int) -> DriftLabel:

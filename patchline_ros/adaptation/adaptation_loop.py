@@ -24,6 +24,7 @@ from patchline_ros.adaptation.episode import (
 )
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
+from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
 from patchline_ros.adaptation.loop_status import LoopState, LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions
@@ -36,9 +37,10 @@ from patchline_ros.adaptation.planner import (
     settled_in,
 )
 from patchline_ros.adaptation.storage import Storage
+from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.kernels import Features
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Image, Task
 
 
 class AdaptationLoop:
@@ -48,7 +50,8 @@ class AdaptationLoop:
     its patch sets again and does not repeat it; one that was killed in mid-training starts anew
     from the frames it kept. The bank of earlier patch sets is asked first: where the drift is
     known, these are verified on a few labelled frames, and it is trained only where they do not
-    hold. When the drift passes, the source models return.
+    hold. Before all that, where the bundle has prepared patches, these answer by pictures without
+    labels. When the drift passes, the source models return.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class AdaptationLoop:
         storage: Storage,
         versions: PatchVersions,
         least_frames: Callable[[], int],
+        labels: LabelPolicy,
         publish: Callable[[LoopStatus], None],
         log: Log,
     ) -> None:
@@ -67,6 +71,7 @@ class AdaptationLoop:
             storage: labelled frames, episodes, and the bank.
             versions: of the patch sets.
             least_frames: labelled frames that each labelled task needs for a training, as of now.
+            labels: whether they are waited for; without prepared patches they are.
             publish: tells everybody the status.
             log: what happens.
         """
@@ -76,7 +81,10 @@ class AdaptationLoop:
         self._episode_file = storage.episode_file
         self._status = LoopStatus()
         settled_ns = self._recall_episode()
-        self._planner = Planner(storage.bank, bundle.drift_reference, settled_ns)
+        prepared = bundle.manifest.prepared
+        self._labels = labels if prepared else LabelPolicy.REQUIRED
+        self._planner = Planner(storage.bank, bundle.drift_reference, settled_ns, self._labels)
+        self._unlabelled = UnlabelledFrames(prepared)
         self._accepted: dict[Task, Path] = {}
         self._paused = False
         self._last_reading = time.monotonic()
@@ -131,6 +139,22 @@ class AdaptationLoop:
         self._frames.saw(task, stamp_ns, entropy)
         if task is self._bundle.manifest.drift.task:
             self._planner.saw(stamp_ns, features, self._log.warning)
+
+    def saw_picture(self, task: Task, stamp_ns: int, image: Image) -> None:
+        """A perception node shows what its model has looked at: (H, W, 3), as large as its input.
+
+        Only pictures of tasks with prepared patches are of use.
+        """
+        size = self._bundle.spec(task).input_size
+        if image.shape[:2] != size:
+            self.ignored += 1
+            self._log.error(
+                f"picture of {task} refused: it is {image.shape[:2]} pixels large, the model's "
+                f"input is {size}",
+                throttle_duration_sec=LOG_AGAIN_SECONDS,
+            )
+        elif task in self._bundle.manifest.prepared:
+            self._unlabelled.add(task, stamp_ns, image)
 
     def heard_version(
         self, task: Task, named: str, version: int, removed: int, undone: bool
@@ -215,7 +239,7 @@ class AdaptationLoop:
         # What was undone is written down first, with the next tick.
         if self._runner.running or self._paused or self._versions.undone:
             return
-        action = self._planner.next(self._stamps, self._least_frames())
+        action = self._planner.next(self._stamps, self._least_frames(), self._unlabelled.stamps)
         if isinstance(action, Episode):
             self._begin(action)
         elif isinstance(action, Collect):
@@ -223,12 +247,25 @@ class AdaptationLoop:
                 LoopState.COLLECTING,
                 action.frames,
             ):
-                self._tell(LoopState.COLLECTING, collected=action.frames)
+                self._tell(
+                    LoopState.COLLECTING, collected=action.frames, reason=self._waits_for(action)
+                )
         else:
             if self._status.state is LoopState.COLLECTING:
                 self._tell(LoopState.IDLE)
             if isinstance(action, ReturnToSource):
                 self._versions.return_to_source("the drift has passed")
+
+    def _waits_for(self, collect: Collect) -> str:
+        """What would help a drift without labels; empty where there are some."""
+        if collect.frames:
+            return ""
+        runs = ", ".join(str(task) for task, version in self._versions.active.items() if version)
+        return (
+            f"no labelled frame has come since the drift began; "
+            f"{f'patches run for {runs}' if runs else 'the source models run'}; publish "
+            "LabelledFrame messages (docs/labelling.md) and they are trained"
+        )
 
     def _stamps(self, since_ns: int) -> dict[Task, list[int]]:
         return {
@@ -240,7 +277,14 @@ class AdaptationLoop:
         """Starts it; where the disk refuses that, it says so, and the next tick tries again."""
         known, active = episode.known, self._versions.active
         try:
-            self._runner.start(episode.since_ns, episode.mmd2, active, known, episode.until_ns)
+            self._runner.start(
+                episode.since_ns,
+                episode.mmd2,
+                active,
+                known,
+                episode.until_ns,
+                self._unlabelled if episode.unlabelled else None,
+            )
         except OSError as error:
             reason = f"the episode can't be started: {error}"
             self._log.error(reason, throttle_duration_sec=LOG_AGAIN_SECONDS)
@@ -253,13 +297,14 @@ class AdaptationLoop:
                 "patch sets are verified first"
             )
         self._versions.say_what_is_missing()
-        what = "training" if known is None else "verification"
+        state = _state_of(episode)
+        frames = "pictures without labels" if episode.unlabelled else "labelled frames"
         self._log.info(
-            f"{what} starts: MMD^2 {episode.mmd2:.4f}, labelled frames {_listed(episode.frames)}"
+            f"{_EPISODE[state]} starts: MMD^2 {episode.mmd2:.4f}, {frames} "
+            f"{_listed(episode.frames)}"
         )
         self._planner.begun(episode)
         self._accepted = {}
-        state = LoopState.TRAINING if known is None else LoopState.VERIFYING
         self._tell(state, collected=sum(episode.frames.values()))
         return True
 
@@ -296,15 +341,14 @@ class AdaptationLoop:
         elif isinstance(event, Finished):
             self._finish(event.episode)
         elif isinstance(event, Failed):
-            what = "verification" if under_way is LoopState.VERIFYING else "training"
+            what = _EPISODE.get(under_way, "training")
             pause = self._planner.failed()
             again = f"; it is tried again after {pause} s of readings" if pause else ""
             self._log.error(f"{what} failed: {event.reason}{again}")
             self._tell(LoopState.FAILED, reason=f"{event.reason}{again}")
 
     def _finish(self, episode: EpisodeReport) -> None:
-        what = "verification" if episode.bank_entry else "training"
-        self._log.info(f"{what} finished")
+        self._log.info(f"{_EPISODE.get(self._status.state, 'training')} finished")
         try:
             self._planner.finished(episode, self._accepted)
         except OSError as error:
@@ -330,6 +374,20 @@ class AdaptationLoop:
             return None
         self._status = LoopStatus(episode_json=report.decode())
         return settled
+
+
+_EPISODE = {
+    LoopState.TRAINING: "training",
+    LoopState.VERIFYING: "verification",
+    LoopState.ANSWERING: "answer without labels",
+}
+"""What an episode is called in the log."""
+
+
+def _state_of(episode: Episode) -> LoopState:
+    if episode.unlabelled:
+        return LoopState.ANSWERING
+    return LoopState.TRAINING if episode.known is None else LoopState.VERIFYING
 
 
 def _listed(frames: Mapping[Task, int]) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from pydantic import Field
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, GateScores
-from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
+from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.adaptation.patch_set_files import patch_set_file
+from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
     Adaptation,
@@ -27,9 +28,8 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.config_files import StrictModel
 from patchline_ros.files import write_file
 from patchline_ros.host import library_versions
-from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
-from patchline_ros.patching.patched_model import PatchSettings
+from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 
@@ -54,6 +54,9 @@ class EpisodeJob(StrictModel):
     nothing is trained. Empty: it is trained."""
     bank_entry: str = ""
     """Name of their entry in the bank."""
+    unlabelled: dict[Task, Path] = Field(default_factory=dict)
+    """Files of pictures without labels: the prepared patches answer the drift by these, and nothing
+    is trained. Empty: there are labels."""
     next_version: dict[Task, int]
     hold_out_every: int = Field(default=HOLD_OUT_EVERY, ge=2)
     """Each n-th labelled frame is not trained on: it chooses the epoch and decides at the gate."""
@@ -162,8 +165,10 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     choice = choose_patches(bundle, [sample.image for sample in watched], job.mmd2)
     adaptation = _adaptation(job, bundle, choice.patches, labelled)
     frames = {t: f for t, f in adaptation.frames.items() if t not in adaptation.refused}
+    # Prepared patches stay as many as they are.
+    prepared = [s.prepared.model.settings.k for s in adaptation.sources.values() if s.prepared]
     report = EpisodeReport(
-        patches=choice.patches,
+        patches=max(prepared, default=choice.patches),
         patch_choice=choice,
         order=adaptation.order,
         collected={task: len(chosen.collected) for task, chosen in frames.items()},
@@ -176,7 +181,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         settings=job.training.model_dump(),
         accepted=dict.fromkeys(adaptation.refused, False),
     )
-    emit(Chosen(choice.patches, report.order, report.collected, report.kept))
+    emit(Chosen(report.patches, report.order, report.collected, report.kept))
     for task, reason in adaptation.refused.items():
         emit(Rejected(task, reason))
     for task in adaptation.order:
@@ -197,10 +202,7 @@ def _labelled(
 def _adaptation(
     job: EpisodeJob, bundle: Bundle, patches: int, labelled: dict[Task, list[Sample]]
 ) -> Adaptation:
-    models = bundle.manifest.models
-    sources = {
-        task: SourceModel(bundle.model(task), models[task].source_entropy) for task in labelled
-    }
+    sources = {task: SourceModel.of_bundle(bundle, task) for task in labelled}
     settings = car_settings(patches, job.seed, job.training, job.hold_out_every)
     return Adaptation(sources, labelled, bundle.manifest.training_affinity, settings)
 
@@ -218,7 +220,7 @@ def _adapt_task(
     trained = adaptation.adapt(task, lambda fraction: emit(Progress(task, fraction)))
     if trained.warm_start:
         report.warm_start[task] = trained.warm_start[0]
-    if not isinstance(trained.model, AdaptedModel):
+    if not isinstance(trained.model, PatchedModel):
         report.accepted[task] = False
         return Rejected(task, trained.untrained)
     running = running_model(job, bundle, adaptation.sources[task].model, task)
@@ -267,7 +269,7 @@ def _write(
     job: EpisodeJob,
     bundle: Bundle,
     task: Task,
-    model: AdaptedModel,
+    model: PatchedModel,
     verdict: Verdict,
     report: EpisodeReport,
 ) -> Accepted:
@@ -278,7 +280,7 @@ def _write(
         task=task,
         version=version,
         base_fingerprint=bundle.fingerprint(task),
-        method=PatchSettings(k=report.patches),
+        method=model.settings,
         norm=norm_policy(job.training),
         seed=job.seed,
         metrics=report.gate[task].model_dump(),

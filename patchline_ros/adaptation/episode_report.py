@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
+from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.adaptation.patch_choice import PatchChoice
 from patchline_ros.tasks import Task
 
@@ -53,6 +54,10 @@ class EpisodeReport(BaseModel):
     What is not known here is left out when a report is read: later versions may say more.
     """
 
+    basis: Literal["labels", "prediction"] = "labels"
+    """What the decisions rest on: labelled frames, or what is predicted from unlabelled ones."""
+    predicted: dict[Task, PredictedGain] = Field(default_factory=dict)
+    """What the label-free gate decided by."""
     patches: int = 0
     """Of each patched model; 0 where nothing was trained."""
     patch_choice: PatchChoice | None = None
@@ -61,7 +66,7 @@ class EpisodeReport(BaseModel):
     order: list[Task] = Field(default_factory=list)
     """In which the tasks were trained, or verified."""
     collected: dict[Task, int] = Field(default_factory=dict)
-    """Labelled frames that may be trained on."""
+    """Labelled frames that may be trained on, or unlabelled ones that were looked at."""
     kept: dict[Task, int] = Field(default_factory=dict)
     """Of these, those that were."""
     since_ns: int

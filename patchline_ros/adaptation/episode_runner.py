@@ -17,6 +17,7 @@ from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Faile
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
 from patchline_ros.adaptation.training_settings import TrainingSettings
+from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
@@ -154,6 +155,7 @@ class EpisodeRunner:
         active: Mapping[Task, int],
         known: KnownDrift | None = None,
         until_ns: int = LATEST_NS,
+        unlabelled: UnlabelledFrames | None = None,
     ) -> None:
         """Removes old versions and starts an episode on stored frames.
 
@@ -164,6 +166,7 @@ class EpisodeRunner:
                 compares with these.
             known: an earlier drift whose patch sets are verified instead of training new ones.
             until_ns: stamp of the last frame that is used.
+            unlabelled: pictures that the prepared patches answer by, instead of training new ones.
 
         Raises:
             RuntimeError: an episode is already under way.
@@ -187,6 +190,7 @@ class EpisodeRunner:
             },
             known=known.patch_sets if known else {},
             bank_entry=known.name if known else "",
+            unlabelled=unlabelled.write(self._work, since_ns, until_ns) if unlabelled else {},
             next_version={task: self._next_version(task) for task in Task},
             training=self._training,
             seed=self._seed,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from patchline_ros.adaptation.selection import LEAST_KEPT, entropies, uncertain
+from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.tasks import Image, Sample
-from patchline_ros.vision.model import TaskModel
 
 HOLD_OUT_EVERY: Final = 5
 """Each fifth labelled frame is not trained on: it chooses the epoch and decides at the gate."""
@@ -32,19 +32,6 @@ _LEAST_SHARE: Final[dict[EntropyFilter, float]] = {
     "half": LEAST_KEPT,
     "half_of_many": LEAST_KEPT,
 }
-
-
-@dataclass(frozen=True)
-class SourceModel:
-    """What an adaptation starts from.
-
-    Attributes:
-        model: in evaluation mode; it is left untouched.
-        entropy: I_source, mean entropy of its outputs on held-out source data, in nats.
-    """
-
-    model: TaskModel
-    entropy: float
 
 
 @dataclass(frozen=True)

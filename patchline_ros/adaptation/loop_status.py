@@ -16,9 +16,10 @@ class LoopState(IntEnum):
     FINISHED = 3
     FAILED = 4
     VERIFYING = 5
+    ANSWERING = 6
 
 
-_UNDER_WAY = (LoopState.TRAINING, LoopState.VERIFYING)
+_UNDER_WAY = (LoopState.TRAINING, LoopState.VERIFYING, LoopState.ANSWERING)
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LoopStatus:
         kept: those of them that are trained on.
         patches: number of patches in each model.
         order: tasks in the order in which they are trained.
-        reason: why the episode failed or a task was refused, in a sentence.
+        reason: why the episode failed or a task was refused, or what is waited for, in a sentence.
         episode_json: result of the episode that ended last, a JSON object; empty before that.
     """
 

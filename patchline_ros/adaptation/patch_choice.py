@@ -13,8 +13,9 @@ from patchline_ros.adaptation.patch_count import patches_for
 from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor, evenly
 from patchline_ros.adaptation.predictor_file import PredictorError, from_bytes
 from patchline_ros.adaptation.readers import TapReader, tap_features
-from patchline_ros.bundle import PREDICTOR, Bundle, PatchCount
+from patchline_ros.bundle import PREDICTOR, Bundle
 from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.manifest import PatchCount
 from patchline_ros.tasks import Image
 from patchline_ros.vision.model import TaskModel
 

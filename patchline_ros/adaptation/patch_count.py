@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from patchline_ros.bundle import PatchStep
+from patchline_ros.manifest import PatchStep
 
 
 def steps_reached(table: Sequence[PatchStep], mmd2: float) -> int:

@@ -1,4 +1,4 @@
-"""What the adapter does next: collect, verify, train, or bring the source models back.
+"""What the adapter does next: answer, collect, verify, train, or bring the source models back.
 
 Everything is decided by the stamps of frames, never by when a message came: a replay, at whatever
 rate, decides what the drive itself decided.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,8 @@ from pydantic import ValidationError
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.label_policy import LabelPolicy
+from patchline_ros.adaptation.unlabelled_frames import LEAST_UNLABELLED
 from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
@@ -50,7 +52,7 @@ class Collect:
 
 @dataclass(frozen=True)
 class Episode:
-    """Labelled frames are enough: to train on, or to verify the patch sets of a known drift."""
+    """Frames are enough to train on, to verify patch sets of a known drift, or to answer by."""
 
     since_ns: int
     until_ns: int
@@ -58,6 +60,8 @@ class Episode:
     mmd2: float
     frames: dict[Task, int]
     known: KnownDrift | None = None
+    unlabelled: bool = False
+    """The frames have no labels: the prepared patches answer by them, and nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class ReturnToSource:
 
 Action = Wait | Collect | Episode | ReturnToSource
 Stamps = Callable[[int], Mapping[Task, list[int]]]
-"""Stamps of the labelled frames of each task, from this one on, in the order of time."""
+"""Stamps of the labelled frames of each task, from this one on, in the order of time; or those of
+the unlabelled ones."""
 
 _READINGS = 10_000
 """Readings of a drift that are remembered: some minutes of the fastest camera."""
@@ -78,9 +83,18 @@ first pause, each next being twice as long, and the longest."""
 
 
 class Planner:
-    """One drift gets one training; the bank of earlier patch sets is asked before it."""
+    """One drift gets one training; the bank of earlier patch sets is asked before it.
 
-    def __init__(self, bank: PatchBank, reference: DriftReference, settled_ns: int | None) -> None:
+    Before both, where patches were prepared, it gets an answer without labels.
+    """
+
+    def __init__(
+        self,
+        bank: PatchBank,
+        reference: DriftReference,
+        settled_ns: int | None,
+        labels: LabelPolicy = LabelPolicy.REQUIRED,
+    ) -> None:
         """Nothing was heard yet.
 
         Args:
@@ -88,7 +102,10 @@ class Planner:
             reference: the drift monitor's.
             settled_ns: beginning of the drift that the last episode was for, if any; 0: it was
                 asked for without a drift.
+            labels: whether they are waited for.
         """
+        self._labels = labels
+        self._answered_ns: int | None = None
         self._bank = bank
         self._size = reference.window
         self._window = FrameWindow(reference.mean.size, reference.window)
@@ -141,7 +158,7 @@ class Planner:
         if self._drift.since_ns != self._settled_ns:
             self._ask_bank(broken)
 
-    def next(self, stamps: Stamps, least: int) -> Action:
+    def next(self, stamps: Stamps, least: int, unlabelled: Stamps = lambda _: {}) -> Action:
         """What to do now, while no episode is under way.
 
         An episode takes the first frames that are enough and the reading that goes with the last of
@@ -150,6 +167,7 @@ class Planner:
         Args:
             stamps: of the labelled frames.
             least: labelled frames that each labelled task needs for a training.
+            unlabelled: stamps of the pictures that an answer can be made by.
         """
         drift = self._drift
         if drift is None:
@@ -160,7 +178,12 @@ class Planner:
             return ReturnToSource() if passed else Wait()
         if drift.since_ns == self._settled_ns or drift.stamp_ns < self._again_ns:
             return Wait()
+        answer = self._answer(unlabelled)
+        if answer is not None:
+            return answer
         found = stamps(drift.since_ns)
+        if self._labels is LabelPolicy.NONE:
+            return Wait()
         if self._known is not None:
             needed = [
                 (found[task], task.traits.verification_frames) for task in self._known.patch_sets
@@ -169,6 +192,16 @@ class Planner:
                 until_ns = max(own[least_of - 1] for own, least_of in needed)
                 return self._episode(found, until_ns, self._known)
         return self._episode(found, _enough(found, least), None)
+
+    def _answer(self, unlabelled: Stamps) -> Episode | None:
+        """The episode without labels, once there are pictures enough; None: no, or not yet."""
+        drift = self._drift
+        assert drift is not None
+        if self._labels is LabelPolicy.REQUIRED or drift.since_ns == self._answered_ns:
+            return None
+        found = unlabelled(drift.since_ns)
+        action = self._episode(found, _enough(found, LEAST_UNLABELLED), None)
+        return replace(action, unlabelled=True) if isinstance(action, Episode) else None
 
     def at_once(self, stamps: Stamps) -> Episode:
         """A training on the frames of the present drift, or on all where there is none."""
@@ -195,6 +228,10 @@ class Planner:
 
     def begun(self, episode: Episode) -> None:
         """An episode starts; the first window full of the drift is its signature in the bank."""
+        if episode.unlabelled:
+            self._answered_ns = episode.since_ns
+            self._under_way = None
+            return
         self._signature = self._first_window
         self._known = None
         self._under_way = episode
@@ -218,8 +255,10 @@ class Planner:
             the drift still needs.
         """
         episode, drift = self._under_way, self._drift
+        if episode is None:
+            return None
         self._settled_ns = self._settled_before_ns
-        if episode is None or episode.known is not None or drift is None:
+        if episode.known is not None or drift is None:
             return None
         if drift.since_ns != episode.since_ns or drift.since_ns in (0, self._settled_ns):
             return None
@@ -234,6 +273,8 @@ class Planner:
         Raises:
             OSError: the disk refuses it.
         """
+        if episode.basis == "prediction":
+            return
         if episode.bank_entry:
             self._settled_ns = settled_since(episode)
             if any(episode.accepted.values()):
@@ -250,6 +291,7 @@ class Planner:
     def forget(self) -> None:
         """The present drift may be adapted to again."""
         self._settled_ns = None
+        self._answered_ns = None
         self._failures = self._again_ns = 0
         self._asked, self._known = False, None
 
@@ -276,6 +318,8 @@ def settled_since(episode: EpisodeReport) -> int | None:
     0 where a patch set was accepted that was asked for without a drift.
     """
     accepted = episode.accepted.values()
+    if episode.basis == "prediction":
+        return None
     if episode.bank_entry and not all(accepted):
         return None
     return episode.since_ns if episode.since_ns or any(accepted) else None

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from patchline_ros.bundle import LearntKind
 from patchline_ros.drift.kernels import Features
+from patchline_ros.manifest import LearntKind
 from patchline_ros.tasks import Image
 
 FARTHEST: Final = 5.0

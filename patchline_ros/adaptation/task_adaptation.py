@@ -22,23 +22,28 @@ from patchline_ros.adaptation.frame_choice import (
     LEAST_HELD_OUT,
     ChosenFrames,
     EntropyFilter,
-    SourceModel,
     choose_frames,
 )
+from patchline_ros.adaptation.gain_predictor import PredictedGain
+from patchline_ros.adaptation.gate import MARGIN
+from patchline_ros.adaptation.label_free_answer import label_free_answer
+from patchline_ros.adaptation.norm_statistics import with_norm_of
+from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.trainer import TrainingError, train_adapted
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
 from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
-from patchline_ros.tasks import TRAINING_ORDER, Image, Sample, Task
-from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
 from patchline_ros.vision.evaluation import evaluate
-from patchline_ros.vision.inputs import image_batches
 from patchline_ros.vision.model import TaskModel
 
 Order = Literal["affinity", "reversed", "random"]
 WarmStart = Literal["none", "most_similar", "average"]
+Start = Literal["source", "prepared"]
+"""What is adapted: the source model, or that with the patches prepared before the car left, where
+there are any."""
 Progress = Callable[[float], None]
 """Told the share of a task's training that is done, 0..1."""
 
@@ -56,6 +61,8 @@ class AdaptationSettings:
         entropy_filter: see `EntropyFilter`.
         order: in which the tasks are trained; `random` draws by the seed.
         warm_start: whose trained patches a task's training begins from.
+        label_free: no label is used: the prepared patches answer, if they are surely better.
+        start: what is adapted. Prepared patches stay as many as they are, and take no warm start.
         least_held_out: a task with fewer held-out frames is refused.
     """
 
@@ -67,6 +74,8 @@ class AdaptationSettings:
     entropy_filter: EntropyFilter = "none"
     order: Order | tuple[Task, ...] = "affinity"
     warm_start: WarmStart = "none"
+    start: Start = "source"
+    label_free: bool = False
     least_held_out: int = 0
 
 
@@ -93,6 +102,7 @@ def car_settings(
         entropy_filter="half_of_many",
         order="affinity",
         warm_start="most_similar",
+        start="prepared",
         least_held_out=LEAST_HELD_OUT,
     )
 
@@ -112,6 +122,7 @@ class AdaptedTask:
         record: of the training.
         seconds: of selection and training.
         warm_start: whose patches the training began from.
+        predicted: the gain that the label-free gate predicted; None: labels decided.
         untrained: why the source model was kept as it is; empty where training went well.
     """
 
@@ -120,6 +131,7 @@ class AdaptedTask:
     record: TrainingRecord
     seconds: float
     warm_start: list[Task] = field(default_factory=list)
+    predicted: PredictedGain | None = None
     untrained: str = ""
 
     @property
@@ -129,14 +141,6 @@ class AdaptedTask:
         Where only norm statistics were taken, these are all that are labelled.
         """
         return self.frames.held_out if self.record.best_epoch else self.frames.labelled
-
-
-def with_norm_of(source: TaskModel, scene: Sequence[Image], prior: int) -> tuple[TaskModel, float]:
-    """A copy with re-estimated statistics, and the GFLOPs that it took."""
-    model = copy.deepcopy(source)
-    with FlopCounter() as flops:
-        reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
-    return model.eval(), flops.total / 1e9
 
 
 class Adaptation:
@@ -226,6 +230,8 @@ class Adaptation:
         """
         frames, method = self.frames[task], self._settings.method
         started = time.monotonic() - frames.seconds
+        if self._settings.label_free:
+            return self._answered(task, started)
         unusable = self.refused.get(task) or frames.nothing_left
         if unusable:
             return self._untrained(task, unusable, started)
@@ -246,7 +252,7 @@ class Adaptation:
     ) -> AdaptedTask:
         frames, settings = self.frames[task], self._settings
         torch.manual_seed(settings.seed)
-        model = adapted(self.sources[task].model, method).to(self._device)
+        model = self._fresh(task, method).to(self._device)
         teacher, taught_by = self._warm_start(task)
         rate = settings.training.rate * settings.rate_factors[task]
         with meter:
@@ -265,10 +271,22 @@ class Adaptation:
             self._patched[task] = model
         return AdaptedTask(model, frames, record, seconds, taught_by)
 
+    def _prepared(self, task: Task) -> PatchedModel | None:
+        """The model with prepared patches; None: the task starts from the source."""
+        prepared = self.sources[task].prepared
+        return prepared.model if prepared and self._settings.start == "prepared" else None
+
+    def _fresh(self, task: Task, method: MethodSettings) -> AdaptedModel:
+        """What the training changes: nothing of it is shared with what was given."""
+        prepared = self._prepared(task)
+        if prepared is None:
+            return adapted(self.sources[task].model, method)
+        return copy.deepcopy(prepared)
+
     def _warm_start(self, task: Task) -> tuple[PatchedModel | None, list[Task]]:
         """The model whose patches to begin from, and the tasks that they come from."""
         policy = self._settings.warm_start
-        if policy == "none" or not self._patched:
+        if policy == "none" or not self._patched or self._prepared(task) is not None:
             return None, []
         if policy == "most_similar":
             teacher = most_similar(self._affinity, task, list(self._patched), self._groups)
@@ -282,16 +300,38 @@ class Adaptation:
         return mean, list(self._patched)
 
     def _nothing_to_train(self, task: Task, started: float) -> AdaptedTask:
-        """Without a method: the source model, or that with other norm statistics."""
+        """Without a method: what is started from, or that with other norm statistics."""
         frames, training = self.frames[task], self._settings.training
         record = TrainingRecord(samples=len(frames.train))
-        model = self.sources[task].model
+        model = self._prepared(task) or self.sources[task].model
         if training.reestimate_norm:
             model, gflops = with_norm_of(model, frames.scene, training.norm_prior)
             record.spend("norm", gflops)
         seconds = time.monotonic() - started
         record.metrics.append(evaluate(model, frames.held_out))
         return AdaptedTask(model, frames, record, seconds)
+
+    def _answered(self, task: Task, started: float) -> AdaptedTask:
+        """By the pictures alone; the source model where nothing is prepared, or surely better."""
+        source, frames = self.sources[task], self.frames[task]
+        record = TrainingRecord()
+        if source.prepared is None:
+            return AdaptedTask(source.model, frames, record, 0.0, untrained="nothing is prepared")
+        with FlopCounter() as flops:
+            answer = label_free_answer(
+                source.model,
+                source.prepared.model,
+                frames.scene,
+                source.prepared.gate,
+                source.entropy,
+            )
+        record.spend("norm", flops.total / 1e9)
+        accepted = answer.gain.accepted(MARGIN)
+        model = answer.candidate.model if accepted else source.model
+        seconds = time.monotonic() - started
+        # Nothing was chosen by it: it is there for those who compare.
+        record.metrics.append(evaluate(model, frames.held_out))
+        return AdaptedTask(model, frames, record, seconds, predicted=answer.gain)
 
     def _untrained(self, task: Task, reason: str, started: float) -> AdaptedTask:
         source, frames = self.sources[task].model, self.frames[task]

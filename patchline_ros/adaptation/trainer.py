@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from patchline_ros.adaptation.crops import crop_batch, draw_window
+from patchline_ros.adaptation.norm_statistics import reestimate
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
-from patchline_ros.adaptation.views import Views, views_of
+from patchline_ros.adaptation.views import KeptViews, Views, views_of
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel, Part
 from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Label, Sample
-from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
     optimiser_tensors,
@@ -36,7 +36,7 @@ from patchline_ros.vision.checkpoint import (
     write_checkpoint,
 )
 from patchline_ros.vision.heads.base import tensors_in
-from patchline_ros.vision.inputs import device_of, image_batches, resized
+from patchline_ros.vision.inputs import resized
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.training import one_cycle
 
@@ -84,8 +84,8 @@ class _Run:
     def __init__(
         self,
         model: AdaptedModel,
-        train: Views,
-        validation: Views | None,
+        train: KeptViews,
+        validation: KeptViews | None,
         labels: Sequence[Label],
         settings: TrainingSettings,
         seed: int,
@@ -133,7 +133,7 @@ class _Run:
             self.best, self.record.best_epoch = self._state(), len(self.record.losses)
         self.record.metrics.append(metric)
 
-    def _decoded(self, validation: Views) -> list[Label]:
+    def _decoded(self, validation: KeptViews) -> list[Label]:
         found: list[Label] = []
         everyone = range(len(self.labels))
         with torch.no_grad():
@@ -246,11 +246,11 @@ def _below(prefix: str, kept: Checkpoint) -> dict[str, Tensor]:
     }
 
 
-def _key(model: AdaptedModel, train: Views, settings: TrainingSettings, seed: int) -> str:
+def _key(model: AdaptedModel, train: KeptViews, settings: TrainingSettings, seed: int) -> str:
     """Tells this training from any other: its first state, data, settings and seed."""
     digest = hashlib.sha256(f"{settings.model_dump_json()} {seed}".encode())
     state = model.adapted_state("reestimated")
-    for value in [*state.values(), *train.kept.tensors(), *tensors_in(train.targets)]:
+    for value in [*state.values(), *train.tensors(), *tensors_in(train.targets)]:
         digest.update(
             value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
         )
@@ -296,12 +296,56 @@ def train_adapted(
     _check(model, samples, len(views), settings)
     validation = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
-        _reestimate(model, scene, settings.norm_prior, record)
+        reestimate(model, scene, settings.norm_prior, record)
     train = Views(model, views, settings, record)
     validation_views = Views(model, validation, settings, record) if validation else None
-    labels = [sample.label for sample in validation]
+    train_on_views(
+        model,
+        train,
+        validation_views,
+        [sample.label for sample in validation],
+        settings,
+        seed,
+        record,
+        warm_start=warm_start,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    record.seconds = time.monotonic() - started
+    return record
+
+
+def train_on_views(
+    model: AdaptedModel,
+    train: KeptViews,
+    validation: KeptViews | None,
+    labels: Sequence[Label],
+    settings: TrainingSettings,
+    seed: int,
+    record: TrainingRecord,
+    *,
+    warm_start: PatchedModel | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> None:
+    """The same on views whose frozen parts are computed already.
+
+    Args:
+        model: a fresh adapted model.
+        train: views to train on.
+        validation: views that choose the epoch; None: the last one is kept.
+        labels: of the validation's views.
+        settings: epochs, batches, rate.
+        seed: of the order of the batches.
+        record: gets what it costs and how it goes.
+        warm_start, checkpoint, progress: as for `train_adapted`.
+
+    Raises:
+        TrainingError: a loss that is not finite.
+        ValueError: a checkpoint of another training, patches that do not fit.
+    """
     torch.manual_seed(seed)
-    run = _Run(model, train, validation_views, labels, settings, seed, record)
+    run = _Run(model, train, validation, labels, settings, seed, record)
     run.validate()
     if warm_start is not None:
         if not isinstance(model, PatchedModel):
@@ -311,17 +355,6 @@ def train_adapted(
     if record.best_epoch < len(record.losses):
         model.load_state_dict(run.best, strict=False)
     model.eval()
-    record.seconds = time.monotonic() - started
-    return record
-
-
-def _reestimate(
-    model: AdaptedModel, scene: Sequence[Image], prior: int, record: TrainingRecord
-) -> None:
-    with FlopCounter() as flops:
-        pictures = image_batches(model.spec, scene, device=device_of(model))
-        reestimate_norm(model.backbone, pictures, prior)
-    record.spend("norm", flops.total / 1e9)
 
 
 def _go_on(run: _Run, checkpoint: Path | None, key: str, progress: Callable[[float], None]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,18 @@ from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.augmentation import augmented
 from patchline_ros.vision.inputs import device_of, flipped, make_batch
+
+
+class KeptViews(Protocol):
+    """Views whose targets are known, and the frozen part of each."""
+
+    targets: list[Any]
+
+    def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
+        """The frozen part and the targets of some views."""
+
+    def tensors(self) -> list[Tensor]:
+        """All that is kept of them."""
 
 
 class Views:
@@ -52,12 +64,42 @@ class Views:
         self._record.spend("frozen", self._gflops_per_view * len(images))
         return frozen
 
+    def tensors(self) -> list[Tensor]:
+        """All that is kept of them."""
+        return self.kept.tensors()
+
     def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
         """The frozen part and the targets of some views."""
-        targets = [self.targets[i] for i in chosen]
-        stacked = torch.stack(targets) if isinstance(targets[0], Tensor) else targets
         kept = self.kept.get(torch.as_tensor(chosen, device=device_of(self._model)))
-        return self._pass(kept[0]) if self._policy == "none" else kept, stacked
+        targets = _stacked([self.targets[i] for i in chosen])
+        return self._pass(kept[0]) if self._policy == "none" else kept, targets
+
+
+class JoinedViews:
+    """Several sets of views as one, each of which has norm statistics of its own.
+
+    Their frozen parts have to be kept: the model has other statistics by now.
+    """
+
+    def __init__(self, parts: Sequence[Views]) -> None:
+        self._parts = parts
+        self._places = [(part, row) for part in parts for row in range(len(part.targets))]
+        self.targets = [target for part in parts for target in part.targets]
+
+    def tensors(self) -> list[Tensor]:
+        """All that is kept of them."""
+        return [tensor for part in self._parts for tensor in part.tensors()]
+
+    def batch(self, chosen: Sequence[int]) -> tuple[list[Tensor], Any]:
+        """The frozen part and the targets of some views, in the order asked for."""
+        each = [part.batch([row])[0] for part, row in (self._places[i] for i in chosen)]
+        frozen = [torch.cat(tensors) for tensors in zip(*each, strict=True)]
+        return frozen, _stacked([self.targets[i] for i in chosen])
+
+
+def _stacked(targets: list[Any]) -> Any:
+    """Targets as a batch: numbers and class maps side by side, boxes in a list."""
+    return torch.stack(targets) if isinstance(targets[0], Tensor) else targets
 
 
 def views_of(

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, run_episode
 from patchline_ros.adaptation.events import to_line
+from patchline_ros.adaptation.first_answer import first_answer
 from patchline_ros.adaptation.returning_drift import recall_episode
 from patchline_ros.host import die_with_parent
 
 
 def _emit(event: Event) -> None:
     print(to_line(event), flush=True)
+
+
+def _kind(job: EpisodeJob) -> Callable[[EpisodeJob, Callable[[Event], None]], None]:
+    """What is to be done: answer without labels, verify what is known, or train."""
+    if job.unlabelled:
+        return first_answer
+    return recall_episode if job.known else run_episode
 
 
 def main() -> int:
@@ -33,7 +42,7 @@ def main() -> int:
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     torch.set_num_threads(job.threads)
     try:
-        (recall_episode if job.known else run_episode)(job, _emit)
+        _kind(job)(job, _emit)
     except (ValueError, OSError) as error:
         _emit(Failed(str(error)))
         return 1

@@ -92,7 +92,7 @@ def make_plan(options: BenchOptions) -> Plan:
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:
     """Makes the source models and affinity tables that are missing; a line for each failure."""
-    titles = ("source models", "more of them", "affinity")
+    titles = ("source models", "more of them", "affinity", "preparation")
     for title, jobs in zip(titles, source_waves(plan.experiment, plan.inputs, seeds), strict=True):
         failures = run_jobs(title, jobs, plan.executor, plan.console)
         if failures:

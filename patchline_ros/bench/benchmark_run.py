@@ -8,15 +8,16 @@ from functools import cache
 
 from patchline_ros.adaptation.affinity import Affinity
 from patchline_ros.adaptation.crops import Window, crop_batch, crop_share, crop_size
-from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY, SourceModel
+from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY
 from patchline_ros.adaptation.gate import MARGIN
+from patchline_ros.adaptation.norm_statistics import with_norm_of
+from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.task_adaptation import (
     Adaptation,
     AdaptationSettings,
     AdaptedTask,
     car_settings,
     norm_policy,
-    with_norm_of,
 )
 from patchline_ros.adaptation.verdict import Running, judged
 from patchline_ros.bench.experiment import RunConfig
@@ -64,6 +65,8 @@ def settings_of(
         entropy_filter=row.entropy_filter,
         order=row.order,
         warm_start=row.warm_start,
+        start=row.start,
+        label_free=row.label_free,
     )
 
 
@@ -78,7 +81,9 @@ def adaptation_of(
     """The adaptation of these tasks on the frames of a scene."""
     return Adaptation(
         {
-            task: SourceModel(sources[task].model, sources[task].record.source_entropy)
+            task: SourceModel(
+                sources[task].model, sources[task].record.source_entropy, sources[task].prepared
+            )
             for task in tasks
         },
         {task: scene.tasks[task].adapt for task in tasks},
@@ -168,6 +173,7 @@ class _TaskScores:
             seconds=adapted_task.seconds,
             warm_start=adapted_task.warm_start,
             untrained=adapted_task.untrained,
+            predicted=adapted_task.predicted,
             gate=self._outcome.gate,
             returned=self._outcome.returned,
         )

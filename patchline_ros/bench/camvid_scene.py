@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from patchline_ros.bench.scene import (
+    BLOCK,
     Part,
     Scene,
     TaskScene,
@@ -33,6 +34,9 @@ SIGN_SEVERITY = 0.55
 knows 94% of the clear test pictures, 92% at a severity of 0.3, 87% at 0.4, 79% at 0.5, 74 to 76% at
 this one (three seeds), 73% at 0.6, 62% at 0.7 and 33% at 1."""
 
+Split = Callable[[int], tuple[list[int], list[int]]]
+"""Which of so many frames are to adapt on, and which to test on."""
+
 VIEWS = 2
 """Pictures of each sign that is collected to adapt on."""
 
@@ -53,6 +57,19 @@ def camvid_dusk(data: Path | None, seed: int) -> Scene:
     return _camvid_dusk(data, seed, tuning=False)
 
 
+def camvid_dusk_future(data: Path | None, seed: int) -> Scene:
+    """The same with the roads split in time: the first half of the dusk drive is to adapt on, the
+    second to test on, as on a road that was never driven before. Eight frames between the two are
+    left out, since neighbours are near copies.
+    """
+    return _camvid_dusk(data, seed, tuning=False, split=_halves)
+
+
+def _halves(count: int) -> tuple[list[int], list[int]]:
+    """The frames of the first half of a drive, and those of the second without its beginning."""
+    return list(range(count // 2)), list(range(count // 2 + BLOCK, count))
+
+
 def camvid_dusk_to_tune(data: Path | None, seed: int) -> Scene:
     """The same with other signs to adapt on: none of them is a test picture of camvid_dusk,
     whatever its seed.
@@ -60,12 +77,14 @@ def camvid_dusk_to_tune(data: Path | None, seed: int) -> Scene:
     return _camvid_dusk(data, seed, tuning=True)
 
 
-def _camvid_dusk(data: Path | None, seed: int, tuning: bool) -> Scene:
+def _camvid_dusk(
+    data: Path | None, seed: int, tuning: bool, split: Split = alternating_blocks
+) -> Scene:
     roads = folder_of(data, "camvid", CATALOGUE["camvid"].to_get)
     signs = Gtsrb(folder_of(data, "gtsrb", CATALOGUE["gtsrb"].to_get))
     day, dusk = CamVid(roads / "day"), CamVid(roads / "dusk")
     held_out = held_out_indices(len(day))
-    adapt, test = alternating_blocks(len(dusk))
+    adapt, test = split(len(dusk))
     road = scenes_of_frames(
         {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES},
         INPUT_SIZES,
@@ -74,7 +93,8 @@ def _camvid_dusk(data: Path | None, seed: int, tuning: bool) -> Scene:
         adapt=(dusk[i] for i in adapt),
         test=(dusk[i] for i in test),
     )
-    return Scene("camvid-dusk", {Task.CLASSIFICATION: _signs(signs, seed, tuning), **road})
+    name = "camvid-dusk" if split is alternating_blocks else "camvid-dusk-future"
+    return Scene(name, {Task.CLASSIFICATION: _signs(signs, seed, tuning), **road})
 
 
 def _signs(signs: Gtsrb, seed: int, tuning: bool) -> TaskScene:

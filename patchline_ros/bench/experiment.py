@@ -15,10 +15,11 @@ from pydantic import (
 
 from patchline_ros.adaptation.frame_choice import EntropyFilter
 from patchline_ros.adaptation.similarity import MEASURES
-from patchline_ros.adaptation.task_adaptation import Order, WarmStart, car_settings
+from patchline_ros.adaptation.task_adaptation import Order, Start, WarmStart, car_settings
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.config_files import ConfigFileError, StrictModel, first_mistake, read_mapping
 from patchline_ros.offline.predictor_data import PredictorSettings
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.package_share import config_folder
 from patchline_ros.patching.methods import MethodSettings
@@ -70,9 +71,13 @@ class Row(StrictModel):
     """The measure that order and warm start go by."""
     warm_start: WarmStart = "none"
     """The trained patches that a task's training begins from."""
+    start: Start = "source"
+    """What is adapted: the source model, or that with the patches prepared before the car left."""
     predict_patches: bool = False
     """Whether the bundle's predictor chooses `k`, from the scene's drift; the selection's cost has
     what that takes."""
+    label_free: bool = False
+    """Whether no label is used: what is prepared answers, as on a car without labels."""
     drift_returns: bool = False
     """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     product: bool = False
@@ -91,6 +96,8 @@ class Row(StrictModel):
             raise ValueError("warm_start is for patches; leave it out for other methods")
         if self.predict_patches and not patches:
             raise ValueError("predict_patches is for patches; leave it out for other methods")
+        if self.start == "prepared" and not (self.method is None or patches):
+            raise ValueError("prepared patches are for patches; start other methods from source")
         if self.drift_returns and self.method is None and not self.product:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self
@@ -125,6 +132,8 @@ class Experiment(StrictModel):
     tuning: Tuning = Tuning()
     predictor: PredictorSettings = PredictorSettings()
     """How the product's patch table is learnt where there is no bundle; as for a bundle."""
+    preparation: PreparationSettings | None = None
+    """How the patches are prepared that rows, and the product, start from; None: there are none."""
     reference: str = ""
     """Row that the others are compared with; empty: for each task the better one of those that
     fine-tune everything."""
@@ -144,6 +153,10 @@ class Experiment(StrictModel):
                 raise ValueError(f"row {name}: rates_of names {row.rates_of!r}, which is no row")
             if row.product and row.model_fields_set - {"product", "title", "drift_returns"}:
                 raise ValueError(f"row {name}: the product is what a car does; name only its title")
+            if _is_prepared(row) and self.preparation is None:
+                raise ValueError(
+                    f"row {name} needs prepared patches; say under preparation how they are made"
+                )
             if isinstance(row.order, tuple) and set(row.order) != set(self.tasks):
                 raise ValueError(f"row {name}: its order does not name each task once")
         if self.reference and self.reference not in self.rows:
@@ -219,6 +232,8 @@ class RunConfig(StrictModel):
     """Tuned factor on the learning rates; of the product that of its task."""
     predictor: PredictorSettings | None = None
     """How the product's patch table is learnt where there is no bundle; None in other rows."""
+    preparation: PreparationSettings | None = None
+    """How the patches are prepared that the row starts from; None in other rows."""
 
 
 def run_config(
@@ -247,7 +262,12 @@ def run_config(
         seed=seed,
         rates={task: rates.get(task, 1.0) for task in experiment.tasks},
         predictor=predictor,
+        preparation=experiment.preparation if _is_prepared(settings) else None,
     )
+
+
+def _is_prepared(row: Row) -> bool:
+    return row.start == "prepared" or row.label_free
 
 
 def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
@@ -256,7 +276,7 @@ def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
     Not the method, whose number of patches the drift decides: the result says it.
     """
     car = car_settings(patches=1, seed=0)
-    names = ("training", "entropy_filter", "order", "warm_start")
+    names = ("training", "entropy_filter", "order", "warm_start", "start")
     said = {name: getattr(car, name) for name in names}
     return row.model_copy(update={**said, "title": ""}), car.rate_factors
 

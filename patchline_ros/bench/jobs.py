@@ -18,6 +18,7 @@ from patchline_ros.bench.predicted import (
     with_cost,
     with_patches,
 )
+from patchline_ros.bench.prepared import PreparedStore, with_prepared_of
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
@@ -94,6 +95,28 @@ class AffinityJob:
 
 
 @dataclass(frozen=True)
+class PreparationJob:
+    """Trains the patches that rows of a seed start from, of one task."""
+
+    experiment: Experiment
+    inputs: Inputs
+    seed: int
+    task: Task
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return f"prepared patches for {self.task}, seed {self.seed}"
+
+    def __call__(self, report: ReportProgress) -> None:
+        """Leaves them in OUT/sources."""
+        scene = scene_of(self.experiment, self.inputs, self.seed)
+        store = store_of(self.experiment, self.inputs, self.seed)
+        assert self.experiment.preparation is not None
+        PreparedStore(store, scene, self.experiment.preparation).make(self.task, report)
+
+
+@dataclass(frozen=True)
 class RunJob:
     """Runs a row with a seed."""
 
@@ -112,6 +135,12 @@ class RunJob:
         scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
         sources, choice = dict(store.sources()), None
+        bundle = self.inputs.bundle
+        if self.config.settings.product and bundle is not None:
+            sources = {task: with_prepared_of(bundle, sources[task]) for task in sources}
+        elif self.config.preparation is not None:
+            prepared = PreparedStore(store, scene, self.config.preparation)
+            sources = {task: prepared.started_from(sources[task]) for task in sources}
         if self.config.settings.product:
             car = self._car(store, scene)
             choice, affinity = car.choice, car.affinity
@@ -171,6 +200,11 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
         [SourceJob(experiment, inputs, seed, first) for seed in by_source.values()],
         [SourceJob(experiment, inputs, seed, t) for seed in by_source.values() for t in others],
         [AffinityJob(experiment, inputs, seed) for seed in by_source.values()],
+        [
+            PreparationJob(experiment, inputs, seed, task)
+            for seed in by_source.values()
+            for task in (experiment.tasks if experiment.preparation else ())
+        ],
     ]
 
 

@@ -14,9 +14,10 @@ from patchline_ros.bench.experiment import ExperimentError, RunConfig
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import SourceStore
-from patchline_ros.bundle import Bundle, PatchStep
+from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.jobs.scheduler import Executor
+from patchline_ros.manifest import PatchStep
 from patchline_ros.offline.bundle_making import AFFINITY_MEASURE, drift_reference
 from patchline_ros.offline.drifted import WatchedSource
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data

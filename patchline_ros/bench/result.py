@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.bench.experiment import Experiment, RunConfig
 from patchline_ros.config_files import StrictModel, first_mistake
 from patchline_ros.cost.step_cost import MethodCost
@@ -174,6 +175,8 @@ class TaskResult(StrictModel):
     """Tasks whose patches the training began from."""
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
+    predicted: PredictedGain | None = None
+    """The gain that the label-free gate predicted; None in rows that use labels."""
     gate: Gate | None = None
     """None in rows that ask no gate, and where nothing was trained."""
     returned: Returned | None = None

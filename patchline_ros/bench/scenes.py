@@ -7,7 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from patchline_ros.bench import paper_scenes, sim_scenes
-from patchline_ros.bench.camvid_scene import camvid_dusk, camvid_dusk_to_tune
+from patchline_ros.bench.camvid_scene import (
+    camvid_dusk,
+    camvid_dusk_future,
+    camvid_dusk_to_tune,
+)
 from patchline_ros.bench.dawn_scene import dawn_fog
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.sim.defaults import SEVERITIES
@@ -16,6 +20,7 @@ __all__ = ["SCENES", "Scene", "TaskScene", "load_scene", "load_tuning_scene"]
 
 SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "camvid-dusk": camvid_dusk,
+    "camvid-dusk-future": camvid_dusk_future,
     "dawn-fog": dawn_fog,
     **{f"sim-{name}": partial(sim_scenes.sim_weather, name) for name in SEVERITIES},
     "core50-nc": paper_scenes.core50_nc,

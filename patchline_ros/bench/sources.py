@@ -4,6 +4,7 @@
     OUT/sources/TASK-KEY.json            how they were made, written last
     OUT/sources/affinity-KEY.json        how alike the models of a set are
     OUT/sources/patch-table-KEY.json     how many patches drifts need (`predicted.py`)
+    OUT/sources/prepared-TASK-KEY.*      patches that rows start from (`prepared.py`)
 
 A key is a hash of everything that the content depends on.
 """
@@ -20,11 +21,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from patchline_ros.adaptation.affinity import affinity_table
+from patchline_ros.adaptation.source_model import PreparedModel
 from patchline_ros.bench.experiment import Experiment, ExperimentError
 from patchline_ros.bench.inputs import Inputs, origin_of, start_weights
 from patchline_ros.bench.scene import Scene
-from patchline_ros.bundle import Affinity, Bundle, ModelEntry
+from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
+from patchline_ros.manifest import Affinity, ModelEntry
 from patchline_ros.offline.bundle_making import AFFINITY_IMAGES
 from patchline_ros.offline.kept_models import KeptModels
 from patchline_ros.offline.source_training import (
@@ -56,6 +59,8 @@ class Source:
 
     model: TaskModel
     record: SourceRecord
+    prepared: PreparedModel | None = None
+    """What was prepared for it; None: nothing."""
 
     def with_entropy(self, entropy: float) -> Source:
         """The same with another I_source, as a bundle has measured it on its own frames."""

@@ -13,7 +13,7 @@ DIFFERENT: Final = 1
 """Exit code of `diff` where the bundles differ."""
 _OS_ERROR: Final = "can't read the bundle"
 
-app = typer.Typer(help="Look at bundles, check and compare them.", no_args_is_help=True)
+app = typer.Typer(help="Look at bundles, check, compare and prepare them.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
 
@@ -51,6 +51,31 @@ def diff(one: Folder, other: Folder) -> None:
     if found:
         raise typer.Exit(DIFFERENT)
     print("no difference")
+
+
+@app.command()
+def prepare(
+    bundle: Folder,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Configuration that the bundle was made with: a name, or a file.",
+            show_default="camvid with --data, sim without",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets that it was made from.")
+    ] = None,
+) -> None:
+    """Add prepared patches to a bundle, with which a car answers a drift without labels."""
+    with errors_in_a_sentence(
+        interrupted="interrupted; the same command goes on", os_error=_OS_ERROR
+    ):
+        from rich.console import Console
+
+        from patchline_ros.offline.preparation_run import run_preparation
+
+        run_preparation(bundle, config, data, Console(highlight=False))
 
 
 @app.command()

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.adaptation.adaptation_loop import AdaptationLoop
 from patchline_ros.adaptation.label_intake import LabelIntake
+from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.loop_status import LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions, SentPatchSet
 from patchline_ros.adaptation.planner import Drift
@@ -24,6 +26,7 @@ from patchline_ros.adaptation.store import StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.pictures import image_to_rgb
 from patchline_ros.msg import (
     AdaptationStatus,
     DriftStatus,
@@ -60,6 +63,7 @@ class AdapterNode(ManagedNode):
             )
         self._bundle = self.load_bundle(values)
         self._signer = signing_keys.signer(values)
+        self._label_policy = LabelPolicy(values["labels"])
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
         settings = StorageSettings(**{name: values[name] for name in names})
@@ -87,6 +91,7 @@ class AdapterNode(ManagedNode):
             self._storage,
             self._versions,
             lambda: self.get_parameter("min_frames").value,
+            self._label_policy,
             self._publish_status,
             log,
         )
@@ -99,6 +104,9 @@ class AdapterNode(ManagedNode):
         for task in self._bundle.manifest.models:
             node, on_features = NODE_OF_TASK[task], partial(self._on_features, task)
             self.subscribe(FrameFeatures, f"{node}/features", on_features, qos.RESULTS)
+            if task in self._bundle.manifest.prepared:
+                on_sample = partial(self._on_sample, task)
+                self.subscribe(Image, f"{node}/samples", on_sample, qos.RESULTS)
             on_patch = partial(self._on_patch, task)
             self.subscribe(PatchStatus, f"{node}/patch_status", on_patch, qos.LATCHED)
         self.offer(SetBool, "~/pause", self._on_pause)
@@ -148,6 +156,14 @@ class AdapterNode(ManagedNode):
     def _on_features(self, task: Task, msg: FrameFeatures) -> None:
         features = np.asarray(msg.features, dtype=np.float32)
         self._loop.saw(task, stamp_to_ns(msg.header.stamp), msg.entropy, features)
+
+    def _on_sample(self, task: Task, msg: Image) -> None:
+        try:
+            picture = image_to_rgb(msg)
+        except ConversionError as error:
+            self.get_logger().error(f"a sample of {task} is no picture: {error}", once=True)
+            return
+        self._loop.saw_picture(task, stamp_to_ns(msg.header.stamp), picture)
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
         undone = msg.state == PatchStatus.REMOVED

@@ -19,7 +19,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
-from patchline_ros.bundle import Bundle, BundleError
+from patchline_ros.bundle import Bundle
+from patchline_ros.manifest import BundleError
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read

@@ -18,6 +18,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.sim import Condition
@@ -153,6 +154,13 @@ ADAPTER = (
         "signing_key",
         "",
         "path of NAME.key of `patchline keys`, which patch sets are signed with; empty: unsigned",
+    ),
+    Parameter(
+        "labels",
+        str(LabelPolicy.WELCOME),
+        "required: wait for labels; welcome: answer a drift at once with the bundle's prepared "
+        "patches and train when labels come; none: answer, and train nothing",
+        choices=tuple(map(str, LabelPolicy)),
     ),
     Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
     Parameter("seed", 0, "seed of everything that a training draws at random", 0, 2**31 - 1),

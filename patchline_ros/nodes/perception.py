@@ -26,6 +26,7 @@ from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread
 from patchline_ros.nodes.picture_counts import PictureCounts
+from patchline_ros.nodes.picture_samples import PictureSamples
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError
 from patchline_ros.runtime.model_runner import ModelRunner, Perception
@@ -143,6 +144,8 @@ class PerceptionNode(ManagedNode):
         self._features = self.advertise(FrameFeatures, "~/features", qos.RESULTS)
         self._status = self.advertise(PatchStatus, "~/patch_status", qos.LATCHED)
         self._overlay = self.advertise(Image, "~/debug/image", qos.RESULTS)
+        samples = self.advertise(Image, "~/samples", qos.RESULTS)
+        self._samples = PictureSamples(samples, bundle.spec(self.task).input_size)
         labels = self.advertise(LabelInfo, "~/label_info", qos.LATCHED)
         labels.publish(label_info(bundle.spec(self.task).classes, self.stamped_now()))
         self._publish_status(ModelStatus(ModelState.SOURCE, 0))
@@ -199,6 +202,7 @@ class PerceptionNode(ManagedNode):
                 picture, perception.prediction, self._class_names, perception.confidence
             )
             self._overlay.publish(rgb_to_image(drawn, msg.header))
+        self._samples.saw(self.seen_of(picture), msg.header)
         collapse = self.watch(picture, perception)
         if collapse is not None:
             self._publish_status(self._intake.collapsed(perception.patch_version, collapse))
@@ -206,6 +210,10 @@ class PerceptionNode(ManagedNode):
     def infer(self, picture: RgbImage, regions: Regions | None) -> Perception:
         """What the model says about the picture (in the inference thread)."""
         return self._runner.infer(picture)
+
+    def seen_of(self, picture: RgbImage) -> RgbImage:
+        """What the model has just looked at of the picture."""
+        return picture
 
     def watch(self, picture: RgbImage, perception: Perception) -> str | None:
         """Why the patch set that answered was taken back; None: it was not."""

@@ -144,6 +144,10 @@ class SignClassifier(PerceptionNode):
             patch_version=answers[0].patch_version,
         )
 
+    def seen_of(self, picture: RgbImage) -> RgbImage:
+        """With regions the largest one; the whole picture where there is none."""
+        return self._shown[0] if self._by_regions and self._shown else picture
+
     def watch(self, picture: RgbImage, perception: Perception) -> str | None:
         """With regions the largest one is compared."""
         if not isinstance(perception.prediction, Boxes):

@@ -24,6 +24,7 @@ _STATES: Final = {
     AdaptationStatus.COLLECTING: "collecting labelled frames",
     AdaptationStatus.TRAINING: "training",
     AdaptationStatus.VERIFYING: "verifying patch sets of a known drift",
+    AdaptationStatus.ANSWERING: "answering without labels",
     AdaptationStatus.FINISHED: "finished",
     AdaptationStatus.FAILED: "failed",
 }

@@ -11,11 +11,14 @@ import torch
 from patchline_ros.adaptation.affinity import affinity_tables
 from patchline_ros.adaptation.readers import ImageReader
 from patchline_ros.adaptation.similarity import MEASURES
-from patchline_ros.bundle import CARD, Bundle, DriftEntry, DriftLabel, Manifest, ModelEntry
+from patchline_ros.bundle import CARD, Bundle
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.files import sha256
 from patchline_ros.host import library_versions
 from patchline_ros.jobs.scheduler import Executor
+from patchline_ros.manifest import DriftEntry, DriftLabel, Manifest, ModelEntry
 from patchline_ros.offline.bundle_predictor import LearntPredictor, learn_predictor
+from patchline_ros.offline.bundle_preparation import Prepared, prepare_models
 from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
@@ -154,7 +157,8 @@ def make_bundle(
 ) -> Bundle | None:
     """Trains the models of `source`, measures reference, affinity and patch table, writes all.
 
-    Where the configuration asks for a learnt patch predictor, it is trained, too.
+    Where the configuration asks for a learnt patch predictor, or for prepared patches, these are
+    trained, too.
 
     What a call that was killed had finished is not done again, and the result is the same.
 
@@ -192,10 +196,16 @@ def make_bundle(
     affinity = _affinity(models, watched.held_out, report)
     found = _found(watched, config, stages, executor, report)
     learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
+    prepared = _prepared(models, entries, source, config, stages, report)
     manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt)
-    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
     bundle = save_bundle(
-        path, manifest, models, watched.reference, pictures, learnt.file if learnt else b""
+        path,
+        manifest.model_copy(update={"prepared": {task: p.entry for task, p in prepared.items()}}),
+        models,
+        watched.reference,
+        {task: _pictures(data) for task, data in source.tasks.items()},
+        predictor=learnt.file if learnt else b"",
+        prepared={task: p.file for task, p in prepared.items()},
     )
     write_card(bundle, path / CARD)
     report("card", 1.0, "")
@@ -242,6 +252,33 @@ def _learnt(
     )
     report("patch predictor", 1.0, f"right on {100 * learnt.entry.accuracy:.0f}% of the drifts")
     return learnt
+
+
+def _prepared(
+    models: Mapping[Task, TaskModel],
+    entries: Mapping[Task, ModelEntry],
+    source: SourceData,
+    config: OfflineConfig,
+    stages: Stages,
+    report: Report,
+) -> dict[Task, Prepared]:
+    """The patches with which a car answers without labels, where the configuration asks for any."""
+    if config.preparation is None:
+        return {}
+    asked = sha256(config.preparation.model_dump_json().encode())[:16]
+    prepared = prepare_models(
+        models,
+        entries,
+        source,
+        config.preparation,
+        config.recipe.seed,
+        stages.folder(f"prepared-{asked}"),
+        lambda task, share: report(f"prepare {task}", share, ""),
+    )
+    for task, (entry, _) in prepared.items():
+        gain = 100 * (entry.prepared_metric - entry.source_metric)
+        report(f"prepare {task}", 1.0, f"{gain:+.1f} on drifts")
+    return prepared
 
 
 def _manifest(

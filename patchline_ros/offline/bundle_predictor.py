@@ -12,8 +12,8 @@ from torch import Tensor
 
 from patchline_ros.adaptation.predictor import DriftedSet, Reader
 from patchline_ros.adaptation.predictor_file import to_bytes
-from patchline_ros.bundle import DriftLabel, PredictorEntry
 from patchline_ros.files import remove_leftovers, sha256, write_file
+from patchline_ros.manifest import DriftLabel, PredictorEntry
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.drifted import WatchedSource
 from patchline_ros.offline.patch_predictor import drifted_set, held_out_score, network_fit, read_all

@@ -8,9 +8,14 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from patchline_ros.adaptation.gain_predictor import GainPredictor
+from patchline_ros.adaptation.gate import MARGIN
+from patchline_ros.adaptation.label_free_candidates import CANDIDATES
 from patchline_ros.adaptation.patch_choice import load_predictor
-from patchline_ros.bundle import Bundle, Manifest
+from patchline_ros.bundle import Bundle
+from patchline_ros.manifest import Manifest, PreparedEntry
 from patchline_ros.offline.orders import OrderRow, order_rows
+from patchline_ros.patching.patch_set import apply
 
 _MISSING: Final = "(missing)"
 
@@ -42,10 +47,40 @@ def show_bundle(bundle: Bundle) -> None:
             "table that was learnt without them",
             soft_wrap=True,
         )
+    for sentence in prepared_words(manifest):
+        console.print(sentence, soft_wrap=True)
     if manifest.patch_predictor is not None:
         console.print(f"on the car {predictor_words(manifest)}", soft_wrap=True)
     console.print(f"made with {_listed(manifest.versions)}", soft_wrap=True)
     console.print(f"configuration: {_listed(dict(facts(manifest.config)))}", soft_wrap=True)
+
+
+def prepared_words(manifest: Manifest) -> list[str]:
+    """What the prepared patches of each task are worth, and how well their gate predicts that."""
+    return [
+        f"prepared patches for {task}: {task.traits.metric} {100 * entry.source_metric:.1f} -> "
+        f"{100 * entry.prepared_metric:.1f} on held-out frames of other drifts, trained on "
+        f"{len(entry.drifts)} drifts with {entry.gflops:,.0f} GFLOPs; {_gate_words(entry)}"
+        for task, entry in manifest.prepared.items()
+    ]
+
+
+def _gate_words(entry: PreparedEntry) -> str:
+    """How well the label-free gate does on corruptions that it was fitted without."""
+    gate = GainPredictor(entry.gate)
+    tried = [
+        (predicted.accepted(MARGIN), true)
+        for point, predicted, true in zip(entry.gate, gate.held_out_gains, gate.true, strict=True)
+        if point.candidate in CANDIDATES.values()
+    ]
+    accepted = [true for taken, true in tried if taken]
+    worse = sum(true < 0 for true in accepted)
+    better = sum(true > MARGIN for _, true in tried)
+    return (
+        f"on corruptions that it was fitted without the label-free gate is "
+        f"{100 * gate.held_out_error:.1f} points off and accepts {len(accepted)} of "
+        f"{len(tried)} candidates, {worse} of them worse than the source model; {better} are better"
+    )
 
 
 def predictor_words(manifest: Manifest) -> str:
@@ -76,6 +111,8 @@ def check_bundle(bundle: Bundle) -> str:
         model = bundle.model(task)
         count = sum(parameter.numel() for parameter in model.parameters())
         sizes.append(f"{task} {count / 1e6:.2f} M parameters")
+        if task in bundle.manifest.prepared:
+            apply(model, bundle.fingerprint(task), bundle.prepared(task))
         if task is drift.task and drift.tap > len(model.backbone.specs):
             raise ValueError(
                 f"bundle {bundle.path} watches tap {drift.tap} of the {task} model, which has the "
@@ -92,6 +129,8 @@ def check_bundle(bundle: Bundle) -> str:
     counts = ", ".join(f"{count} {what}" for what, count in pictures.items() if count)
     predictor = bundle.manifest.patch_predictor
     learnt = f"; the {predictor.kind} patch predictor" if predictor else ""
+    prepared = ", ".join(map(str, bundle.manifest.prepared))
+    learnt += f"; prepared patches for {prepared}" if prepared else ""
     return (
         f"{bundle.path} is whole: {', '.join(sizes)}; {width} drift features{learnt}; pictures: "
         f"{counts or 'none'}"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from safetensors.numpy import save as save_arrays
@@ -20,10 +21,11 @@ from patchline_ros.bundle import (
     REFERENCE,
     TRAINED_ON,
     Bundle,
-    Manifest,
+    prepared_file,
 )
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import remove_leftovers, sha256, write_file
+from patchline_ros.manifest import Manifest, PreparedEntry
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.model import TaskModel
 
@@ -50,6 +52,7 @@ def save_bundle(
     reference: DriftReference,
     pictures: Mapping[Task, PictureRecord],
     predictor: bytes = b"",
+    prepared: Mapping[Task, bytes] = MappingProxyType({}),
 ) -> Bundle:
     """Writes a bundle; the manifest last, with the sha256 of the other files filled in.
 
@@ -62,14 +65,16 @@ def save_bundle(
         reference: of the drift monitor.
         pictures: of each task.
         predictor: the file of the learnt patch predictor; empty where there is none.
+        prepared: the patch sets that were trained before the car leaves.
 
     Raises:
         OSError: the disk refuses it.
     """
     path.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
+    others = {prepared_file(task) for task in Task}
     weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
-    others = weights - {f"{task}.safetensors" for task in models}
+    others |= weights - {f"{task}.safetensors" for task in models}
     for earlier in (MANIFEST, CARD, PREDICTOR, *others):
         (path / earlier).unlink(missing_ok=True)
     contents = {
@@ -91,6 +96,7 @@ def save_bundle(
     contents[EXAMPLES] = save_arrays(
         {str(task): np.stack(of.examples) for task, of in pictures.items() if of.examples}
     )
+    contents |= {prepared_file(task): data for task, data in prepared.items()}
     if predictor:
         contents[PREDICTOR] = predictor
     for name, data in contents.items():
@@ -100,6 +106,32 @@ def save_bundle(
     )
     write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
     return Bundle(path, whole)
+
+
+def add_prepared(
+    bundle: Bundle, entries: Mapping[Task, PreparedEntry], prepared: Mapping[Task, bytes]
+) -> Bundle:
+    """Adds prepared patches to a bundle, or replaces them; the manifest is written last.
+
+    Args:
+        bundle: that is whole.
+        entries: what the manifest says of them.
+        prepared: the patch sets.
+
+    Raises:
+        OSError: the disk refuses it; then the bundle is what it was, unless it had some before.
+    """
+    contents = {prepared_file(task): data for task, data in prepared.items()}
+    for name, data in contents.items():
+        write_file(bundle.path / name, data)
+    old = {prepared_file(task) for task in bundle.manifest.prepared}
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name not in old}
+    files |= {name: sha256(data) for name, data in contents.items()}
+    whole = bundle.manifest.model_copy(
+        update={"prepared": dict(entries), "files": dict(sorted(files.items()))}
+    )
+    write_file(bundle.path / MANIFEST, whole.model_dump_json(indent=1).encode())
+    return Bundle(bundle.path, whole)
 
 
 def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:

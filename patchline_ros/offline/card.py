@@ -13,10 +13,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from patchline_ros.bundle import Bundle, DriftLabel, Manifest
+from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
+from patchline_ros.manifest import DriftLabel, Manifest
 from patchline_ros.offline import card_plots
-from patchline_ros.offline.bundle_view import predictor_words
+from patchline_ros.offline.bundle_view import predictor_words, prepared_words
 from patchline_ros.offline.orders import order_rows
 from patchline_ros.pages.page import render, to_data_uri
 from patchline_ros.runtime.model_runner import ModelRunner
@@ -90,6 +91,8 @@ def render_card(bundle: Bundle) -> str:
         confusion=Markup(card_plots.confusion_svg(labels)) if labels else "",
         right=sum(label.predicted == label.patches for label in labels),
         counts=sorted({count for label in labels for count in label.metrics}),
+        prepared=prepared_words(manifest),
+        gate=Markup(card_plots.gate_svg(manifest.prepared)) if manifest.prepared else "",
         learnt=predictor_words(manifest) if manifest.patch_predictor else "",
         kind=manifest.patch_predictor.kind if manifest.patch_predictor else "",
         labels=list(zip(labels, map(_means, labels), _said(manifest), strict=True)),

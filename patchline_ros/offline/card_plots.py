@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import matplotlib
@@ -13,9 +13,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from patchline_ros.bundle import Affinity, DriftLabel
+from patchline_ros.adaptation.gain_predictor import GainPredictor
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.manifest import Affinity, DriftLabel, PreparedEntry
 from patchline_ros.pages.plots import INK, SOURCE, STYLE, to_svg
+from patchline_ros.tasks import Task
 
 _WIDTH: Final = 4.9
 _HEAT: Final = matplotlib.colormaps["cividis"]
@@ -110,6 +112,30 @@ def confusion_svg(labels: Sequence[DriftLabel]) -> str:
         axis.set_yticks(range(most + 1))
         axis.set_xlabel("asked for by the table")
         axis.set_ylabel("needed")
+    return to_svg(figure)
+
+
+def gate_svg(entries: Mapping[Task, PreparedEntry]) -> str:
+    """Predicted gain over true gain of each candidate, each by a fit without its corruption."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
+        axis = figure.subplots()
+        for number, (task, entry) in enumerate(entries.items()):
+            gate = GainPredictor(entry.gate)
+            axis.scatter(
+                100 * gate.true,
+                100 * gate.held_out,
+                s=16,
+                alpha=0.7,
+                color=_COLOURS[number],
+                marker=_MARKERS[number],
+                label=str(task),
+            )
+        axis.axline((0, 0), slope=1, **_DASHED)
+        axis.set_xlabel("true gain, points")
+        axis.set_ylabel("predicted without labels")
+        axis.set_title("The label-free gate on corruptions left out")
+        axis.legend(fontsize=8)
     return to_svg(figure)
 
 

@@ -8,10 +8,11 @@ from typing import Annotated, Final
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from patchline_ros.adaptation.readers import LARGEST_SIDE, PAPER_SIZE
-from patchline_ros.bundle import PatchCount
 from patchline_ros.config_files import ConfigFileError, StrictModel, read_config_file
 from patchline_ros.host import all_cores
+from patchline_ros.manifest import PatchCount
 from patchline_ros.offline.predictor_data import PredictorSettings
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.offline.sources import INPUT_SIZES
@@ -58,6 +59,9 @@ class OfflineConfig(StrictModel):
     has, or a predictor that was learnt from the same drifts and looks at the frames."""
     vgg16: Vgg16Settings | None = None
     """Only and always with patch_count: vgg16."""
+    preparation: PreparationSettings | None = None
+    """How patches are prepared with which a car answers a drift without labels; None: it waits for
+    labels."""
     workers: int = Field(default_factory=all_cores, ge=1)
     """Number of threads that read pictures, and of processes that make predictor data. It changes
     no result."""

@@ -135,7 +135,7 @@ def _given(values: dict[str, int | None]) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _data_folder(options: OfflineOptions) -> Path | None:
+def data_folder(options: OfflineOptions) -> Path | None:
     """What paths of the configuration are relative to."""
     if options.data is None and options.config is not None and is_file(options.config):
         return Path(options.config).parent
@@ -184,7 +184,7 @@ def run_offline(options: OfflineOptions, console: Console) -> Bundle | None:
         OfflineError: the output folder holds something else, or weights can't be had.
         ValueError: configuration, data or weights are missing or broken.
     """
-    config, data = resolve_config(options), _data_folder(options)
+    config, data = resolve_config(options), data_folder(options)
     out = options.out or Path("bundles") / config.name
     _check_folder(out)
     executor = executor_at(options.ray_address, config.workers)

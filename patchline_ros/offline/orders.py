@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patchline_ros.adaptation.affinity import similarity, training_order
-from patchline_ros.bundle import Affinity, Manifest
+from patchline_ros.manifest import Affinity, Manifest
 from patchline_ros.tasks import Task
 
 

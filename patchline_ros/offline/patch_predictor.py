@@ -12,7 +12,7 @@ from torch import Tensor
 
 from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor, Reader
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
-from patchline_ros.bundle import DriftLabel
+from patchline_ros.manifest import DriftLabel
 from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.offline.drifted import WatchedSource, spread
 from patchline_ros.vision.torchvision_backbones import Weights

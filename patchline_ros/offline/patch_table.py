@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from patchline_ros.bundle import PatchStep
+from patchline_ros.manifest import PatchStep
 
 
 def smallest_sufficient(metric_by_patches: Mapping[int, float], margin: float) -> int:

@@ -22,12 +22,12 @@ from pydantic import Field, field_validator
 from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.adaptation.trainer import train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.config_files import StrictModel
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
 from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
+from patchline_ros.manifest import DriftLabel, PatchStep
 from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted, spread
 from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
 from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from patchline_ros.adaptation.selection import entropies
-from patchline_ros.bundle import ModelEntry
+from patchline_ros.manifest import ModelEntry
 from patchline_ros.offline.kept_models import KeptModels
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task

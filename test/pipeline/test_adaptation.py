@@ -20,7 +20,8 @@ from patchline_ros.adaptation.selection import entropies, uncertain
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.trainer import TrainingError, train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.bundle import Bundle, BundleError
+from patchline_ros.bundle import Bundle
+from patchline_ros.manifest import BundleError
 from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patch_set import apply

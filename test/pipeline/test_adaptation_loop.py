@@ -14,6 +14,7 @@ from tiny_bundle import make_bundle, make_patch_set
 
 from patchline_ros.adaptation.adaptation_loop import AdaptationLoop
 from patchline_ros.adaptation.label_intake import LabelIntake
+from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.loop_status import LoopState, LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions, SentPatchSet
 from patchline_ros.adaptation.planner import Drift
@@ -55,7 +56,13 @@ class Adapter:
     """A loop with all that it hears and says."""
 
     def __init__(
-        self, bundle: Bundle, store: Path, least: int = 24, epochs: int = 20, capacity: int = 400
+        self,
+        bundle: Bundle,
+        store: Path,
+        least: int = 24,
+        epochs: int = 20,
+        capacity: int = 400,
+        labels: LabelPolicy = LabelPolicy.WELCOME,
     ) -> None:
         self.bundle = bundle
         self.log = Sentences()
@@ -66,7 +73,13 @@ class Adapter:
         self.versions = PatchVersions(bundle, self.storage.runner, None, self.sent.append, self.log)
         self.labels = LabelIntake(bundle, self.storage.frames, self.log)
         self.loop = AdaptationLoop(
-            bundle, self.storage, self.versions, lambda: least, self.statuses.append, self.log
+            bundle,
+            self.storage,
+            self.versions,
+            lambda: least,
+            labels,
+            self.statuses.append,
+            self.log,
         )
         self.loop.start()
 

@@ -18,7 +18,8 @@ from patchline_ros.bench.predicted import patches_on, with_cost, with_patches
 from patchline_ros.bench.result import read_result, result_path
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
-from patchline_ros.bundle import Bundle, PatchStep
+from patchline_ros.bundle import Bundle
+from patchline_ros.manifest import PatchStep
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import ModelSpec

@@ -12,8 +12,9 @@ from rich.console import Console
 from tiny_watched import road
 
 from patchline_ros.adaptation.patch_choice import choose_patches
-from patchline_ros.bundle import PREDICTOR, Bundle, LearntKind
+from patchline_ros.bundle import PREDICTOR, Bundle
 from patchline_ros.jobs.scheduler import ProcessPool
+from patchline_ros.manifest import LearntKind
 from patchline_ros.offline.bundle_making import Report, make_bundle
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.offline_run import OfflineOptions, run_offline

@@ -17,8 +17,8 @@ import torch
 from pydantic import ValidationError
 from tiny_watched import TRAINING, data, tiny_watched
 
-from patchline_ros.bundle import PatchStep
 from patchline_ros.jobs.scheduler import ProcessPool
+from patchline_ros.manifest import PatchStep
 from patchline_ros.offline.predictor_data import PredictorData, PredictorSettings, label_drifts
 from patchline_ros.offline.predictor_inputs import INPUTS, Facts, Inputs, read_inputs, write_inputs
 from patchline_ros.patching.patched_model import PatchSettings

@@ -12,19 +12,24 @@ import pytest
 import tiny_bundle
 import tiny_experiment as tiny
 
-from patchline_ros.adaptation.episode import EpisodeJob, Event, Finished, run_episode
+from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Event, Finished, run_episode
+from patchline_ros.adaptation.first_answer import first_answer
 from patchline_ros.adaptation.frame_choice import FILTER_ABOVE
 from patchline_ros.adaptation.store import FrameStore
+from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.experiment import Experiment, RunConfig, run_config
 from patchline_ros.bench.predicted import CarKnowledge
+from patchline_ros.bench.prepared import with_prepared_of
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.bench.sources import Source, SourceRecord
-from patchline_ros.bundle import MANIFEST, Bundle, PatchStep
+from patchline_ros.bundle import MANIFEST, Bundle
+from patchline_ros.manifest import PatchStep
 from patchline_ros.offline.drifted import WatchedSource
-from patchline_ros.patching.patch_set import read_metadata, tensors_sha256
+from patchline_ros.patching.patch_set import apply, read_metadata, tensors_sha256
 from patchline_ros.tasks import Boxes, Label, Sample, Task
+from patchline_ros.vision.evaluation import evaluate
 
 SIGNS, THINGS, ROAD = Task.CLASSIFICATION, Task.DETECTION, Task.SEGMENTATION
 SIDE = tiny_bundle.SIDE
@@ -144,6 +149,44 @@ def test_the_row_and_a_car_give_the_same_patch_sets(bundle: Bundle, tmp_path: Pa
         gate = row.tasks[task].gate
         assert gate is not None
         assert tensors_sha256(data) == gate.patch_set == read_metadata(data).sha256
+
+
+def test_the_label_free_row_and_a_car_give_the_same_answer(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(ROAD,), promised_gain=0.5)
+    scene = _scene({ROAD: 12})
+    plain = {
+        **tiny.EXPERIMENT,
+        "tasks": [str(ROAD)],
+        "preparation": {},
+        "rows": {"free": {"label_free": True}},
+    }
+    config = run_config(Experiment.model_validate(plain), "free", SEED, {}, "bundle")
+    record = SourceRecord(
+        **made.manifest.models[ROAD].model_dump(), origin="bundle", seed=0, seconds=0.0
+    )
+    source = with_prepared_of(made.path, Source(made.model(ROAD), record))
+    row = run_row(config, scene, {ROAD: source}, made.manifest.training_affinity).tasks[ROAD]
+
+    frames, work = UnlabelledFrames([ROAD]), tmp_path / "work"
+    work.mkdir()
+    for stamp_ns, sample in enumerate(scene.tasks[ROAD].adapt, start=1000):
+        frames.add(ROAD, stamp_ns, sample.image)
+    job = EpisodeJob(
+        bundle=made.path,
+        store=tmp_path / "store",
+        output=work,
+        since_ns=1000,
+        mmd2=0.5,
+        next_version={ROAD: 1},
+        unlabelled=frames.write(work, 1000, 2000),
+    )
+    events: list[Event] = []
+    first_answer(job, events.append)
+    accepted, finished = events
+    assert isinstance(accepted, Accepted) and isinstance(finished, Finished)
+    assert row.predicted == finished.episode.predicted[ROAD]
+    on_car = apply(made.model(ROAD), made.fingerprint(ROAD), accepted.path.read_bytes())
+    assert row.test.final == evaluate(on_car, scene.tasks[ROAD].test) != row.test.source
 
 
 def test_a_car_that_refuses_keeps_its_model(bundle: Bundle) -> None:

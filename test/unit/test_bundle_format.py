@@ -13,24 +13,29 @@ import torch
 
 from patchline_ros.adaptation.affinity import training_order
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, Bundle, BundleError
+from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, Bundle
 from patchline_ros.files import sha256
+from patchline_ros.manifest import BundleError
 from patchline_ros.patching.patch_set import apply, read_metadata
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.inputs import image_tensor
 
 SHIPPED = Path(__file__).parents[2] / "resource" / "sim_road"
-"""Of format 1."""
+FORMAT_1 = Path(__file__).parent / "format_1_manifest.json"
+"""The manifest with which the shipped models were written at first."""
 
 
-def test_format_1_is_migrated_as_it_is_read() -> None:
-    written = json.loads((SHIPPED / MANIFEST).read_text())
+def test_format_1_is_migrated_as_it_is_read(tmp_path: Path) -> None:
+    written = json.loads(FORMAT_1.read_text())
     assert written["format"] == 1
-    bundle = Bundle.load(SHIPPED)
+    for name in written["files"]:
+        shutil.copy(SHIPPED / name, tmp_path / name)
+    shutil.copy(FORMAT_1, tmp_path / MANIFEST)
+    bundle = Bundle.load(tmp_path)
     assert bundle.manifest.model_dump(mode="json", exclude={"models"}) == {
         **{name: value for name, value in written.items() if name != "models"},
-        "format": 3,
+        "format": 4,
         "drift": {**written["drift"], "task": "segmentation"},
         "affinity": {
             "perceptual_hash": {
@@ -43,6 +48,7 @@ def test_format_1_is_migrated_as_it_is_read() -> None:
         "drift_labels": [],
         "label_margin": 0.01,
         "patch_predictor": None,
+        "prepared": {},
     }
     assert {task: entry.fingerprint for task, entry in bundle.manifest.models.items()} == {
         Task.CLASSIFICATION: written["models"]["signs"]["fingerprint"],
@@ -82,7 +88,7 @@ def _as_format_2(folder: Path) -> None:
     for task, name in ROAD_NAMES.items():
         (folder / f"{task}.safetensors").rename(folder / f"{name}.safetensors")
     manifest = {**_called_as_in_format_2(manifest), "format": 2}
-    del manifest["patch_predictor"]
+    del manifest["patch_predictor"], manifest["prepared"]
     names = [path.name for path in folder.iterdir() if path.name not in (MANIFEST, "card.html")]
     manifest["files"] = {name: sha256((folder / name).read_bytes()) for name in names}
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -161,8 +167,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format": 4}, r"has format 4; this patchline_ros reads 1 to 3: update it, or make"),
-        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 3"),
+        ({"format": 5}, r"has format 5; this patchline_ros reads 1 to 4: update it, or make"),
+        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 4"),
         ({"format": 1, "affinity": None}, r"affinity\.perceptual_hash: null is not .*a mapping"),
         ({"affinity_measure": "cka"}, "affinity_measure is 'cka', but affinity has only perceptu"),
         ({"affinity": 7}, "affinity: 7 is not allowed: it should be a mapping"),

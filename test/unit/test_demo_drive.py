@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from patchline_ros.bundle import Bundle, DriftEntry, Manifest, ModelEntry
+from patchline_ros.bundle import Bundle
 from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES
 from patchline_ros.demo.drive import (
@@ -23,6 +23,7 @@ from patchline_ros.demo.drive import (
 from patchline_ros.demo.options import DemoOptions, OptionError, check_options, prepare_out
 from patchline_ros.demo.planning import plan_drive
 from patchline_ros.demo.records import Split
+from patchline_ros.manifest import DriftEntry, Manifest, ModelEntry
 from patchline_ros.sim import Condition
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import ModelSpec

@@ -17,9 +17,10 @@ from patchline_ros.adaptation.patch_choice import MOST_FRAMES, PatchChoice, choo
 from patchline_ros.adaptation.predictor_file import PredictorError, to_bytes
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.bundle import MANIFEST, PREDICTOR, Bundle, BundleError, LearntKind
+from patchline_ros.bundle import MANIFEST, PREDICTOR, Bundle
 from patchline_ros.cli.app import app
 from patchline_ros.files import sha256
+from patchline_ros.manifest import BundleError, LearntKind
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 

@@ -9,6 +9,7 @@ import pytest
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.planner import (
     Collect,
     Drift,
@@ -19,6 +20,7 @@ from patchline_ros.adaptation.planner import (
     settled_in,
     settled_since,
 )
+from patchline_ros.adaptation.unlabelled_frames import LEAST_UNLABELLED
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.tasks import Task
 
@@ -303,3 +305,46 @@ def test_what_was_settled_before_a_restart_stays_so(
     assert bank.entries() == []
     plan.forget()
     assert isinstance(plan.next(lambda _: labelled(signs=12), LEAST), Episode)
+
+
+def pictures(count: int) -> dict[Task, list[int]]:
+    return labelled(segmentation=count)
+
+
+@pytest.mark.parametrize("labels", LabelPolicy)
+def test_a_drift_is_answered_once_without_labels_and_trained_where_labels_are_welcome(
+    bank: PatchBank, reference: DriftReference, labels: LabelPolicy
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None, labels=labels)
+    enough = labelled(segmentation=LEAST)
+    answers, trains = labels is not LabelPolicy.REQUIRED, labels is not LabelPolicy.NONE
+    plan.heard(drift(100, 150))
+    few = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED - 1))
+    assert few == (Collect(0) if trains else Wait())
+    first = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    if answers:
+        assert isinstance(first, Episode) and first.unlabelled
+        assert first.until_ns == 100 + LEAST_UNLABELLED - 1
+        plan.begun(first)
+        plan.finished(EpisodeReport(since_ns=100, basis="prediction", accepted={}), {})
+    second = plan.next(lambda _: enough, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(second, Episode) == trains
+    assert not trains or not getattr(second, "unlabelled", True)
+    # The next drift is answered again.
+    plan.heard(drift(400, 450))
+    again = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(again, Episode) == answers
+
+
+def test_an_answer_that_failed_is_not_tried_again_and_the_drift_is_trained(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None, labels=LabelPolicy.WELCOME)
+    plan.heard(drift(100, 150))
+    first = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(first, Episode)
+    plan.begun(first)
+    assert plan.failed() is None
+    frames_of_now = labelled(segmentation=LEAST)
+    second = plan.next(lambda _: frames_of_now, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(second, Episode) and not second.unlabelled

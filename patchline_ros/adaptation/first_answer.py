@@ -1,0 +1,92 @@
+"""An episode without labels: prepared patches take over the road's norm statistics, and are judged.
+
+Nothing is trained. What decides is the label-free gate, which predicts from pictures alone how much
+better the prepared patches are than what runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from patchline_ros.adaptation.episode import (
+    Accepted,
+    EpisodeJob,
+    Event,
+    Finished,
+    Rejected,
+    running_model,
+)
+from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.label_free_answer import label_free_answer
+from patchline_ros.adaptation.patch_set_files import patch_set_file
+from patchline_ros.adaptation.source_model import SourceModel
+from patchline_ros.adaptation.unlabelled_frames import read_unlabelled
+from patchline_ros.bundle import Bundle
+from patchline_ros.files import write_file
+from patchline_ros.host import library_versions
+from patchline_ros.patching.patch_set import read_metadata, to_bytes
+from patchline_ros.tasks import Image, Task
+
+
+def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
+    """Judges the prepared patches of each task that has pictures.
+
+    Emits `Accepted` or `Rejected` for each task and `Finished` at the end. An accepted one is
+    written as a new version. Everything is also in `episode.json` in the job's output folder.
+
+    Raises:
+        ValueError: an unreadable bundle, picture file or running patch set.
+        OSError: a patch set that can't be read or written.
+    """
+    bundle = Bundle.load(job.bundle)
+    images = {task: read_unlabelled(path) for task, path in job.unlabelled.items()}
+    report = EpisodeReport(
+        basis="prediction",
+        order=list(images),
+        collected={task: len(of_task) for task, of_task in images.items()},
+        since_ns=job.since_ns,
+        until_ns=job.until_ns,
+        mmd2=job.mmd2,
+        seed=job.seed,
+        versions=library_versions(),
+        accepted={},
+    )
+    for task, of_task in images.items():
+        emit(_answer(job, bundle, task, of_task, report))
+    write_file(job.output / "episode.json", report.as_json(indent=1).encode())
+    emit(Finished(report))
+
+
+def _answer(
+    job: EpisodeJob, bundle: Bundle, task: Task, images: Sequence[Image], report: EpisodeReport
+) -> Accepted | Rejected:
+    """Judges the patches of one task; adds it to the report."""
+    started = time.monotonic()
+    source = SourceModel.of_bundle(bundle, task)
+    if source.prepared is None:
+        raise ValueError(f"the bundle has no prepared patches for {task}")
+    running, prepared = running_model(job, bundle, source.model, task), source.prepared
+    best = label_free_answer(running.model, prepared.model, images, prepared.gate, source.entropy)
+    report.predicted[task] = best.gain
+    report.seconds[task] = time.monotonic() - started
+    report.accepted[task] = best.gain.accepted(job.margin)
+    if not report.accepted[task]:
+        return Rejected(
+            task,
+            f"without labels the prepared patches are predicted to gain {best.gain.gain:+.3f} "
+            f"(± {best.gain.error:.3f}), which is not surely more than {job.margin:.3f}",
+        )
+    version = job.next_version[task]
+    path = patch_set_file(job.output, task, version)
+    metadata = read_metadata(bundle.prepared(task)).model_copy(
+        update={
+            "version": version,
+            "norm": best.candidate.norm,
+            "metrics": {"predicted_gain": best.gain.gain, "error": best.gain.error},
+            "expected": best.expected.model_copy(update={"ran": running.sha256}),
+            "versions": report.versions,
+        }
+    )
+    write_file(path, to_bytes(best.candidate.model, metadata))
+    return Accepted(task, version, path)

@@ -1,0 +1,46 @@
+"""Norm statistics of a road, taken over from its pictures without their labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Final, TypeVar
+
+from patchline_ros.adaptation.training_settings import TrainingRecord
+from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.tasks import Image
+from patchline_ros.vision.backbone import reestimate_norm
+from patchline_ros.vision.inputs import device_of, image_batches
+from patchline_ros.vision.model import TaskModel
+
+SOURCE_WEIGHT: Final = 2
+"""For each picture of the road, as how many the source counts in the norm statistics. Chosen on
+the frames to adapt on of `camvid-dusk` (docs/method.md)."""
+
+
+def norm_prior_of(count: int) -> int:
+    """As how many pictures the source's norm statistics count beside so many of the road."""
+    return SOURCE_WEIGHT * count
+
+
+def reestimate(
+    model: AdaptedModel, scene: Sequence[Image], prior: int, record: TrainingRecord
+) -> None:
+    """Moves the backbone's norm statistics to those of the scene; `record` gets the cost."""
+    with FlopCounter() as flops:
+        pictures = image_batches(model.spec, scene, device=device_of(model))
+        reestimate_norm(model.backbone, pictures, prior)
+    record.spend("norm", flops.total / 1e9)
+
+
+_Model = TypeVar("_Model", bound="TaskModel | AdaptedModel")
+
+
+def with_norm_of(source: _Model, scene: Sequence[Image], prior: int) -> tuple[_Model, float]:
+    """A copy with re-estimated statistics, and the GFLOPs that it took."""
+    model = copy.deepcopy(source)
+    with FlopCounter() as flops:
+        reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
+    model.eval()
+    return model, flops.total / 1e9

@@ -1,0 +1,79 @@
+"""What the label-free gate is fitted to: candidates on drifts whose labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from patchline_ros.adaptation.label_free_candidates import label_free_candidates
+from patchline_ros.adaptation.norm_statistics import norm_prior_of, with_norm_of
+from patchline_ros.drift.corruptions import CORRUPTIONS
+from patchline_ros.manifest import GatePoint
+from patchline_ros.offline.preparation import CLEAR, PreparationSettings, frames_of_drift
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.tasks import Sample
+from patchline_ros.vision.evidence import Look, evidence
+from patchline_ros.vision.metrics import score
+from patchline_ros.vision.model import TaskModel
+
+_AWAY: Final = 7
+"""Places in the list of drifts to another drift: one of another corruption and severity."""
+
+
+def gate_points(
+    source: TaskModel,
+    prepared: AdaptedModel,
+    held_out: Sequence[Sample],
+    settings: PreparationSettings,
+    source_entropy: float,
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+) -> list[GatePoint]:
+    """Measures candidates against the source model, on held-out frames that nothing was trained on.
+
+    Beside what a car tries, a candidate that no car should take is among them: the prepared patches
+    under the norm statistics of another drift.
+
+    Args:
+        source: the source model, in evaluation mode.
+        prepared: the same with its prepared patches.
+        held_out: source samples.
+        settings: how many frames, and at which severities of each corruption.
+        source_entropy: I_source, in nats.
+        seed: of the frames and of the drifts.
+        progress: told the share that is done, 0..1.
+    """
+    count = settings.held_out_frames_of(source.spec.task)
+    severities = settings.gate_severities
+    drifts = [CLEAR, *((name, severity) for severity in severities for name in CORRUPTIONS)]
+    points = []
+    for place, drift in enumerate(drifts):
+        samples = frames_of_drift(source, held_out, count, drift, "held_out", seed)
+        strange = drifts[(place + _AWAY) % len(drifts)]
+        others = frames_of_drift(source, held_out, count, strange, "held_out", seed)
+        images = [sample.image for sample in samples]
+        models = {c.name: c.model for c in label_free_candidates(prepared, images)}
+        of_another, _ = with_norm_of(
+            prepared, [sample.image for sample in others], norm_prior_of(len(others))
+        )
+        models["prepared, norm of another drift"] = of_another
+        before = Look.at(source, images)
+        for name, model in models.items():
+            after = Look.at(model, images)
+            points.append(
+                GatePoint(
+                    corruption=drift[0],
+                    severity=drift[1],
+                    candidate=name,
+                    evidence=evidence(before, after, source_entropy),
+                    before=_metric(source, before, samples),
+                    after=_metric(source, after, samples),
+                )
+            )
+        progress((place + 1) / len(drifts))
+    return points
+
+
+def _metric(source: TaskModel, look: Look, samples: Sequence[Sample]) -> float:
+    spec, truth = source.spec, [sample.label for sample in samples]
+    return score(spec.task, len(spec.classes), look.found.labels, truth)

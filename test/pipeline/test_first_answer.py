@@ -1,0 +1,147 @@
+"""A drift is answered without labels: by the worker, and by the loop around it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+from test_adaptation import events_of, runner_for
+from test_adaptation_loop import DRIFT_BEGAN, SECOND, Adapter, drift
+
+from patchline_ros.adaptation.episode import Accepted, Finished, Rejected
+from patchline_ros.adaptation.label_free_candidates import label_free_candidates
+from patchline_ros.adaptation.label_policy import LabelPolicy
+from patchline_ros.adaptation.loop_status import LoopState
+from patchline_ros.adaptation.source_model import SourceModel
+from patchline_ros.adaptation.unlabelled_frames import (
+    CAPACITY,
+    LEAST_UNLABELLED,
+    UnlabelledFrames,
+    read_unlabelled,
+)
+from patchline_ros.bundle import Bundle
+from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.tasks import Task
+from patchline_ros.vision.evidence import Look, evidence
+
+PROMISED = 0.5
+SURE = (Task.CLASSIFICATION, Task.SEGMENTATION)
+"""An untrained detector is sure of no box, so nothing changes its answers."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("prepared") / "b"
+    return tiny_bundle.make_bundle(folder, source_entropy=0.5, promised_gain=PROMISED)
+
+
+def pictures(task: Task, count: int) -> UnlabelledFrames:
+    frames = UnlabelledFrames([task])
+    for number in range(count):
+        frames.add(task, 1000 + number, tiny_bundle.picture(number))
+    return frames
+
+
+def test_pictures_between_two_stamps_are_written_and_the_oldest_go(tmp_path: Path) -> None:
+    frames = pictures(Task.SEGMENTATION, CAPACITY + 5)
+    assert len(frames.stamps(0)[Task.SEGMENTATION]) == CAPACITY
+    files = frames.write(tmp_path, since_ns=1010, until_ns=1013)
+    read = read_unlabelled(files[Task.SEGMENTATION])
+    assert np.array_equal(read, [tiny_bundle.picture(10 + i) for i in range(4)])
+    assert frames.write(tmp_path, since_ns=1, until_ns=2) == {}
+    files[Task.SEGMENTATION].write_bytes(b"no pictures")
+    with pytest.raises(ValueError, match="pictures without labels"):
+        read_unlabelled(files[Task.SEGMENTATION])
+
+
+@pytest.mark.parametrize("task", SURE)
+def test_what_is_surely_better_becomes_a_version_that_says_what_to_expect(
+    tmp_path: Path, bundle: Bundle, task: Task
+) -> None:
+    runner = runner_for(tmp_path, bundle, epochs=1)
+    frames = pictures(task, 16)
+    runner.start(since_ns=1000, mmd2=0.5, active={}, until_ns=1011, unlabelled=frames)
+    accepted, finished = events_of(runner)
+    assert isinstance(accepted, Accepted) and isinstance(finished, Finished)
+    report = finished.episode
+    assert report.basis == "prediction" and report.accepted == {task: True}
+    assert report.collected == {task: 12}
+    data = accepted.path.read_bytes()
+    metadata = read_metadata(data)
+    assert (metadata.version, metadata.method) == (1, read_metadata(bundle.prepared(task)).method)
+    assert metadata.expected is not None and metadata.expected.ran == ""
+    predicted = report.predicted[task]
+    assert predicted.gain == pytest.approx(PROMISED * (1 - metadata.expected.agreement), rel=0.3)
+    apply(bundle.model(task), bundle.fingerprint(task), data)
+    # Of the candidates the one that is predicted to gain most.
+    source = SourceModel.of_bundle(bundle, task)
+    assert source.prepared is not None
+    images = [tiny_bundle.picture(number) for number in range(12)]
+    before, gains = Look.at(source.model, images), {}
+    for candidate in label_free_candidates(source.prepared.model, images):
+        seen = evidence(before, Look.at(candidate.model, images), source.entropy)
+        gains[candidate.norm] = source.prepared.gate.predict(seen)
+    assert predicted == max(gains.values(), key=lambda gain: gain.gain)
+    assert gains[metadata.norm] == predicted
+    assert gains["source"] != gains["reestimated"]
+
+
+def test_what_is_not_surely_better_is_not_taken_and_why_is_said(tmp_path: Path) -> None:
+    task = Task.SEGMENTATION
+    worse = tiny_bundle.make_bundle(tmp_path / "b", source_entropy=0.5, promised_gain=-0.5)
+    runner = runner_for(tmp_path, worse, epochs=1)
+    runner.start(since_ns=1000, mmd2=0.5, active={}, unlabelled=pictures(task, 12))
+    rejected, finished = events_of(runner)
+    assert isinstance(rejected, Rejected) and isinstance(finished, Finished)
+    assert "without labels the prepared patches are predicted to gain -0." in rejected.reason
+    assert finished.episode.accepted == {task: False}
+    assert runner.latest() == {}
+
+
+def show(adapter: Adapter, count: int) -> None:
+    for number in range(count):
+        stamp_ns = DRIFT_BEGAN + number * SECOND // 5
+        adapter.loop.saw_picture(Task.SEGMENTATION, stamp_ns, tiny_bundle.picture(number))
+
+
+@pytest.mark.parametrize("labels", LabelPolicy)
+def test_a_car_without_labels_answers_once_and_says_what_it_waits_for(
+    bundle: Bundle, tmp_path: Path, labels: LabelPolicy
+) -> None:
+    adapter = Adapter(bundle, tmp_path / "store", labels=labels)
+    try:
+        show(adapter, LEAST_UNLABELLED)
+        adapter.loop.heard_drift(drift())
+        if labels is LabelPolicy.REQUIRED:
+            assert adapter.state is LoopState.COLLECTING
+            assert "no labelled frame has come" in adapter.statuses[-1].reason
+            return
+        assert adapter.state is LoopState.ANSWERING
+        adapter.until_finished()
+        assert [patch_set.task for patch_set in adapter.sent] == [Task.SEGMENTATION]
+        told = json.loads(adapter.statuses[-1].episode_json)
+        assert told["basis"] == "prediction" and told["since_ns"] == DRIFT_BEGAN
+        adapter.loop.heard_version(Task.SEGMENTATION, "segmentation", 1, 0, False)
+        adapter.loop.tick()
+        if labels is LabelPolicy.NONE:
+            assert adapter.state is LoopState.FINISHED, "nothing is waited for"
+            return
+        assert adapter.state is LoopState.COLLECTING
+        assert "patches run for segmentation" in adapter.statuses[-1].reason
+        adapter.label(range(24))
+        adapter.until(lambda: adapter.state is LoopState.TRAINING)
+        adapter.until_finished()
+        assert json.loads(adapter.statuses[-1].episode_json)["basis"] == "labels"
+    finally:
+        adapter.loop.stop()
+
+
+def test_pictures_that_are_none_of_the_models_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+    adapter = Adapter(bundle, tmp_path / "store")
+    large = tiny_bundle.picture(0, height=40, width=40)
+    adapter.loop.saw_picture(Task.SEGMENTATION, DRIFT_BEGAN, large)
+    assert adapter.loop.ignored == 1
+    assert adapter.log.has("picture of segmentation refused: it is (40, 40) pixels large")

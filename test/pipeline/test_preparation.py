@@ -1,0 +1,187 @@
+"""Patches that are trained before the car leaves, and the points that their gate is fitted to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_bundle
+import torch
+
+from patchline_ros.adaptation.label_free_candidates import label_free_candidates
+from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
+from patchline_ros.adaptation.views import JoinedViews, Views
+from patchline_ros.bundle import Bundle
+from patchline_ros.drift.corruptions import CORRUPTIONS
+from patchline_ros.offline.bundle_preparation import prepare_bundle
+from patchline_ros.offline.bundle_view import check_bundle
+from patchline_ros.offline.gate_points import gate_points
+from patchline_ros.offline.preparation import PreparationSettings, frames_of_drift, prepare
+from patchline_ros.offline.prepared_patches import prepare_once
+from patchline_ros.offline.sources import SourceData, TaskData
+from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.evaluation import evaluate
+from patchline_ros.vision.model import TaskModel, fingerprint
+
+SETTINGS = PreparationSettings(
+    epochs=3,
+    frames=8,
+    held_out_frames=4,
+    drifts=(("fog", 0.5), ("night", 0.6), ("fog", 1.0)),
+    gate_severities=(0.4,),
+)
+
+
+@pytest.fixture(scope="module")
+def source() -> TaskModel:
+    torch.manual_seed(0)
+    return TaskModel(tiny_bundle.spec_of(Task.SEGMENTATION)).eval()
+
+
+def roads(count: int, seed: int) -> list[Sample]:
+    """Sky above, road below, at a height of its own, in noise."""
+    rng, made = np.random.default_rng(seed), []
+    for _ in range(count):
+        image = rng.integers(0, 40, (32, 32, 3), dtype=np.uint8)
+        label = np.ones((32, 32), dtype=np.uint8)
+        horizon = int(rng.integers(8, 24))
+        image[:horizon] += 160
+        label[:horizon] = 0
+        made.append(Sample(image, label))
+    return made
+
+
+TRAIN, HELD_OUT = roads(24, seed=0), roads(12, seed=1)
+
+
+def test_the_patches_are_better_on_drifts_that_they_were_not_trained_on(source: TaskModel) -> None:
+    before = fingerprint(source)
+    shares: list[float] = []
+    found = prepare(source, TRAIN, HELD_OUT, SETTINGS, seed=0, progress=shares.append)
+    assert fingerprint(source) == before
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert len(found.record.metrics) == 1 + SETTINGS.epochs
+    assert max(found.record.metrics) > found.record.metrics[0] + 0.2
+    unseen = frames_of_drift(source, HELD_OUT, 12, ("rain", 0.5), "held_out", seed=3)
+    images = [sample.image for sample in unseen]
+    _, with_norm_of_rain = label_free_candidates(found.model, images)
+    assert evaluate(with_norm_of_rain.model, unseen) > evaluate(source, unseen) + 0.2
+    # It has the source's own norm statistics: those of a road are taken there.
+    for name, value in found.model.backbone.state_dict().items():
+        assert torch.equal(value, source.backbone.state_dict()[name]), name
+
+
+def test_each_drift_has_frames_and_a_draw_of_its_own(source: TaskModel) -> None:
+    def frames(drift: tuple[str, float], seed: int = 0) -> np.ndarray:
+        return np.stack([s.image for s in frames_of_drift(source, TRAIN, 8, drift, "train", seed)])
+
+    assert np.array_equal(frames(("fog", 0.5)), frames(("fog", 0.5)))
+    assert not np.array_equal(frames(("fog", 0.5)), frames(("fog", 0.5), seed=1))
+    clear = {sample.image.tobytes() for sample in TRAIN}
+    clear |= {np.ascontiguousarray(sample.image[:, ::-1]).tobytes() for sample in TRAIN}
+    of_clear = frames(("contrast", 0.0))
+    assert {image.tobytes() for image in of_clear} <= clear
+
+
+def test_views_of_several_drifts_come_in_the_order_asked_for(source: TaskModel) -> None:
+    model = PatchedModel(source, PatchSettings(k=2))
+    settings, record = TrainingSettings(mirror=False), TrainingRecord()
+    first = Views(model, TRAIN[:3], settings, record)
+    model.backbone.apply(lambda m: setattr(m, "eps", 0.1) if hasattr(m, "eps") else None)
+    second = Views(model, TRAIN[3:5], settings, record)
+    both = JoinedViews([first, second])
+    frozen, targets = both.batch([4, 0])
+    for part, (a, b) in zip(
+        frozen, zip(second.batch([1])[0], first.batch([0])[0], strict=True), strict=True
+    ):
+        assert torch.equal(part, torch.cat([a, b]))
+    assert torch.equal(targets, torch.stack([second.targets[1], first.targets[0]]))
+
+
+def test_what_was_killed_goes_on_and_gives_the_same_bits(source: TaskModel, tmp_path: Path) -> None:
+    arguments = source, TRAIN, HELD_OUT, SETTINGS, 0
+    whole = prepare_once(tmp_path / "whole", *arguments)
+
+    def interrupt(share: float) -> None:
+        """After the second of three epochs."""
+        if share > 0.8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_once(tmp_path / "killed", *arguments, interrupt)
+    assert (tmp_path / "killed.checkpoint").is_file()
+    again = prepare_once(tmp_path / "killed", *arguments)
+    assert again.data == whole.data
+    assert again.record.metrics == whole.record.metrics
+    assert {p.name for p in tmp_path.glob("killed*")} == {"killed.json", "killed.safetensors"}
+    metadata = read_metadata(again.data)
+    assert (metadata.norm, metadata.base_fingerprint) == ("source", fingerprint(source))
+    # A third call trains nothing: the files say it all.
+    assert prepare_once(tmp_path / "whole", source, [], [], SETTINGS, 0).data == whole.data
+
+
+def data_of(train: list[Sample], names: list[str]) -> SourceData:
+    classes = tiny_bundle.CLASSES[Task.SEGMENTATION]
+    held_out = [f"road-{number}" for number in range(len(HELD_OUT))]
+    return SourceData(
+        "sim", {Task.SEGMENTATION: TaskData(classes, names, train, HELD_OUT, held_out)}
+    )
+
+
+def test_a_bundle_that_is_whole_gets_prepared_patches(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(Task.SEGMENTATION,))
+    before = {name: (made.path / name).read_bytes() for name in made.manifest.files}
+    told: list[float] = []
+    prepare_bundle(made, data_of(TRAIN, []), SETTINGS, lambda _, share: told.append(share))
+    assert told[-1] == 1.0
+    read = Bundle.load(made.path)
+    assert {name: (made.path / name).read_bytes() for name in before} == before
+    entry = read.manifest.prepared[Task.SEGMENTATION]
+    assert entry.prepared_metric > entry.source_metric
+    model = read.model(Task.SEGMENTATION)
+    apply(model, read.fingerprint(Task.SEGMENTATION), read.prepared(Task.SEGMENTATION))
+    assert "prepared patches for segmentation" in check_bundle(read)
+    assert not (made.path / ".making").exists()
+    assert "The label-free gate on corruptions left out" in (made.path / "card.html").read_text()
+
+
+def test_a_bundle_is_not_prepared_on_what_it_was_trained_on(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(Task.SEGMENTATION,))
+    with pytest.raises(ValueError, match="the data have no segmentation"):
+        prepare_bundle(made, SourceData("sim", {}), SETTINGS, lambda *_: None)
+    seen = Bundle(made.path, made.manifest)
+    seen.trained_on = {Task.SEGMENTATION: ["road-3", "road-20"]}
+    with pytest.raises(
+        ValueError, match="was trained on 1 of the held-out pictures, such as road-3"
+    ):
+        prepare_bundle(seen, data_of(TRAIN, []), SETTINGS, lambda *_: None)
+    large = [Sample(np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8))] * 12
+    with pytest.raises(ValueError, match=r"are \(40, 40\) pixels large"):
+        prepare_bundle(made, data_of(large, []), SETTINGS, lambda *_: None)
+
+
+def test_the_gate_gets_a_point_of_each_candidate_on_each_drift(
+    source: TaskModel, tmp_path: Path
+) -> None:
+    patches = prepare_once(tmp_path / "p", source, TRAIN, HELD_OUT, SETTINGS, 0)
+    prepared = apply(source, fingerprint(source), patches.data)
+    points = gate_points(source, prepared, HELD_OUT, SETTINGS, source_entropy=0.5, seed=0)
+    assert len(points) == 3 * (1 + len(CORRUPTIONS))
+    clear = [point for point in points if point.severity == 0.0]
+    assert {point.candidate for point in clear} == {
+        "prepared",
+        "prepared, source norm",
+        "prepared, norm of another drift",
+    }
+    assert all(point.before == clear[0].before for point in clear)
+    plain = frames_of_drift(source, HELD_OUT, 4, ("contrast", 0.0), "held_out", seed=0)
+    of_source_norm = next(p for p in clear if p.candidate == "prepared, source norm")
+    assert of_source_norm.after == evaluate(prepared, plain)
+
+
+def test_the_gate_is_not_fitted_to_drifts_that_the_patches_know() -> None:
+    with pytest.raises(ValueError, match=r"gate_severities has 0\.5, and .* trained on fog 0\.5"):
+        PreparationSettings(drifts=(("fog", 0.5),), gate_severities=(0.5,))
