@@ -22,11 +22,12 @@ from rich.table import Table
 
 from patchline_ros.adaptation.readers import ImageReader
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.bundle import Bundle, DriftLabel
+from patchline_ros.bundle import Bundle
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.host import all_cores
 from patchline_ros.jobs.scheduler import ProcessPool
+from patchline_ros.manifest import DriftLabel
 from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
 from patchline_ros.offline.predictor_data import PredictorSettings, predictor_data
 from patchline_ros.offline.source_config import held_out_indices

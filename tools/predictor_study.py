@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from patchline_ros.adaptation.patch_count import steps_reached
 from patchline_ros.adaptation.predictor import DriftedSet, NetworkPredictor, Reader
 from patchline_ros.adaptation.readers import ImageReader
-from patchline_ros.bundle import DriftLabel, PatchStep
 from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.manifest import DriftLabel, PatchStep
 from patchline_ros.offline.drifted import WatchedSource
 from patchline_ros.offline.patch_predictor import (
     Fit,
