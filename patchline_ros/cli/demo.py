@@ -27,11 +27,15 @@ Then = Annotated[
         "as if in --condition."
     ),
 ]
+NO_LABELS = Path("none")
+"""In place of a folder; one of this name is given by its absolute path."""
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of class maps for the recording after the change, where it has none of its "
-        "own."
+        metavar="none|FOLDER",
+        help="The word none: the car gets no labels, and only the patches that its bundle brings "
+        "answer the change; the report still measures with the labels. A folder: class maps for "
+        "the recording after the change, where it has none of its own.",
     ),
 ]
 Signs = Annotated[
@@ -95,7 +99,8 @@ def demo(
             bundle=bundle,
             frames=frames,
             then=then,
-            labels=labels,
+            labels=None if labels == NO_LABELS else labels,
+            no_labels=labels == NO_LABELS,
             signs=signs,
             condition=condition,
             rate_hz=rate,

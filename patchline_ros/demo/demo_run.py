@@ -12,18 +12,25 @@ from rich.console import Console
 
 from patchline_ros import __version__
 from patchline_ros.bundle import Bundle
-from patchline_ros.demo.drive import Drive, Shot, Shots, SimRoad, open_drive
-from patchline_ros.demo.graph_session import DRIVE_FILE, QUEUE_DEPTH, GraphRun, run_graph
-from patchline_ros.demo.options import DemoOptions, prepare_out
+from patchline_ros.demo.drive import Drive, Shots, SimRoad, open_drive
+from patchline_ros.demo.graph_session import DRIVE_FILE, EPISODES, QUEUE_DEPTH, GraphRun, run_graph
+from patchline_ros.demo.logs import ended_episodes, sort_logs
+from patchline_ros.demo.options import DemoOptions, OptionError, prepare_out
 from patchline_ros.demo.planning import find_signs, plan_drive
-from patchline_ros.demo.progress import finished_episode
 from patchline_ros.demo.report import print_summary, write_report
 from patchline_ros.demo.report_text import headline
 from patchline_ros.demo.result import Report, SourceReport
-from patchline_ros.demo.score import Scorer, draw_timeline, score_drift, score_frames, sort_logs
+from patchline_ros.demo.score import (
+    Scorer,
+    draw_timeline,
+    score_answer,
+    score_drift,
+    score_frames,
+)
+from patchline_ros.demo.second_look import look_again, models_to_ask
 from patchline_ros.demo.strip import make_strip
 from patchline_ros.package_share import bundle_folder
-from patchline_ros.tasks import Label, Task
+from patchline_ros.tasks import Task
 
 LIBRARIES = ("torch", "torchvision", "numpy", "opencv-python-headless", "ros-rclpy")
 
@@ -45,6 +52,11 @@ def run_demo(options: DemoOptions, share: Path, command: str, console: Console) 
     """
     recorded = options.frames is not None
     bundle = Bundle.load(options.bundle or bundle_folder(share, recorded))
+    if options.no_labels and not bundle.manifest.prepared:
+        raise OptionError(
+            f"--labels none needs patches that were prepared before the drive, and the bundle "
+            f"{bundle.path} has none; name another with --bundle"
+        )
     drive = plan_drive(options, bundle)
     if recorded and find_signs(options) is None:
         console.print(
@@ -55,7 +67,7 @@ def run_demo(options: DemoOptions, share: Path, command: str, console: Console) 
     drive.save(options.out / DRIVE_FILE)
     shots = open_drive(options.out / DRIVE_FILE)
     profile = share / "config" / "fastdds.xml"
-    graph_run = run_graph(shots, options, bundle.path, profile, console)
+    graph_run = run_graph(shots, options, bundle, profile, console)
     console.print("Measuring and writing the report")
     return _report(options, drive, shots, bundle, graph_run, command, console)
 
@@ -70,11 +82,13 @@ def _report(
     console: Console,
 ) -> Report:
     logs = sort_logs(graph_run.camera, graph_run.records, options.out)
-    truth, clear, changed = _look_again(shots)
+    episodes = ended_episodes(logs)
+    models = models_to_ask(bundle, options.out / EPISODES, episodes.versions)
+    seen = look_again(shots, models)
     classes = {task: entry.spec.classes for task, entry in bundle.manifest.models.items()}
-    scorer = Scorer(logs, truth, {task: len(names) for task, names in classes.items()})
-    measured = [task for task in Task if any(task in labels for labels in truth.values())]
-    episode = finished_episode(logs.adaptation)
+    counts = {task: len(names) for task, names in classes.items()}
+    scorer = Scorer(logs, episodes, seen.truth, seen.said, counts)
+    measured = [task for task in Task if any(task in labels for labels in seen.truth.values())]
     source = SourceReport(
         kind=drive.road.kind,
         frames=shots.source_frames,
@@ -83,40 +97,25 @@ def _report(
     )
     tasks = {task: scorer.task(task) for task in measured}
     drift, frames = score_drift(logs), score_frames(logs)
+    answer, training = score_answer(logs, episodes, tasks), episodes.training
     report = Report(
-        headline=headline(source, drift, tasks, episode, frames),
+        headline=headline(source, drift, tasks, answer, training, frames),
         source=source,
         drift=drift,
         tasks=tasks,
-        adaptation=episode,
+        answer=answer,
+        adaptation=training,
         frames=frames,
         seed=options.seed,
         versions=_versions(),
         config=_config(options, drive, bundle, graph_run),
         seconds=graph_run.seconds,
     )
-    timeline = draw_timeline(logs, scorer, measured, episode.curves)
-    strip = make_strip(scorer, clear, changed, classes, options.out)
+    timeline = draw_timeline(logs, episodes, scorer, measured)
+    strip = make_strip(scorer, seen.clear, seen.changed, classes)
     write_report(report, timeline, strip, classes[Task.SEGMENTATION], command, options.out)
     print_summary(report, options.out, console)
     return report
-
-
-def _look_again(shots: Shots) -> tuple[dict[int, dict[Task, Label]], Shot, Shot]:
-    """The labels of all measured shots by their place, and two shots to show.
-
-    Those are the middle one before the change and the middle test frame.
-    """
-    tests = sorted(shots.test_indices())
-    shown = {shots.source_frames // 2, tests[len(tests) // 2]}
-    truth: dict[int, dict[Task, Label]] = {}
-    kept: dict[int, Shot] = {}
-    for shot in shots.measured():
-        truth[shot.index] = {task: sample.label for task, sample in shot.frame.samples.items()}
-        if shot.index in shown:
-            kept[shot.index] = shot
-    clear, changed = (kept[index] for index in sorted(shown))
-    return truth, clear, changed
 
 
 def _config(
@@ -128,6 +127,7 @@ def _config(
     return {
         "rate_hz": options.rate_hz,
         "queue_depth": QUEUE_DEPTH,
+        "labels": "none" if options.no_labels else "from the second lap on",
         "bundle": bundle.manifest.name,
         "bundle_seed": bundle.manifest.seed,
         "ros_domain_id": graph_run.domain,

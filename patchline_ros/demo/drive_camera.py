@@ -16,6 +16,7 @@ DRIVE_CAMERA = (
     *CAMERA,
     Parameter("drive", "", "file that says what is played (patchline_ros.demo.drive)"),
     Parameter("out", "", "existing folder for camera.jsonl"),
+    Parameter("labels", True, "whether the labels of the frames for the adapter are published"),
 )
 
 
@@ -31,6 +32,7 @@ class CameraNode(PacedCamera[_Played]):
     def __init__(self) -> None:
         super().__init__(DRIVE_CAMERA)
         self._shots: Shots = open_drive(Path(self.get_parameter("drive").value))
+        self._labelled_lap = LABELLED_LAP if self.get_parameter("labels").value else None
         self._log = LineWriter(Path(self.get_parameter("out").value) / CAMERA_LOG)
 
     def close(self) -> None:
@@ -49,7 +51,7 @@ class CameraNode(PacedCamera[_Played]):
     def show(self, item: _Played) -> None:
         """One frame; it is logged first, so that no result is ever known before its picture."""
         shot = item.shot
-        labelled = shot.labelled if item.lap == LABELLED_LAP else frozenset()
+        labelled = shot.labelled if item.lap == self._labelled_lap else frozenset()
         header, stamp_ns = self.stamp()
         self._log.write(
             CameraLine(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from patchline_ros.adaptation.label_policy import LabelPolicy
+from patchline_ros.bundle import Bundle
 from patchline_ros.demo.drive import Shots
 from patchline_ros.demo.failure import DemoFailedError
 from patchline_ros.demo.options import DemoOptions
@@ -38,6 +40,8 @@ POLL_SECONDS = 0.2
 START_SECONDS = 120.0
 SILENCE_SECONDS = 300.0
 """Seconds that the graph may take to start, and that a training may go without a word."""
+EPISODES = f"{STORE}/episodes"
+"""Where the adapter keeps its patch sets."""
 ENOUGH_LABELS = 0.9
 """Share of the drive's labels with which the training starts."""
 QUEUE_DEPTH = 20
@@ -62,7 +66,7 @@ class GraphRun:
 
 
 def run_graph(
-    shots: Shots, options: DemoOptions, bundle: Path, profile: Path, console: Console
+    shots: Shots, options: DemoOptions, bundle: Bundle, profile: Path, console: Console
 ) -> GraphRun:
     """Plays the drive in `options.out` to the graph until the adaptation is over and measured.
 
@@ -71,7 +75,7 @@ def run_graph(
     Args:
         shots: what the drive shows.
         options: its `out` gets the logs and the adapter's store.
-        bundle: folder of the models.
+        bundle: of the models.
         profile: the Fast DDS profile for large pictures.
         console: where the progress is shown.
 
@@ -86,14 +90,22 @@ def run_graph(
         soft_wrap=True,
     )
     settings = GraphSettings(
-        bundle=str(bundle),
+        bundle=str(bundle.path),
         store=str(out / STORE),
         image_topic=ROAD_IMAGE_TOPIC,
         sign_image_topic=SIGN_IMAGE_TOPIC,
     )
     prefix = installed_prefix()
     camera = _camera(options)
-    follower = _LogFollower(out, shots)
+    plan = Plan(
+        source_frames=shots.source_frames,
+        drift_frames=shots.drift_frames,
+        test_shots=shots.test_indices(),
+        tasks=tuple(sorted(shots.tasks)),
+        answers=bool(bundle.manifest.prepared),
+        trains=not options.no_labels,
+    )
+    follower = _LogFollower(out, plan)
     began = time.monotonic()
     with (
         Processes(out / LOGS, local_environment(domain, profile)) as processes,
@@ -115,9 +127,13 @@ def run_graph(
 
 def _car(settings: GraphSettings, shots: Shots, options: DemoOptions) -> list[NodeDescription]:
     """The nodes of a car, with the parameters that a demo sets otherwise."""
-    min_frames = round(ENOUGH_LABELS * shots.labelled_frames())
+    adapter: Parameters = {"seed": options.seed}
+    if options.no_labels:
+        adapter["labels"] = str(LabelPolicy.NONE)
+    else:
+        adapter["min_frames"] = round(ENOUGH_LABELS * shots.labelled_frames())
     changes: dict[str, Parameters] = {
-        "adapter": {"min_frames": min_frames, "seed": options.seed},
+        "adapter": adapter,
         **{node: {"queue_depth": QUEUE_DEPTH} for node in NODE_OF_TASK.values()},
     }
     return describe(settings, changes)
@@ -132,6 +148,7 @@ def _camera(options: DemoOptions) -> NodeDescription:
             "drive": str(options.out / DRIVE_FILE),
             "out": str(options.out),
             "rate_hz": float(options.rate_hz),
+            "labels": not options.no_labels,
         },
         module="demo.drive_camera",
     )
@@ -147,20 +164,13 @@ def _recorder(options: DemoOptions) -> NodeDescription:
 class _LogFollower:
     """Reads both logs as they grow and keeps every line."""
 
-    def __init__(self, out: Path, shots: Shots) -> None:
+    def __init__(self, out: Path, plan: Plan) -> None:
         self._camera_log = LineReader(out / CAMERA_LOG, CameraLine)
         self._records_log = LineReader(out / RECORDS_LOG, Record)
         self.camera: list[CameraLine] = []
         self.records: list[Record] = []
         self._heard_adapter = time.monotonic()
-        self._progress = Progress(
-            Plan(
-                source_frames=shots.source_frames,
-                drift_frames=shots.drift_frames,
-                test_shots=shots.test_indices(),
-                tasks=tuple(sorted(shots.tasks)),
-            )
-        )
+        self._progress = Progress(plan)
 
     def wait_until_ready(self, processes: Processes, view: View) -> None:
         """Waits until the recorder hears every node."""

@@ -15,7 +15,10 @@ class OptionError(ValueError):
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """The options of `patchline demo`, as they were given; without `bundle` it is the usual one."""
+    """The options of `patchline demo`, as they were given; without `bundle` it is the usual one.
+
+    With `no_labels` the car gets none; the score has its labels all the same.
+    """
 
     out: Path
     condition: str
@@ -25,6 +28,7 @@ class DemoOptions:
     frames: Path | None = None
     then: Path | None = None
     labels: Path | None = None
+    no_labels: bool = False
     signs: Path | None = None
 
 

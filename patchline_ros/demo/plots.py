@@ -13,13 +13,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
-from patchline_ros.demo.records import Split
+from patchline_ros.demo.episodes import Stage
 from patchline_ros.demo.report_text import road_name
 from patchline_ros.demo.result import Report, Timeline
-from patchline_ros.pages.plots import AFTER, BEFORE, INK, SOURCE, STYLE
+from patchline_ros.pages.plots import AFTER, ANSWERED, BEFORE, INK, SOURCE, STYLE
 from patchline_ros.tasks import Task
 
-MMD = "#cc79a7"
+MMD = "#56b4e9"
+STAGE_COLOURS: dict[Stage, str] = {
+    "source": SOURCE,
+    "before": BEFORE,
+    "answered": ANSWERED,
+    "after": AFTER,
+}
+STAGE_WORDS: dict[Stage, str] = {
+    "source": "clear road",
+    "before": "changed, source models",
+    "answered": "answered without labels",
+    "after": "changed, now",
+}
 TASK_COLOURS = {
     Task.CLASSIFICATION: "#0072b2",
     Task.DETECTION: "#d55e00",
@@ -35,7 +47,7 @@ def draw_all(report: Report, timeline: Timeline) -> dict[str, Figure]:
             "story": draw_story(report, timeline),
             "tasks": draw_tasks(report),
         }
-        if report.adaptation.collected:
+        if report.adaptation is not None and report.adaptation.collected:
             figures["samples"] = draw_samples(report.adaptation)
         if any(timeline.curves.values()):
             figures["training"] = draw_training(timeline)
@@ -84,16 +96,17 @@ def _draw_mmd(axis: Axes, timeline: Timeline) -> None:
 
 def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> None:
     for segment in timeline.metrics[task]:
-        colour = SOURCE if segment.split is Split.SOURCE else AFTER if segment.patched else BEFORE
+        colour = STAGE_COLOURS[segment.stage]
         axis.plot(segment.seconds, segment.values, color=colour, linewidth=2.2)
     axis.set_ylim(0, 105)
     axis.set_yticks([0, 25, 50, 75, 100])
     axis.set_ylabel("%")
     axis.set_title(f"{road_name(task).capitalize()}: {metric}")
-    swap = timeline.swaps.get(task)
-    if swap is not None:
-        axis.axvline(swap, color=AFTER, linewidth=1.6, linestyle=(0, (5, 2)))
-        _mark(axis, swap, "patches swapped in", colour=AFTER)
+    for swap in timeline.swaps.get(task, []):
+        colour = STAGE_COLOURS[swap.stage]
+        axis.axvline(swap.second, color=colour, linewidth=1.6, linestyle=(0, (5, 2)))
+        without = " without labels" if swap.stage == "answered" else ""
+        _mark(axis, swap.second, f"patches swapped in{without}", colour=colour)
 
 
 def _mark(axis: Axes, second: float, words: str, colour: str = INK) -> None:
@@ -114,23 +127,26 @@ def _mark(axis: Axes, second: float, words: str, colour: str = INK) -> None:
 
 
 def draw_tasks(report: Report) -> Figure:
-    """Source, before and after side by side for each task."""
+    """The stages side by side for each task."""
     figure = Figure(figsize=(9.6, 3.3), layout="constrained")
     axis = figure.subplots()
-    bars = (
-        ("clear road", "source", SOURCE),
-        ("changed, source models", "before", BEFORE),
-        ("changed, with patches", "after", AFTER),
-    )
-    tasks = list(report.tasks)
-    for offset, (words, field, colour) in enumerate(bars):
+    stages = [stage for stage in STAGE_WORDS if report.answer is not None or stage != "answered"]
+    tasks, step = list(report.tasks), 0.81 / len(stages)
+    for number, stage in enumerate(stages):
+        offset = (number - (len(stages) - 1) / 2) * step
         drawn = [
-            (place + (offset - 1) * 0.27, getattr(report.tasks[task], field))
+            (place + offset, value)
             for place, task in enumerate(tasks)
-            if getattr(report.tasks[task], field) is not None
+            if (value := getattr(report.tasks[task], stage)) is not None
         ]
         positions, values = zip(*drawn, strict=True) if drawn else ((), ())
-        container = axis.bar(positions, values, width=0.25, color=colour, label=words)
+        container = axis.bar(
+            positions,
+            values,
+            width=0.93 * step,
+            color=STAGE_COLOURS[stage],
+            label=STAGE_WORDS[stage],
+        )
         axis.bar_label(container, fmt="%.1f", padding=2, fontsize=9)
     axis.set_xticks(
         range(len(tasks)), [f"{road_name(task)}\n{report.tasks[task].metric}" for task in tasks]
@@ -139,7 +155,7 @@ def draw_tasks(report: Report) -> Figure:
     axis.set_yticks([0, 25, 50, 75, 100])
     axis.set_ylabel("%")
     axis.grid(axis="x", visible=False)
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.17), ncols=3)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 1.17), ncols=len(stages))
     return figure
 
 

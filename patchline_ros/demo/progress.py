@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.demo.episodes import Episodes
 from patchline_ros.demo.failure import DemoFailedError
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
 from patchline_ros.tasks import Task
@@ -14,12 +15,23 @@ from patchline_ros.tasks import Task
 
 @dataclass(frozen=True)
 class Plan:
-    """What the drive holds: how many source and drift frames, which shots are for the test."""
+    """What is to come.
+
+    Attributes:
+        source_frames: of the drive.
+        drift_frames: likewise, in a lap.
+        test_shots: places of those that are for the test.
+        tasks: those that some frame has a label for.
+        answers: whether the bundle has patches that may answer without labels.
+        trains: whether labels come, with which patches are trained.
+    """
 
     source_frames: int
     drift_frames: int
     test_shots: frozenset[int]
     tasks: tuple[Task, ...]
+    answers: bool = False
+    trains: bool = True
 
 
 LAPS_TO_DETECT = 2
@@ -42,8 +54,9 @@ class Progress:
     false_alarms: int = 0
     frames_to_detect: int | None = None
     adaptation: dict[str, Any] = field(default_factory=dict)
-    episode: EpisodeReport | None = None
+    episodes: Episodes = field(default_factory=Episodes)
     patch_states: dict[Task, str] = field(default_factory=dict)
+    patch_versions: dict[Task, int] = field(default_factory=dict)
     answered: dict[Task, set[int]] = field(default_factory=dict)
     _switch_ns: int | None = None
     _published_at_detection: int = 0
@@ -59,8 +72,13 @@ class Progress:
             self._take_record(record)
 
     @property
+    def last_episode(self) -> EpisodeReport | None:
+        """The result after which nothing more is adapted; None where it is still to come."""
+        return self.episodes.training if self.plan.trains else self.episodes.answer
+
+    @property
     def settled(self) -> bool:
-        """The episode is over and every accepted patch set runs or was refused by its node."""
+        """The last episode is over and every accepted patch set runs or was refused by its node."""
         return self._settled_ns is not None
 
     @property
@@ -94,10 +112,14 @@ class Progress:
         since = self.drift_published - self._published_at_detection
         if (
             self.frames_to_detect is not None
-            and self.episode is None
+            and self.last_episode is None
             and waiting
             and since >= LAPS_TO_COLLECT * self.plan.drift_frames
         ):
+            if not self.plan.trains:
+                raise DemoFailedError(
+                    "Drift was detected, but the adapter did not answer it; see its log."
+                )
             raise DemoFailedError(
                 "Drift was detected, but the adapter did not start training: it has "
                 f"{self.adaptation.get('collected', 0)} labels since the drift was last noticed. "
@@ -121,11 +143,11 @@ class Progress:
             self._take_drift(record)
         elif record.kind is Kind.ADAPTATION:
             self.adaptation = record.payload
-            if record.payload["state"] == "finished" and self.episode is None:
-                self.episode = EpisodeReport.model_validate_json(record.payload["episode_json"])
+            if self.episodes.take(record, self._switch_ns):
                 self._settle(record.stamp_ns)
         elif record.kind is Kind.PATCH and record.task is not None:
             self.patch_states[record.task] = record.payload["state"]
+            self.patch_versions[record.task] = record.payload["version"]
             self._settle(record.stamp_ns)
         elif record.kind is Kind.RESULT and record.task is not None:
             line = self._stamps.get(record.stamp_ns)
@@ -150,20 +172,18 @@ class Progress:
         self._published_at_detection = self.drift_published
 
     def _settle(self, stamp_ns: int) -> None:
-        if self._settled_ns is not None or self.episode is None:
+        if self._settled_ns is not None or self.last_episode is None:
             return
-        accepted = [task for task, yes in self.episode.accepted.items() if yes]
-        if all(self.patch_states.get(task, "source") != "source" for task in accepted):
+        accepted = [task for task, yes in self.last_episode.accepted.items() if yes]
+        if all(self._decided(task) for task in accepted):
             self._settled_ns = stamp_ns
             self._published_at_settled = self.drift_published
 
-
-def finished_episode(adaptation: Sequence[Record]) -> EpisodeReport:
-    """The result of the first episode that finished. Raises DemoFailedError when none did."""
-    for record in adaptation:
-        if record.payload["state"] == "finished":
-            return EpisodeReport.model_validate_json(record.payload["episode_json"])
-    raise DemoFailedError("No adaptation finished.")
+    def _decided(self, task: Task) -> bool:
+        """Whether the newest patch set of a task runs, or its node took it not or back."""
+        if self.patch_states.get(task) in ("refused", "removed"):
+            return True
+        return self.patch_versions.get(task, 0) >= self.episodes.version(task)
 
 
 def _number(value: float | None) -> str:

@@ -43,6 +43,7 @@ ADAPTATION_STATES = {
     AdaptationStatus.FINISHED: "finished",
     AdaptationStatus.FAILED: "failed",
     AdaptationStatus.VERIFYING: "verifying",
+    AdaptationStatus.ANSWERING: "answering",
 }
 
 

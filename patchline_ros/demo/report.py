@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from patchline_ros.demo import report_text
 from patchline_ros.demo.plots import draw_all, save_all
-from patchline_ros.demo.result import Report, Timeline
+from patchline_ros.demo.result import AnswerReport, Report, Timeline
 from patchline_ros.demo.score import ROLLING
 from patchline_ros.demo.strip import Row
 from patchline_ros.files import write_file
@@ -65,6 +66,7 @@ def render_html(
     return render(
         Path(__file__).with_name(TEMPLATE),
         {
+            "answered": report_text.answered,
             "percent": report_text.percent,
             "road_name": report_text.road_name,
             "won_back": report_text.won_back,
@@ -78,27 +80,62 @@ def render_html(
         ],
         facts=report_text.facts(report.source, report.config, report.seconds, report.seed),
         drift_sentence=report_text.drift_sentence(report.drift),
-        adaptation_sentence=report_text.adaptation_sentence(report.adaptation),
-        costs=report_text.cost_rows(report.adaptation),
+        **_adapted(report),
         rolling=ROLLING,
         command=command,
     )
 
 
+def _adapted(report: Report) -> dict[str, Any]:
+    """What the page says of the episodes that there were."""
+    answer, training = report.answer, report.adaptation
+    return {
+        "answer_sentence": report_text.answer_sentence(answer) if answer else "",
+        "gains": report_text.answer_rows(answer) if answer else [],
+        "adaptation_sentence": report_text.adaptation_sentence(training) if training else "",
+        "costs": report_text.cost_rows(training) if training else [],
+    }
+
+
 def print_summary(report: Report, out: Path, console: Console) -> None:
     """The outcome in the terminal."""
-    table = Table(title_justify="left")
-    table.add_column("task")
-    table.add_column("metric, %")
-    for name in ("clear road", "before", "after", "won back"):
-        table.add_column(name, justify="right")
-    for task, row in report.tasks.items():
-        figures = [report_text.percent(value) for value in (row.source, row.before, row.after)]
-        table.add_row(report_text.road_name(task), row.metric, *figures, report_text.won_back(row))
     console.print()
     console.print(report.headline, style="bold")
-    console.print(table)
+    console.print(_stages(report))
+    if report.answer is not None:
+        console.print(_gains(report.answer))
     page = (out / REPORT_HTML).resolve()
     console.print(
         f"{report.seconds:.0f} s in all; the report, for a browser: {page}", soft_wrap=True
     )
+
+
+def _stages(report: Report) -> Table:
+    table = Table(title_justify="left")
+    table.add_column("task")
+    table.add_column("metric, %")
+    between = ["answered"] if report.answer else []
+    for name in ("clear road", "before", *between, "after", "won back"):
+        table.add_column(name, justify="right")
+    for task, row in report.tasks.items():
+        table.add_row(
+            report_text.road_name(task),
+            row.metric,
+            report_text.percent(row.source),
+            report_text.percent(row.before),
+            *([report_text.answered(row)] if report.answer else []),
+            report_text.percent(row.after),
+            report_text.won_back(row),
+        )
+    return table
+
+
+def _gains(answer: AnswerReport) -> Table:
+    table = Table(title="Gain without labels, in points", title_justify="left")
+    table.add_column("task")
+    for name in ("predicted", "true"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for row in report_text.answer_rows(answer):
+        table.add_row(row["task"], row["predicted"], row["true"], row["verdict"])
+    return table

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
-from patchline_ros.demo.result import DriftReport, FramesReport, SourceReport, TaskReport
+from patchline_ros.demo.result import (
+    AnswerReport,
+    DriftReport,
+    FramesReport,
+    SourceReport,
+    TaskReport,
+)
 from patchline_ros.graph.description import ROAD_NAME_OF_TASK
 from patchline_ros.tasks import Task
 
@@ -24,35 +30,81 @@ def headline(
     source: SourceReport,
     drift: DriftReport,
     tasks: Mapping[Task, TaskReport],
-    adaptation: EpisodeReport,
+    answer: AnswerReport | None,
+    training: EpisodeReport | None,
     frames: FramesReport,
 ) -> str:
-    """The outcome in a sentence or two, good or bad."""
+    """The outcome in a few sentences, good or bad."""
     beginning = BEGINNINGS.get(source.condition, f"The road changed to {source.condition}")
-    noticed = f"the car noticed within {drift.frames_to_detect} frames"
-    seconds = sum(adaptation.seconds.values())
-    changed = {task: row for task, row in tasks.items() if row.swapped}
-    if not changed:
-        return (
-            f"{beginning}, {noticed}, but {seconds:.0f} s of training made no model better on "
-            "held-out frames, so all were left as they were."
-        )
-    moves = listing(
-        [
-            f"{road_name(task)} {percent(r.before)}\u00a0→\u00a0{percent(r.after)}%"
-            for task, r in changed.items()
-        ]
+    noticed = f"{beginning}, the car noticed within {drift.frames_to_detect} frames"
+    said = []
+    if answer is not None:
+        said.append(f"{noticed}, {_answered(answer, tasks)}")
+        noticed = ""
+    if training is not None:
+        said.append(_trained(training, answer, tasks, noticed))
+    if any(row.swapped for row in tasks.values()):
+        said.append(_lost(frames, 1 if answer is None or training is None else 2))
+        kept = [road_name(task) for task, row in tasks.items() if not row.swapped]
+        if kept:
+            said.append(f"{listing(kept).capitalize()} kept the source model.")
+    return " ".join(said)
+
+
+def _answered(answer: AnswerReport, tasks: Mapping[Task, TaskReport]) -> str:
+    """The end of a sentence: what the prepared patches did."""
+    moves = [_move(t, row.before, row.answered) for t, row in _rows(answer.swapped, tasks)]
+    if not moves or answer.seconds_to_swap is None:
+        return "but without labels no prepared patches were surely better than the source models."
+    return (
+        f"and {answer.seconds_to_swap:.0f} s later patches prepared before the drive, without one "
+        f"label, moved {listing(moves)}."
     )
-    kept = [road_name(task) for task in tasks if task not in changed]
-    left = f" {listing(kept).capitalize()} kept the source model." if kept else ""
+
+
+def _trained(
+    training: EpisodeReport,
+    answer: AnswerReport | None,
+    tasks: Mapping[Task, TaskReport],
+    noticed: str,
+) -> str:
+    """What the training did, in a sentence that begins with `noticed` where there is such."""
+    seconds = f"{sum(training.seconds.values()):.0f} s of training"
+    accepted = [task for task, yes in training.accepted.items() if yes]
+    moves = [
+        _move(t, row.before if row.answered is None else row.answered, row.after)
+        for t, row in _rows(accepted, tasks)
+        if row.swapped
+    ]
+    if answer is None and not moves:
+        return (
+            f"{noticed}, but {seconds} made no model better on held-out frames, so all were left "
+            "as they were."
+        )
+    if not moves:
+        return f"{seconds} with labels made no model better than that on held-out frames."
+    if answer is None:
+        return f"{noticed}, and {seconds} moved {listing(moves)}."
+    return f"{seconds} with labels then moved {listing(moves)}."
+
+
+def _rows(
+    chosen: Sequence[Task], tasks: Mapping[Task, TaskReport]
+) -> list[tuple[Task, TaskReport]]:
+    """Those that were measured, in the order of the report."""
+    return [(task, row) for task, row in tasks.items() if task in chosen]
+
+
+def _move(task: Task, before: float | None, after: float | None) -> str:
+    return f"{road_name(task)} {percent(before)}\u00a0→\u00a0{percent(after)}%"
+
+
+def _lost(frames: FramesReport, episodes: int) -> str:
     lost = frames.lost_during_swap
     loss = (
         "No frame was lost" if lost == 0 else f"{lost} frame{'s were' if lost > 1 else ' was'} lost"
     )
-    return (
-        f"{beginning}, {noticed}, and {seconds:.0f} s of training moved {moves}. "
-        f"{loss} during the swap.{left}"
-    )
+    return f"{loss} during the swap{'s' if episodes > 1 else ''}."
 
 
 def facts(source: SourceReport, config: Mapping[str, Any], seconds: float, seed: int) -> str:
@@ -76,6 +128,34 @@ def drift_sentence(drift: DriftReport) -> str:
         f"{number(drift.threshold)}, comes from a permutation test on source data. The change was "
         f"noticed {drift.frames_to_detect} frames after it, with {alarms} before it."
     )
+
+
+def answer_sentence(answer: AnswerReport) -> str:
+    """How soon the first prepared patches ran."""
+    if answer.seconds_to_swap is None:
+        return "No prepared patches were surely better than the source models, so none were used."
+    return (
+        f"The first prepared patches ran {answer.seconds_to_swap:.1f} s after the change was "
+        "noticed. Nothing was trained for that."
+    )
+
+
+def answer_rows(answer: AnswerReport) -> list[dict[str, str]]:
+    """The table of predicted and true gains, a row a task, as text."""
+    return [
+        {
+            "task": road_name(task),
+            "predicted": f"{row.predicted:+.1f}\u00a0±\u00a0{row.error:.1f}",
+            "true": UNKNOWN if row.gain is None else f"{row.gain:+.1f}",
+            "verdict": "swapped in" if row.accepted else "refused: not surely better",
+        }
+        for task, row in answer.tasks.items()
+    ]
+
+
+def answered(row: TaskReport) -> str:
+    """The figure of what answered without labels, or that nothing did."""
+    return "refused" if row.answered is None else percent(row.answered)
 
 
 def adaptation_sentence(adaptation: EpisodeReport) -> str:

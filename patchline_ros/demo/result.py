@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, field_serializer
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
-from patchline_ros.demo.records import Split
+from patchline_ros.demo.episodes import Stage
 from patchline_ros.tasks import Task
 
 SHOWN: Final = {
@@ -46,17 +46,47 @@ class DriftReport(BaseModel):
 class TaskReport(BaseModel):
     """One task, in percent; None where the graph gave no result to measure.
 
-    source: the clear frames. before, after: the same test frames of the drift with the source model
-    and with what runs after the episode. test_frames: how many different ones. swapped: a patch set
-    was accepted and runs.
+    source: the clear frames. The others are on the same test frames of the drift. before: the
+    source model, asked after the drive. answered: what answered without labels, likewise; None
+    where that was nothing. after: what ran at last, as the graph published it. test_frames: how
+    many different ones. swapped: a patch set was accepted and runs.
     """
 
     metric: str
     source: float | None
     before: float | None
+    answered: float | None = None
     after: float | None
     test_frames: int
     swapped: bool
+
+
+class TaskAnswer(BaseModel):
+    """The answer without labels of one task, in percentage points of its metric.
+
+    predicted: gain over the source model that the label-free gate predicted, give or take `error`.
+    gain: the true one, on the test frames; None where the answer was refused.
+    """
+
+    predicted: float
+    error: float
+    gain: float | None
+    accepted: bool
+
+
+class AnswerReport(BaseModel):
+    """What the prepared patches did without labels.
+
+    seconds_to_swap: from the reading that noticed the drift to the first swap; None without one.
+    """
+
+    seconds_to_swap: float | None
+    tasks: dict[Task, TaskAnswer]
+
+    @property
+    def swapped(self) -> list[Task]:
+        """The tasks that were answered."""
+        return [task for task, answer in self.tasks.items() if answer.accepted]
 
 
 class Latency(BaseModel):
@@ -76,13 +106,18 @@ class FramesReport(BaseModel):
 
 
 class Report(BaseModel):
-    """The whole of `report.json`."""
+    """The whole of `report.json`.
+
+    answer: None where the bundle has no prepared patches. adaptation: the training; None where it
+    was done without.
+    """
 
     headline: str
     source: SourceReport
     drift: DriftReport
     tasks: dict[Task, TaskReport]
-    adaptation: EpisodeReport
+    answer: AnswerReport | None = None
+    adaptation: EpisodeReport | None
     frames: FramesReport
     seed: int
     versions: dict[str, str]
@@ -90,18 +125,24 @@ class Report(BaseModel):
     seconds: float
 
     @field_serializer("adaptation")
-    def _shown(self, episode: EpisodeReport) -> dict[str, Any]:
+    def _shown(self, episode: EpisodeReport | None) -> dict[str, Any] | None:
         """What a reader of a demo's report asks for."""
-        return episode.model_dump(mode="json", include=SHOWN)
+        return None if episode is None else episode.model_dump(mode="json", include=SHOWN)
 
 
 class Segment(BaseModel):
     """A stretch of one curve within which nothing changed: rolling metric over the test frames."""
 
-    split: Split
-    patched: bool
+    stage: Stage
     seconds: list[float]
     values: list[float]
+
+
+class Swap(BaseModel):
+    """When a patch set was swapped in, and of which stage it is the beginning."""
+
+    second: float
+    stage: Stage
 
 
 class Timeline(BaseModel):
@@ -114,7 +155,7 @@ class Timeline(BaseModel):
     switch: float
     end: float
     detected: float | None
-    swaps: dict[Task, float]
+    swaps: dict[Task, list[Swap]]
     mmd2: list[tuple[float, float]]
     threshold: float | None
     metrics: dict[Task, list[Segment]]

@@ -1,31 +1,31 @@
-"""What the logs of a demo say: metrics on the same test frames before and after, and the curves."""
+"""What the logs of a demo say: metrics on the same test frames in each stage, and the curves."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 
-from patchline_ros.adaptation.episode_report import CurvePoint
-from patchline_ros.demo.records import CameraLine, Kind, Record, Split
+from patchline_ros.adaptation.gain_predictor import PredictedGain
+from patchline_ros.demo.episodes import Episodes, Stage
+from patchline_ros.demo.logs import SECOND, Answer, Logs, read_label
+from patchline_ros.demo.records import Record, Split
 from patchline_ros.demo.result import (
+    AnswerReport,
     DriftReport,
     FramesReport,
     Latency,
     Segment,
+    Swap,
+    TaskAnswer,
     TaskReport,
     Timeline,
 )
+from patchline_ros.demo.second_look import Said
 from patchline_ros.graph.description import NODE_OF_TASK
-from patchline_ros.tasks import Boxes, Label, Task
+from patchline_ros.tasks import Label, Task
 from patchline_ros.vision.metrics import score
 
-SECOND = 1_000_000_000
 AFTER_SWAP_NS = SECOND
 """Time after a swap in which a missing result still counts as lost during it."""
 ROLLING = 12
@@ -34,144 +34,58 @@ POINTS = 16
 """Points in a stretch of a curve, at most about so many."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One result: what a node said about a published frame, and whether a patch set ran then.
-
-    `patched` is None when the features that tell it did not arrive.
-    """
-
-    line: CameraLine
-    task: Task
-    payload: Mapping[str, Any]
-    patched: bool | None
-
-
-@dataclass
-class Logs:
-    """The two logs, sorted by what they are about; `folder` holds the files they name."""
-
-    folder: Path
-    camera: list[CameraLine]
-    answers: dict[Task, list[Answer]]
-    drift: list[Record] = field(default_factory=list)
-    patches: list[Record] = field(default_factory=list)
-    adaptation: list[Record] = field(default_factory=list)
-    latencies_ms: dict[Task, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    @property
-    def start_ns(self) -> int:
-        """Stamp of the first published frame."""
-        return self.camera[0].stamp_ns
-
-    @property
-    def switch_ns(self) -> int | None:
-        """Stamp of the first frame of the drift, None when none was published."""
-        stamps = (line.stamp_ns for line in self.camera if line.split is not Split.SOURCE)
-        return next(stamps, None)
-
-    def second(self, stamp_ns: int) -> float:
-        """Seconds since the first published frame."""
-        return (stamp_ns - self.start_ns) / SECOND
-
-    def swaps(self) -> dict[Task, Record]:
-        """The last record of each task that says a patch set became active."""
-        return {
-            record.task: record
-            for record in self.patches
-            if record.task is not None and record.payload["state"] == "active"
-        }
-
-
-def sort_logs(camera: Sequence[CameraLine], records: Sequence[Record], folder: Path) -> Logs:
-    """Bring the lines of both logs together by stamp; `folder` holds their files.
-
-    A result whose stamp no published frame has is not counted. Raises ValueError when nothing was
-    published.
-    """
-    if not camera:
-        raise ValueError("the camera published nothing, so there is nothing to score")
-    lines = {line.stamp_ns: line for line in camera}
-    logs = Logs(folder=folder, camera=list(camera), answers={task: [] for task in Task})
-    patched = {
-        (record.task, record.stamp_ns): record.payload["patch_version"] > 0
-        for record in records
-        if record.kind is Kind.FEATURES
-    }
-    for record in records:
-        if record.kind is Kind.DRIFT:
-            logs.drift.append(record)
-        elif record.kind is Kind.PATCH:
-            logs.patches.append(record)
-        elif record.kind is Kind.ADAPTATION:
-            logs.adaptation.append(record)
-        elif record.kind is Kind.RESULT and record.task is not None and record.stamp_ns in lines:
-            line = lines[record.stamp_ns]
-            ran = patched.get((record.task, record.stamp_ns))
-            logs.answers[record.task].append(Answer(line, record.task, record.payload, ran))
-            latency = (record.received_ns - record.stamp_ns) / 1e6
-            logs.latencies_ms[record.task].append(latency)
-    return logs
-
-
-def read_label(answer: Answer, folder: Path) -> Label:
-    """What the node answered; ValueError names a mask file that cannot be read."""
-    payload = answer.payload
-    if answer.task is Task.CLASSIFICATION:
-        return int(payload["label"])
-    if answer.task is Task.DETECTION:
-        return Boxes(
-            boxes=np.asarray(payload["boxes"], dtype=np.float32).reshape(-1, 4),
-            labels=np.asarray(payload["labels"], dtype=np.int64),
-            scores=np.asarray(payload["scores"], dtype=np.float32),
-        )
-    path = folder / payload["mask"]
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if mask is None:
-        raise ValueError(f"the lane mask {path} cannot be read; it is part of the demo's folder")
-    return np.asarray(mask, dtype=np.uint8)
-
-
 class Scorer:
     """Measures answers against the labels of the drive."""
 
     def __init__(
         self,
         logs: Logs,
+        episodes: Episodes,
         truth: Mapping[int, Mapping[Task, Label]],
+        said: Said,
         classes: Mapping[Task, int],
     ) -> None:
-        """truth: labels by place in the drive. classes: the number of classes of each task."""
+        """Nothing is measured yet.
+
+        Args:
+            logs: what the graph said.
+            episodes: which patch sets came of what.
+            truth: labels by place in the drive.
+            said: what models say of the test frames when they are asked after the drive.
+            classes: the number of classes of each task.
+        """
         self._logs = logs
+        self._episodes = episodes
         self._truth = truth
+        self._said = said
         self._classes = classes
 
     def task(self, task: Task) -> TaskReport:
-        """The three figures of one task.
+        """The figures of one task.
 
-        Before and after are over the same pictures: those test frames that have an answer of the
-        source model and one of what ran after the episode, each picture once. Where no patch set
-        was swapped in, what runs after is still the source model.
+        Those of the changed road are over the same pictures: the test frames that the graph
+        answered with what ran at last, each picture once. Where no patch set was swapped in, that
+        is still the source model.
         """
-        swap = self._logs.swaps().get(task)
-        source = _once(self._of(task, Split.SOURCE), task)
-        before, after = self._test_answers(task, swap is not None)
-        paired = [name for name in before if name in after]
+        after = self._last_answers(task)
         return TaskReport(
             metric=task.traits.metric,
-            source=self._percent(task, list(source.values())),
-            before=self._percent(task, [before[name] for name in paired]),
-            after=self._percent(task, [after[name] for name in paired]),
-            test_frames=len(paired),
-            swapped=swap is not None,
+            source=self._percent(task, list(_once(self._of(task, Split.SOURCE), task).values())),
+            before=self._percent_of_said("before", task, after),
+            answered=self._percent_of_said("answered", task, after),
+            after=self._percent(task, list(after.values())),
+            test_frames=len(after),
+            swapped=bool(self._logs.swaps(task)),
         )
 
-    def examples(
-        self, task: Task
-    ) -> tuple[dict[str, Answer], dict[str, Answer], dict[str, Answer]]:
-        """First answers by picture: on the clear road, before the episode and after it."""
+    def examples(self, task: Task) -> tuple[dict[str, Label], dict[str, Label], dict[str, Label]]:
+        """What was said by picture: on the clear road, by the source model, by what ran at last."""
         clear = _once(self._of(task, Split.SOURCE), task)
-        return (clear, *self._test_answers(task, task in self._logs.swaps()))
+        after = self._last_answers(task)
+        return self._read(clear), self._said["before"].get(task, {}), self._read(after)
+
+    def _read(self, answers: Mapping[str, Answer]) -> dict[str, Label]:
+        return {name: read_label(answer, self._logs.folder) for name, answer in answers.items()}
 
     def segments(self, task: Task) -> list[Segment]:
         """The rolling metric over source and test frames; a new segment wherever the model changes.
@@ -180,14 +94,10 @@ class Scorer:
         """
         stretches: list[list[Answer]] = []
         for answer in self._logs.answers[task]:
-            if answer.line.split is Split.ADAPT or answer.patched is None:
+            if answer.line.split is Split.ADAPT or answer.version is None:
                 continue
             last = stretches[-1][-1] if stretches else None
-            if (
-                last is None
-                or last.line.split is not answer.line.split
-                or last.patched is not answer.patched
-            ):
+            if last is None or self._stage(last) != self._stage(answer):
                 stretches.append([])
             stretches[-1].append(answer)
         return [self._segment(task, stretch) for stretch in stretches]
@@ -198,34 +108,50 @@ class Scorer:
         windows = [stretch[max(0, end - ROLLING) : end] for end in ends]
         values = [self._percent(task, window) for window in windows]
         return Segment(
-            split=stretch[0].line.split,
-            patched=bool(stretch[0].patched),
+            stage=self._stage(stretch[0]),
             seconds=[self._logs.second(window[-1].line.stamp_ns) for window in windows],
             values=[value for value in values if value is not None],
         )
 
-    def _test_answers(
-        self, task: Task, swapped: bool
-    ) -> tuple[dict[str, Answer], dict[str, Answer]]:
+    def _stage(self, answer: Answer) -> Stage:
+        if answer.line.split is Split.SOURCE:
+            return "source"
+        return self._episodes.stage(answer.task, answer.version or 0)
+
+    def _last_answers(self, task: Task) -> dict[str, Answer]:
+        """The first answer about each test picture by the patch set that was swapped in last.
+
+        Without one those of the later laps, which came after the adapter had decided.
+        """
         tests = self._of(task, Split.TEST)
-        before = _once((answer for answer in tests if answer.patched is False), task)
-        if swapped:
-            after = _once((answer for answer in tests if answer.patched), task)
-        else:
-            later = [answer for answer in tests if answer.line.lap > 0]
-            after = _once(later, task)
-        return before, after
+        swaps = self._logs.swaps(task)
+        if not swaps:
+            return _once((answer for answer in tests if answer.line.lap > 0), task)
+        version = swaps[-1].payload["version"]
+        return _once((answer for answer in tests if answer.version == version), task)
 
     def _of(self, task: Task, split: Split) -> list[Answer]:
         return [answer for answer in self._logs.answers[task] if answer.line.split is split]
 
     def _percent(self, task: Task, answers: Sequence[Answer]) -> float | None:
         labelled = [answer for answer in answers if task in self._truth[answer.line.index]]
-        if not labelled:
-            return None
-        truth = [self._truth[answer.line.index][task] for answer in labelled]
         predicted = [read_label(answer, self._logs.folder) for answer in labelled]
-        return 100 * score(task, self._classes[task], predicted, truth)
+        return self._score(task, predicted, labelled)
+
+    def _percent_of_said(
+        self, stage: Stage, task: Task, pictures: Mapping[str, Answer]
+    ) -> float | None:
+        """Of what was said later of the pictures that these answers are about."""
+        said = self._said.get(stage, {}).get(task, {})
+        known = [(said[name], answer) for name, answer in pictures.items() if name in said]
+        return self._score(task, [label for label, _ in known], [answer for _, answer in known])
+
+    def _score(
+        self, task: Task, predicted: Sequence[Label], about: Sequence[Answer]
+    ) -> float | None:
+        """In percent; `about` are answers about the same pictures, which know their labels."""
+        truth = [self._truth[answer.line.index][task] for answer in about]
+        return 100 * score(task, self._classes[task], predicted, truth) if truth else None
 
 
 def _once(answers: Iterable[Answer], task: Task) -> dict[str, Answer]:
@@ -238,23 +164,23 @@ def _once(answers: Iterable[Answer], task: Task) -> dict[str, Answer]:
 
 def score_drift(logs: Logs) -> DriftReport:
     """What the drift monitor said before and after the change."""
-    switch_ns = logs.switch_ns
-    swapped_ns = min((record.stamp_ns for record in logs.swaps().values()), default=None)
+    switch_ns, noticed = logs.switch_ns, logs.noticed
+    swapped = [swaps[-1].stamp_ns for task in Task if (swaps := logs.swaps(task))]
+    swapped_ns = min(swapped, default=None)
     calm, drifted = [], []
     for record in logs.drift:
         if switch_ns is None or record.stamp_ns < switch_ns:
             calm.append(record)
         elif swapped_ns is None or record.stamp_ns < swapped_ns:
             drifted.append(record)
-    detection = next((record for record in drifted if record.payload["drifting"]), None)
     return DriftReport(
         mmd2_source=_median_mmd2(calm),
         # The first readings after the change still have frames from before it in their window.
         mmd2_drift=_median_mmd2(drifted[-max(1, len(drifted) // 2) :]),
         threshold=logs.drift[-1].payload["threshold"] if logs.drift else None,
         frames_to_detect=None
-        if detection is None or switch_ns is None
-        else sum(switch_ns <= line.stamp_ns <= detection.stamp_ns for line in logs.camera),
+        if noticed is None or switch_ns is None
+        else sum(switch_ns <= line.stamp_ns <= noticed.stamp_ns for line in logs.camera),
         false_alarms=sum(bool(record.payload["drifting"]) for record in calm),
     )
 
@@ -268,7 +194,7 @@ def score_frames(logs: Logs) -> FramesReport:
     return FramesReport(
         published=len(logs.camera),
         processed={NODE_OF_TASK[task]: len(answers) for task, answers in logs.answers.items()},
-        lost_during_swap=sum(_lost(logs, task, record) for task, record in logs.swaps().items()),
+        lost_during_swap=sum(_lost(logs, task, swap) for task in Task for swap in logs.swaps(task)),
         latency_ms={
             NODE_OF_TASK[task]: Latency(
                 p50=float(np.percentile(values, 50)), p95=float(np.percentile(values, 95))
@@ -288,28 +214,59 @@ def _lost(logs: Logs, task: Task, swap: Record) -> int:
     return sum(line.stamp_ns in window and line.stamp_ns not in answered for line in logs.camera)
 
 
-def draw_timeline(
-    logs: Logs, scorer: Scorer, tasks: Iterable[Task], curves: dict[Task, list[CurvePoint]]
-) -> Timeline:
-    """The curves of the drive for these tasks; `curves` are the training curves of the episode."""
-    drift = score_drift(logs)
-    switch_ns = logs.switch_ns
-    detection = next(
-        (
-            record
-            for record in logs.drift
-            if switch_ns is not None and record.stamp_ns >= switch_ns and record.payload["drifting"]
-        ),
-        None,
+def score_answer(
+    logs: Logs, episodes: Episodes, tasks: Mapping[Task, TaskReport]
+) -> AnswerReport | None:
+    """What the answer without labels was predicted to gain, and did; None where none was given."""
+    if episodes.answer is None:
+        return None
+    swapped = [
+        swap.stamp_ns
+        for task, version in episodes.versions.items()
+        for swap in logs.swaps(task)
+        if swap.payload["version"] == version
+    ]
+    noticed = logs.noticed
+    return AnswerReport(
+        seconds_to_swap=(min(swapped) - noticed.stamp_ns) / SECOND if noticed and swapped else None,
+        tasks={
+            task: _answer(episodes.answer.predicted[task], accepted, tasks.get(task))
+            for task, accepted in episodes.answer.accepted.items()
+        },
     )
+
+
+def _answer(predicted: PredictedGain, accepted: bool, row: TaskReport | None) -> TaskAnswer:
+    gain = None
+    if row is not None and row.answered is not None and row.before is not None:
+        gain = row.answered - row.before
+    return TaskAnswer(
+        predicted=100 * predicted.gain, error=100 * predicted.error, gain=gain, accepted=accepted
+    )
+
+
+def draw_timeline(
+    logs: Logs, episodes: Episodes, scorer: Scorer, tasks: Iterable[Task]
+) -> Timeline:
+    """The curves of the drive for these tasks, and those of the training."""
+    drift, switch_ns, noticed = score_drift(logs), logs.switch_ns, logs.noticed
     end = logs.second(logs.camera[-1].stamp_ns)
     return Timeline(
         switch=end if switch_ns is None else logs.second(switch_ns),
         end=end,
-        detected=None if detection is None else logs.second(detection.stamp_ns),
-        swaps={task: logs.second(record.stamp_ns) for task, record in logs.swaps().items()},
+        detected=None if noticed is None else logs.second(noticed.stamp_ns),
+        swaps={
+            task: [
+                Swap(
+                    second=logs.second(swap.stamp_ns),
+                    stage=episodes.stage(task, swap.payload["version"]),
+                )
+                for swap in logs.swaps(task)
+            ]
+            for task in Task
+        },
         mmd2=[(logs.second(record.stamp_ns), record.payload["mmd2"]) for record in logs.drift],
         threshold=drift.threshold,
         metrics={task: scorer.segments(task) for task in tasks},
-        curves=curves,
+        curves=episodes.training.curves if episodes.training else {},
     )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from patchline_ros.demo.drive import Shot
-from patchline_ros.demo.score import Answer, Scorer, read_label
+from patchline_ros.demo.score import Scorer
 from patchline_ros.pages.page import to_data_uri
-from patchline_ros.tasks import Boxes, Image, Task
+from patchline_ros.tasks import Boxes, Image, Label, Task
 from patchline_ros.vision.drawing import draw_boxes, overlay_mask
 
 SIGN_SIDE = 240
@@ -36,11 +35,7 @@ class Row:
 
 
 def make_strip(
-    scorer: Scorer,
-    clear: Shot,
-    changed: Shot,
-    classes: Mapping[Task, tuple[str, ...]],
-    folder: Path,
+    scorer: Scorer, clear: Shot, changed: Shot, classes: Mapping[Task, tuple[str, ...]]
 ) -> list[Row]:
     """A row for each task that has a picture in these shots."""
     rows = []
@@ -50,7 +45,7 @@ def make_strip(
         shots = (clear, changed, changed)
         answers = scorer.examples(task)
         pictures = [
-            _picture(shot, found.get(shot.names.get(task, "")), classes[task], folder)
+            _picture(shot, task, found.get(shot.names.get(task, "")), classes[task])
             for shot, found in zip(shots, answers, strict=True)
         ]
         rows.append(Row(task, (pictures[0], pictures[1], pictures[2])))
@@ -58,12 +53,11 @@ def make_strip(
 
 
 def _picture(
-    shot: Shot, answer: Answer | None, classes: tuple[str, ...], folder: Path
+    shot: Shot, task: Task, label: Label | None, classes: tuple[str, ...]
 ) -> Picture | None:
-    if answer is None or answer.task not in shot.frame.samples:
+    if label is None or task not in shot.frame.samples:
         return None
-    sample = shot.frame.samples[answer.task]
-    label = read_label(answer, folder)
+    sample = shot.frame.samples[task]
     drawn: Image
     if isinstance(label, Boxes):
         drawn = draw_boxes(sample.image, label, classes)

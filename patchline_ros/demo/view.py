@@ -11,20 +11,30 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from patchline_ros.demo.progress import Progress
+from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.demo.progress import Plan, Progress
 from patchline_ros.demo.records import Split
 from patchline_ros.demo.report_text import road_name
 from patchline_ros.graph.description import NODE_OF_TASK
 
-STEPS = (
-    ("start", "Start the nodes"),
-    ("source", "Drive on the clear road"),
-    ("drift", "Conditions change; notice it"),
-    ("collect", "Collect labelled frames"),
-    ("train", "Train patches"),
-    ("swap", "Swap them in between two frames"),
-    ("test", "Measure on frames never labelled"),
-)
+STEPS = {
+    "start": "Start the nodes",
+    "source": "Drive on the clear road",
+    "drift": "Conditions change; notice it",
+    "answer": "Answer without labels",
+    "collect": "Collect labelled frames",
+    "train": "Train patches",
+    "swap": "Swap them in between two frames",
+    "test": "Measure on frames never labelled",
+}
+
+
+def steps(plan: Plan) -> dict[str, str]:
+    """The steps that the demo will take, in words, by their keys."""
+    left_out = set() if plan.answers else {"answer"}
+    if not plan.trains:
+        left_out |= {"collect", "train"}
+    return {key: words for key, words in STEPS.items() if key not in left_out}
 
 
 def current_step(progress: Progress) -> str:
@@ -33,12 +43,13 @@ def current_step(progress: Progress) -> str:
         return "start"
     if progress.settled:
         return "test"
-    if progress.episode is not None:
+    if progress.last_episode is not None:
         return "swap"
     if progress.adaptation.get("state") == "training":
         return "train"
     if progress.frames_to_detect is not None:
-        return "collect"
+        waits = progress.plan.answers and progress.episodes.answer is None
+        return "answer" if waits else "collect"
     return "source" if progress.position.split is Split.SOURCE else "drift"
 
 
@@ -71,16 +82,16 @@ class View:
             self._step = step
             self._step_seconds[step] = time.monotonic() - self._began
             if not self._console.is_terminal:
-                words = dict(STEPS)[step]
-                self._console.print(f"{self._step_seconds[step]:6.1f} s  {words}", style="")
+                words = f"{self._step_seconds[step]:6.1f} s  {STEPS[step]}"
+                self._console.print(words, style="")
         if self._console.is_terminal:
             self._live.update(Group(self._steps(progress), Text(), self._figures(progress)))
 
     def _steps(self, progress: Progress) -> Table:
         table = Table.grid(padding=(0, 2))
-        keys = [key for key, _ in STEPS]
-        at = keys.index(self._step)
-        for place, (key, words) in enumerate(STEPS):
+        shown = steps(progress.plan)
+        at = list(shown).index(self._step)
+        for place, (key, words) in enumerate(shown.items()):
             if place < at:
                 table.add_row(Text("✓", style="green"), words, Text(said(key, progress)))
             elif place == at:
@@ -118,18 +129,28 @@ def said(step: str, progress: Progress) -> str:
         if progress.frames_to_detect is None:
             return f"{progress.drift_published} frames since"
         return f"after {progress.frames_to_detect} frames"
+    if step == "answer":
+        answer = progress.episodes.answer
+        if answer is None:
+            return f"{adaptation.get('collected', 0)} pictures"
+        return f"{_accepted(answer)}: {sum(answer.seconds.values()):.1f} s"
     if step == "collect":
         return f"{adaptation.get('collected', 0)} labels"
     if step == "train":
-        if progress.episode is not None:
-            seconds = sum(progress.episode.seconds.values())
-            return f"{', '.join(map(road_name, progress.episode.order))}: {seconds:.0f} s"
+        training = progress.episodes.training
+        if training is not None:
+            seconds = sum(training.seconds.values())
+            return f"{', '.join(map(road_name, training.order))}: {seconds:.0f} s"
         if not adaptation.get("task"):
             return "choosing frames"
         return f"{road_name(adaptation['task'])}, patches a model: {adaptation['patches']}"
-    if step == "swap" and progress.episode is not None:
-        accepted = [road_name(task) for task, yes in progress.episode.accepted.items() if yes]
-        return ", ".join(accepted) or "none passed the gate"
+    if step == "swap" and progress.last_episode is not None:
+        return _accepted(progress.last_episode)
     if step == "test":
         return f"{progress.remaining_tests} answers to come"
     return ""
+
+
+def _accepted(episode: EpisodeReport) -> str:
+    accepted = [road_name(task) for task, yes in episode.accepted.items() if yes]
+    return ", ".join(accepted) or "none passed the gate"

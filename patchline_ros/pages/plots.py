@@ -12,11 +12,12 @@ import matplotlib
 from matplotlib.figure import Figure
 
 INK = "#1b2733"
-SOURCE, BEFORE, AFTER = "#0072b2", "#d55e00", "#009e73"
+SOURCE, BEFORE, ANSWERED, AFTER = "#0072b2", "#d55e00", "#a3487a", "#009e73"
 PAGE_COLOURS = {
     INK: "currentColor",
     SOURCE: "var(--source)",
     BEFORE: "var(--before)",
+    ANSWERED: "var(--answered)",
     AFTER: "var(--after)",
 }
 """What stands for these colours in the page, which has lighter ones on a dark ground."""

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,7 +17,7 @@ from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.demo.failure import DemoFailedError
 from patchline_ros.demo.progress import GRACE_FRAMES, Plan, Progress
 from patchline_ros.demo.records import CameraLine, Kind, Record, Split
-from patchline_ros.demo.view import current_step
+from patchline_ros.demo.view import current_step, said, steps
 from patchline_ros.graph import processes as graph_processes
 from patchline_ros.graph.processes import ProcessDiedError, Processes, free_domain, release_domain
 from patchline_ros.tasks import Task
@@ -30,8 +31,8 @@ DRIFTING = {"mmd2": 0.5, "threshold": 0.1, "drifting": True}
 class Drive:
     """Feeds a progress one frame after the other: shots 0 and 1 once, then 2, 3, 4 in a circle."""
 
-    def __init__(self) -> None:
-        self.progress = Progress(PLAN)
+    def __init__(self, plan: Plan = PLAN) -> None:
+        self.progress = Progress(plan)
         self._now = 0
         self._published = 0
 
@@ -62,17 +63,29 @@ class Drive:
             kind=kind, task=task, stamp_ns=self._now, received_ns=self._now, payload=payload
         )
 
-    def until_swap(self, accepted: bool = True) -> None:
+    def until_noticed(self) -> None:
         for _ in range(4):
             self.frame()
         self.tell(Kind.DRIFT, **DRIFTING)
+
+    def until_swap(self, accepted: bool = True) -> None:
+        self.until_noticed()
         self.tell(Kind.ADAPTATION, state="training")
-        episode = EpisodeReport(
-            since_ns=1,
-            accepted={Task.CLASSIFICATION: accepted},
-            seconds={Task.CLASSIFICATION: 1.0},
-        )
-        self.tell(Kind.ADAPTATION, state="finished", episode_json=episode.as_json())
+        self.tell(Kind.ADAPTATION, state="finished", episode_json=episode("labels", accepted))
+
+    def swap(self, version: int) -> None:
+        self.tell(Kind.PATCH, Task.CLASSIFICATION, state="active", version=version)
+
+
+def episode(basis: Literal["labels", "prediction"], accepted: bool) -> str:
+    report = EpisodeReport(
+        basis=basis,
+        since_ns=1,
+        until_ns=40,
+        accepted={Task.CLASSIFICATION: accepted},
+        seconds={Task.CLASSIFICATION: 1.0},
+    )
+    return report.as_json()
 
 
 def test_a_demo_ends_when_the_test_frames_were_answered_after_the_swap() -> None:
@@ -80,11 +93,64 @@ def test_a_demo_ends_when_the_test_frames_were_answered_after_the_swap() -> None
     drive.until_swap()
     assert drive.progress.frames_to_detect == 2
     assert not drive.progress.settled
-    drive.tell(Kind.PATCH, Task.CLASSIFICATION, state="active")
+    drive.swap(1)
     assert drive.progress.settled and not drive.progress.finished()
     while drive.frame().index != 4:
         assert not drive.progress.finished()
     assert drive.progress.finished()
+
+
+def test_an_answer_without_labels_comes_before_the_training() -> None:
+    """Its own patch set is not mistaken for that of the training, which is awaited."""
+    drive = Drive(replace(PLAN, answers=True))
+    drive.until_noticed()
+    assert current_step(drive.progress) == "answer"
+    # The end of an answer may be overtaken by the status that follows.
+    answer = episode("prediction", accepted=True)
+    drive.tell(Kind.ADAPTATION, state="collecting", episode_json=answer)
+    drive.swap(1)
+    assert current_step(drive.progress) == "collect" and not drive.progress.settled
+    assert said("answer", drive.progress) == "signs: 1.0 s"
+    drive.tell(Kind.ADAPTATION, state="training", episode_json=answer)
+    assert current_step(drive.progress) == "train"
+    training = episode("labels", accepted=True)
+    drive.tell(Kind.ADAPTATION, state="finished", episode_json=training)
+    assert current_step(drive.progress) == "swap" and not drive.progress.settled
+    drive.swap(2)
+    assert drive.progress.settled
+
+
+def test_without_labels_the_answer_ends_the_demo() -> None:
+    plan = replace(PLAN, answers=True, trains=False)
+    assert not {"collect", "train"} & steps(plan).keys()
+    drive = Drive(plan)
+    drive.until_noticed()
+    answer = episode("prediction", accepted=True)
+    drive.tell(Kind.ADAPTATION, state="finished", episode_json=answer)
+    assert not drive.progress.settled
+    drive.swap(1)
+    assert drive.progress.settled and not drive.progress.finished()
+    while drive.frame().index != 4:
+        assert not drive.progress.finished()
+    assert drive.progress.finished()
+
+
+def test_an_answer_to_a_false_alarm_is_not_the_one_to_the_change() -> None:
+    drive = Drive(replace(PLAN, answers=True, trains=False))
+    answer = episode("prediction", accepted=False)
+    drive.tell(Kind.ADAPTATION, state="finished", episode_json=answer)
+    drive.until_noticed()
+    assert current_step(drive.progress) == "answer"
+
+
+def test_a_drift_that_is_never_answered_ends_the_demo() -> None:
+    drive = Drive(replace(PLAN, answers=True, trains=False))
+    drive.until_noticed()
+    for _ in range(3 * PLAN.drift_frames):
+        drive.progress.check()
+        drive.frame()
+    with pytest.raises(DemoFailedError, match="did not answer"):
+        drive.progress.check()
 
 
 def test_a_refused_episode_needs_no_swap() -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
-from patchline_ros.demo.records import Split
-from patchline_ros.demo.report import write_report
+from patchline_ros.demo.report import print_summary, write_report
 from patchline_ros.demo.report_text import headline, won_back
 from patchline_ros.demo.result import (
+    AnswerReport,
     DriftReport,
     FramesReport,
     Latency,
     Report,
     Segment,
     SourceReport,
+    Swap,
+    TaskAnswer,
     TaskReport,
     Timeline,
 )
@@ -54,29 +59,48 @@ ADAPTATION = EpisodeReport.model_validate(
 )
 
 
-def tasks(swapped: bool = True) -> dict[Task, TaskReport]:
+ANSWER = AnswerReport(
+    seconds_to_swap=4.26,
+    tasks={
+        Task.CLASSIFICATION: TaskAnswer(predicted=28.14, error=9.3, gain=22.2, accepted=True),
+        Task.SEGMENTATION: TaskAnswer(predicted=2.61, error=7.7, gain=None, accepted=False),
+    },
+)
+
+
+def tasks(swapped: bool = True, answered: bool = False) -> dict[Task, TaskReport]:
     """Three rows with figures that are easy to find again."""
     rows = {
-        Task.CLASSIFICATION: (97.5, 41.3, 88.8),
-        Task.DETECTION: (61.2, 22.4, 44.4),
-        Task.SEGMENTATION: (74.1, 31.7, 66.6),
+        Task.CLASSIFICATION: (97.5, 41.3, 63.5, 88.8),
+        Task.DETECTION: (61.2, 22.4, None, 44.4),
+        Task.SEGMENTATION: (74.1, 31.7, None, 66.6),
     }
     return {
         task: TaskReport(
-            metric="metric", source=s, before=b, after=a, test_frames=40, swapped=swapped
+            metric="metric",
+            source=source,
+            before=before,
+            answered=then if answered else None,
+            after=after,
+            test_frames=40,
+            swapped=swapped,
         )
-        for task, (s, b, a) in rows.items()
+        for task, (source, before, then, after) in rows.items()
     }
 
 
-def report() -> Report:
+def report(
+    answer: AnswerReport | None = None, training: EpisodeReport | None = ADAPTATION
+) -> Report:
     """A whole result."""
+    rows = tasks(answered=answer is not None)
     return Report(
-        headline=headline(SOURCE, DRIFT, tasks(), ADAPTATION, FRAMES),
+        headline=headline(SOURCE, DRIFT, rows, answer, training, FRAMES),
         source=SOURCE,
         drift=DRIFT,
-        tasks=tasks(),
-        adaptation=ADAPTATION,
+        tasks=rows,
+        answer=answer,
+        adaptation=training,
         frames=FRAMES,
         seed=3,
         versions={"patchline_ros": "0.1.0"},
@@ -91,34 +115,41 @@ def timeline() -> Timeline:
     seconds = np.arange(4.0, 120.0, 0.17)
     level = np.clip((seconds - 8) / 4, 0, 1) * 0.42 + 0.02
     stretches = (
-        (2.0, 8.0, Split.SOURCE, False),
-        (10.0, 70.0, Split.TEST, False),
-        (76.0, 120.0, Split.TEST, True),
+        (2.0, 8.0, "source"),
+        (10.0, 14.0, "before"),
+        (14.5, 70.0, "answered"),
+        (76.0, 120.0, "after"),
     )
 
     def segments(row: TaskReport) -> list[Segment]:
-        levels = (row.source, row.before, row.after)
+        levels = (row.source, row.before, row.answered or row.before, row.after)
         return [
             Segment(
-                split=split,
-                patched=patched,
+                stage=stage,
                 seconds=(times := np.arange(start, end, 1.5)).tolist(),
                 values=np.clip(value + rng.normal(0, 4, len(times)), 0, 100).tolist(),
             )
-            for value, (start, end, split, patched) in zip(levels, stretches, strict=True)
+            for value, (start, end, stage) in zip(levels, stretches, strict=True)
         ]
 
     return Timeline(
         switch=8.0,
         end=120.0,
         detected=9.5,
-        swaps={Task.CLASSIFICATION: 52.0, Task.SEGMENTATION: 63.0, Task.DETECTION: 72.0},
+        swaps={
+            Task.CLASSIFICATION: [
+                Swap(second=14.0, stage="answered"),
+                Swap(second=52.0, stage="after"),
+            ],
+            Task.SEGMENTATION: [Swap(second=63.0, stage="after")],
+            Task.DETECTION: [Swap(second=72.0, stage="after")],
+        },
         mmd2=[
             (float(s), float(v))
             for s, v in zip(seconds, level + rng.normal(0, 0.01, len(level)), strict=True)
         ],
         threshold=0.0789,
-        metrics={task: segments(row) for task, row in tasks().items()},
+        metrics={task: segments(row) for task, row in tasks(answered=True).items()},
         curves={
             task: [CurvePoint(epoch=e, loss=1.8 / e, metric=0.5) for e in range(1, 21)]
             for task in Task
@@ -195,9 +226,46 @@ def test_report_holds_its_numbers_and_nothing_from_outside(tmp_path: Path) -> No
         assert (tmp_path / "plots" / f"{name}.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("training", [ADAPTATION, None])
+def test_report_has_predicted_beside_true_gains(
+    tmp_path: Path, training: EpisodeReport | None
+) -> None:
+    write_report(report(ANSWER, training), timeline(), strip(), ["sky"], "patchline demo", tmp_path)
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["answer"]["tasks"]["classification"]["gain"] == 22.2
+    assert (data["adaptation"] is None) == (training is None)
+    page = Page()
+    page.feed((tmp_path / "report.html").read_text())
+    assert page.open == []
+    for expected in (
+        "4 s later patches prepared before the drive",
+        "signs 41.3\u00a0→\u00a063.5%",
+        "+28.1\u00a0±\u00a09.3",
+        "+22.2",
+        "+2.6\u00a0±\u00a07.7",
+        "refused: not surely better",
+    ):
+        assert expected in page.text
+    assert ("signs 63.5\u00a0→\u00a088.8%" in page.text) == (training is not None)
+    assert ("GFLOP in all" in page.text) == (training is not None)
+
+
+def test_summary_fits_a_terminal_and_has_both_gains(tmp_path: Path) -> None:
+    console = Console(width=80, file=io.StringIO(), force_terminal=False)
+    print_summary(report(ANSWER, None), tmp_path, console)
+    said = console.file.getvalue()
+    assert "first swap 4.3 s after that" in said
+    assert re.search(r"signs +│ +\+28\.1\u00a0±\u00a09\.3 +│ +\+22\.2 │ swapped in", said)
+
+
 def test_headline_says_when_nothing_was_gained() -> None:
-    sentence = headline(SOURCE, DRIFT, tasks(swapped=False), ADAPTATION, FRAMES)
+    sentence = headline(SOURCE, DRIFT, tasks(swapped=False), None, ADAPTATION, FRAMES)
     assert "left as they were" in sentence
+    refused = ANSWER.model_copy(
+        update={"tasks": {Task.SEGMENTATION: ANSWER.tasks[Task.SEGMENTATION]}}
+    )
+    sentence = headline(SOURCE, DRIFT, tasks(swapped=False), refused, None, FRAMES)
+    assert "without labels no prepared patches were surely better" in sentence
 
 
 @pytest.mark.parametrize(

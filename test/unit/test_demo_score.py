@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from patchline_ros.adaptation.episode_report import CurvePoint
+from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
+from patchline_ros.adaptation.gain_predictor import PredictedGain
+from patchline_ros.demo.episodes import Episodes
+from patchline_ros.demo.logs import SECOND, Logs, ended_episodes, sort_logs
 from patchline_ros.demo.records import (
     CAMERA_LOG,
     CameraLine,
@@ -19,14 +22,13 @@ from patchline_ros.demo.records import (
     Split,
 )
 from patchline_ros.demo.score import (
-    SECOND,
-    Logs,
     Scorer,
     draw_timeline,
+    score_answer,
     score_drift,
     score_frames,
-    sort_logs,
 )
+from patchline_ros.demo.second_look import Said
 from patchline_ros.tasks import Boxes, Label, Task
 
 STEP = SECOND // 4
@@ -67,25 +69,52 @@ def truth() -> dict[int, dict[Task, Label]]:
     }
 
 
+def said(index: int, patched: bool) -> dict[Task, Label]:
+    """What a model says of a frame.
+
+    All right in clear weather; at night signs are right once in four, with patches thrice.
+    """
+    good = index in SOURCE or patched
+    return {
+        Task.CLASSIFICATION: int(index in (*SOURCE, 2) or (patched and index < 5)),
+        Task.DETECTION: Boxes.truth([BOX if good else [40.0, 40.0, 50.0, 50.0]], [0]),
+        Task.SEGMENTATION: np.array([[0, 0], [1, 1]] if good else [[0, 0], [0, 0]], dtype=np.uint8),
+    }
+
+
+def asked_again(*answered: Task) -> Said:
+    """What the source models say of the test frames, and patches without labels: the same."""
+    return {
+        "before": {
+            task: {f"frame-{index}": said(index, False)[task] for index in TESTS} for task in Task
+        },
+        "answered": {
+            task: {f"frame-{index}": said(index, index < 4)[task] for index in TESTS}
+            for task in answered
+        },
+    }
+
+
 def results(folder: Path, unanswered: frozenset[tuple[int, int]] = frozenset()) -> list[Record]:
-    """All right in clear weather; at night signs are right once in four, with patches thrice."""
+    """The source models in lap 0, patches in lap 1."""
     found = []
     for line in camera():
         if (line.lap, line.index) in unanswered:
             continue
         patched = line.lap == 1
-        sign = 1 if line.index in SOURCE or line.index == 2 or (patched and line.index < 5) else 0
-        good = line.index in SOURCE or patched
-        box = BOX if good else [40.0, 40.0, 50.0, 50.0]
-        mask = np.array([[0, 0], [1, 1]] if good else [[0, 0], [0, 0]], dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{line.stamp_ns}.png"), mask)
+        now = said(line.index, patched)
+        cv2.imwrite(str(folder / f"{line.stamp_ns}.png"), now[Task.SEGMENTATION])
         payloads = {
-            Task.CLASSIFICATION: {"label": sign, "score": 0.9},
-            Task.DETECTION: {"boxes": [box], "labels": [0], "scores": [0.9]},
+            Task.CLASSIFICATION: {"label": now[Task.CLASSIFICATION], "score": 0.9},
+            Task.DETECTION: {
+                "boxes": now[Task.DETECTION].boxes.tolist(),
+                "labels": [0],
+                "scores": [0.9],
+            },
             Task.SEGMENTATION: {"mask": f"{line.stamp_ns}.png"},
         }
         for task, payload in payloads.items():
-            for kind, said in (
+            for kind, told in (
                 (Kind.RESULT, payload),
                 (Kind.FEATURES, {"entropy": 0.1, "patch_version": int(patched)}),
             ):
@@ -95,7 +124,7 @@ def results(folder: Path, unanswered: frozenset[tuple[int, int]] = frozenset()) 
                         task=task,
                         stamp_ns=line.stamp_ns,
                         received_ns=line.stamp_ns + 20_000_000,
-                        payload=said,
+                        payload=told,
                     )
                 )
     return found
@@ -130,8 +159,12 @@ def logs(folder: Path, unanswered: frozenset[tuple[int, int]] = frozenset()) -> 
     return sort_logs(camera(), results(folder, unanswered) + statuses(), folder)
 
 
+def scorer_of(sorted_logs: Logs, episodes: Episodes | None = None, *answered: Task) -> Scorer:
+    return Scorer(sorted_logs, episodes or Episodes(), truth(), asked_again(*answered), CLASSES)
+
+
 def test_metrics_are_those_of_the_records(tmp_path: Path) -> None:
-    scorer = Scorer(logs(tmp_path), truth(), CLASSES)
+    scorer = scorer_of(logs(tmp_path))
     signs, objects, lanes = (scorer.task(task) for task in Task)
     assert (signs.source, signs.before, signs.after) == (100.0, 25.0, 75.0)
     assert (objects.source, objects.before, objects.after) == (
@@ -146,7 +179,7 @@ def test_metrics_are_those_of_the_records(tmp_path: Path) -> None:
 
 def test_before_and_after_are_over_the_same_frames(tmp_path: Path) -> None:
     """Without its answer after the swap a frame does not count before it either."""
-    row = Scorer(logs(tmp_path, frozenset({(1, 2)})), truth(), CLASSES).task(Task.CLASSIFICATION)
+    row = scorer_of(logs(tmp_path, frozenset({(1, 2)}))).task(Task.CLASSIFICATION)
     assert row.test_frames == 3
     assert (row.before, row.after) == (0.0, pytest.approx(200 / 3))
 
@@ -158,7 +191,7 @@ def test_without_a_swap_later_laps_are_what_came_after(tmp_path: Path) -> None:
         else record
         for record in results(tmp_path)
     ]
-    row = Scorer(sort_logs(camera(), records, tmp_path), truth(), CLASSES).task(Task.CLASSIFICATION)
+    row = scorer_of(sort_logs(camera(), records, tmp_path)).task(Task.CLASSIFICATION)
     assert (row.before, row.after, row.swapped) == (25.0, 75.0, False)
 
 
@@ -184,21 +217,66 @@ def test_lost_frames_are_those_around_a_swap(tmp_path: Path) -> None:
 
 def test_timeline_breaks_where_the_model_changes(tmp_path: Path) -> None:
     sorted_logs = logs(tmp_path)
-    scorer = Scorer(sorted_logs, truth(), CLASSES)
-    timeline = draw_timeline(
-        sorted_logs,
-        scorer,
-        Task,
-        {Task.CLASSIFICATION: [CurvePoint(epoch=1, loss=0.5, metric=0.5)]},
-    )
+    curves = {Task.CLASSIFICATION: [CurvePoint(epoch=1, loss=0.5, metric=0.5)]}
+    training = EpisodeReport(since_ns=1, accepted={}, curves=curves)
+    timeline = draw_timeline(sorted_logs, Episodes(training=training), scorer_of(sorted_logs), Task)
+    assert timeline.curves == curves
     assert timeline.switch == pytest.approx(0.5)
     assert timeline.detected == pytest.approx(1.25)
     segments = timeline.metrics[Task.CLASSIFICATION]
-    assert [(s.split, s.patched, s.values) for s in segments] == [
-        (Split.SOURCE, False, [100.0]),
-        (Split.TEST, False, [25.0]),
-        (Split.TEST, True, [75.0]),
+    assert [(s.stage, s.values) for s in segments] == [
+        ("source", [100.0]),
+        ("before", [25.0]),
+        ("after", [75.0]),
     ]
+
+
+def answer_status(accepted: bool) -> Record:
+    """The end of an answer without labels to the change, one task's."""
+    report = EpisodeReport(
+        basis="prediction",
+        since_ns=1,
+        until_ns=5 * STEP,
+        predicted={Task.CLASSIFICATION: PredictedGain(gain=0.3, error=0.1)},
+        accepted={Task.CLASSIFICATION: accepted},
+    )
+    return Record(
+        kind=Kind.ADAPTATION,
+        stamp_ns=7 * STEP,
+        received_ns=7 * STEP,
+        payload={"state": "collecting", "episode_json": report.as_json()},
+    )
+
+
+def test_an_answer_without_labels_is_a_stage_of_its_own(tmp_path: Path) -> None:
+    """Here it is the last one, too: what the graph published with it is what runs after."""
+    records = [*results(tmp_path), *statuses(), answer_status(accepted=True)]
+    sorted_logs = sort_logs(camera(), records, tmp_path)
+    episodes = ended_episodes(sorted_logs)
+    assert episodes.versions == {Task.CLASSIFICATION: 1}
+    scorer = scorer_of(sorted_logs, episodes, Task.CLASSIFICATION)
+    rows = {task: scorer.task(task) for task in Task}
+    signs = rows[Task.CLASSIFICATION]
+    assert (signs.before, signs.answered, signs.after) == (25.0, 50.0, 75.0)
+    assert rows[Task.DETECTION].answered is None
+    answer = score_answer(sorted_logs, episodes, rows)
+    assert answer is not None
+    # Noticed with the sixth frame, swapped in between the eighth and the ninth.
+    assert answer.seconds_to_swap == pytest.approx(2.5 * STEP / SECOND)
+    [only] = answer.tasks.values()
+    assert (only.predicted, only.error, only.gain) == (pytest.approx(30), pytest.approx(10), 25.0)
+    timeline = draw_timeline(sorted_logs, episodes, scorer, Task)
+    assert [swap.stage for swap in timeline.swaps[Task.CLASSIFICATION]] == ["answered"]
+    assert [swap.stage for swap in timeline.swaps[Task.DETECTION]] == ["after"]
+    assert timeline.metrics[Task.CLASSIFICATION][-1].stage == "answered"
+
+
+def test_a_refused_answer_has_no_true_gain(tmp_path: Path) -> None:
+    sorted_logs = sort_logs(camera(), [answer_status(accepted=False)], tmp_path)
+    episodes = ended_episodes(sorted_logs)
+    answer = score_answer(sorted_logs, episodes, {})
+    assert answer is not None and answer.swapped == [] and answer.seconds_to_swap is None
+    assert answer.tasks[Task.CLASSIFICATION].gain is None
 
 
 def test_a_line_that_is_half_written_is_not_read(tmp_path: Path) -> None:
