@@ -6,6 +6,7 @@ better the prepared patches are than what runs.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -30,7 +31,9 @@ from patchline_ros.tasks import Image, Task
 
 
 def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
-    """Judges the prepared patches of each task that has pictures.
+    """Judges the prepared patches of each task that has pictures, those of small ones first.
+
+    So the first patch set is there long before the last: pictures of signs are judged in a moment.
 
     Emits `Accepted` or `Rejected` for each task and `Finished` at the end. An accepted one is
     written as a new version. Everything is also in `episode.json` in the job's output folder.
@@ -40,10 +43,11 @@ def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         OSError: a patch set that can't be read or written.
     """
     bundle = Bundle.load(job.bundle)
-    images = {task: read_unlabelled(path) for task, path in job.unlabelled.items()}
+    order = sorted(job.unlabelled, key=lambda task: math.prod(bundle.spec(task).input_size))
+    images = {task: read_unlabelled(job.unlabelled[task]) for task in order}
     report = EpisodeReport(
         basis="prediction",
-        order=list(images),
+        order=order,
         collected={task: len(of_task) for task, of_task in images.items()},
         since_ns=job.since_ns,
         until_ns=job.until_ns,

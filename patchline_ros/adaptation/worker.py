@@ -1,7 +1,7 @@
 """The worker process of an episode: `python -m patchline_ros.adaptation.worker JOB.json PARENT`.
 
-It runs beside the nodes at low priority and dies with its parent. Events go to standard output, a
-line of JSON each; the log goes to standard error.
+It runs beside the nodes, a training at low priority, and dies with its parent. Events go to
+standard output, a line of JSON each; the log goes to standard error.
 """
 
 from __future__ import annotations
@@ -38,8 +38,10 @@ def main() -> int:
         # It ended before that was asked; the next one's training would give the same versions.
         print("the adapter that started this training has ended", file=sys.stderr)
         return 1
-    os.nice(10)
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    if not job.unlabelled:
+        # An answer without labels takes seconds, which at low priority a busy car makes many.
+        os.nice(10)
     torch.set_num_threads(job.threads)
     try:
         _kind(job)(job, _emit)

@@ -57,8 +57,8 @@ def _answered(answer: AnswerReport, tasks: Mapping[Task, TaskReport]) -> str:
     if not moves or answer.seconds_to_swap is None:
         return "but without labels no prepared patches were surely better than the source models."
     return (
-        f"and {answer.seconds_to_swap:.0f} s later patches prepared before the drive, without one "
-        f"label, moved {listing(moves)}."
+        f"and from {answer.seconds_to_swap:.0f} s later on, without one label, patches prepared "
+        f"before the drive moved {listing(moves)}."
     )
 
 

@@ -17,7 +17,7 @@ from patchline_ros.demo.drive import Shot, Shots
 from patchline_ros.demo.episodes import Stage
 from patchline_ros.demo.records import Split
 from patchline_ros.patching.patch_set import apply
-from patchline_ros.tasks import Label, Task
+from patchline_ros.tasks import Image, Label, Task
 from patchline_ros.vision.evaluation import Model, answers
 
 Models = Mapping[Stage, Mapping[Task, Model]]
@@ -71,23 +71,31 @@ def look_again(shots: Shots, models: Models) -> SecondLook:
     tests = sorted(shots.test_indices())
     shown = {shots.source_frames // 2, tests[len(tests) // 2]}
     truth: dict[int, dict[Task, Label]] = {}
-    said: Said = {stage: {task: {} for task in of_stage} for stage, of_stage in models.items()}
+    pictures: dict[Task, dict[str, Image]] = {task: {} for task in Task}
     kept: dict[int, Shot] = {}
     for shot in shots.measured():
         truth[shot.index] = {task: sample.label for task, sample in shot.frame.samples.items()}
         if shot.split is Split.TEST:
-            _ask(models, shot, said)
+            for task, name in shot.names.items():
+                # A picture that comes again is not looked at again.
+                pictures[task].setdefault(name, shot.frame.samples[task].image)
         if shot.index in shown:
             kept[shot.index] = shot
     clear, changed = (kept[index] for index in sorted(shown))
-    return SecondLook(truth, said, clear, changed)
+    return SecondLook(truth, _said(models, pictures), clear, changed)
 
 
-def _ask(models: Models, shot: Shot, said: Said) -> None:
-    """A picture that comes again is not looked at again."""
-    for stage, of_stage in models.items():
-        for task, model in of_stage.items():
-            name = shot.names.get(task)
-            if name is not None and name not in said[stage][task]:
-                image = shot.frame.samples[task].image
-                [said[stage][task][name]] = answers(model, [image]).labels
+def _said(models: Models, pictures: Mapping[Task, Mapping[str, Image]]) -> Said:
+    return {
+        stage: {
+            task: dict(
+                zip(
+                    pictures[task],
+                    answers(model, list(pictures[task].values())).labels,
+                    strict=True,
+                )
+            )
+            for task, model in of_stage.items()
+        }
+        for stage, of_stage in models.items()
+    }

@@ -238,7 +238,7 @@ def test_report_has_predicted_beside_true_gains(
     page.feed((tmp_path / "report.html").read_text())
     assert page.open == []
     for expected in (
-        "4 s later patches prepared before the drive",
+        "from 4 s later on, without one label, patches prepared before the drive moved",
         "signs 41.3\u00a0→\u00a063.5%",
         "+28.1\u00a0±\u00a09.3",
         "+22.2",
