@@ -39,8 +39,14 @@ _Model = TypeVar("_Model", bound="TaskModel | AdaptedModel")
 
 def with_norm_of(source: _Model, scene: Sequence[Image], prior: int) -> tuple[_Model, float]:
     """A copy with re-estimated statistics, and the GFLOPs that it took."""
-    model = copy.deepcopy(source)
     with FlopCounter() as flops:
-        reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
-    model.eval()
+        model = moved_norm(source, scene, prior)
     return model, flops.total / 1e9
+
+
+def moved_norm(source: _Model, scene: Sequence[Image], prior: int) -> _Model:
+    """A copy with re-estimated statistics, in evaluation mode."""
+    model = copy.deepcopy(source)
+    reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
+    model.eval()
+    return model
