@@ -177,6 +177,32 @@ def _manifest(
     )
 
 
+def with_prepared(bundle: Bundle, path: Path, promised_gain: float) -> Bundle:
+    """Another bundle of the same models, with patches that change nothing but norm statistics.
+
+    What its label-free gate predicts of them is as in `make_bundle`.
+    """
+    models = {task: bundle.model(task) for task in bundle.manifest.models}
+    pictures = {
+        task: PictureRecord(trained_on=bundle.trained_on[task], held_out=[], examples=[])
+        for task in models
+    }
+    prepared = {}
+    for task, model in models.items():
+        metadata = PatchSetMetadata(
+            task=task,
+            version=1,
+            base_fingerprint=bundle.fingerprint(task),
+            method=PatchSettings(k=2),
+            norm="source",
+            seed=0,
+        )
+        prepared[task] = to_bytes(PatchedModel(model, PatchSettings(k=2)), metadata)
+    entries = {task: _prepared(promised_gain) for task in models}
+    manifest = bundle.manifest.model_copy(update={"prepared": entries, "files": {}})
+    return save_bundle(path, manifest, models, bundle.drift_reference, pictures, prepared=prepared)
+
+
 def _affinity(tasks: Iterable[Task], like: Callable[[str, str], float]) -> dict[str, list[float]]:
     names = sorted(map(str, tasks))
     return {f"{one} {two}": [like(one, two)] * 7 for one, two in combinations(names, 2)}

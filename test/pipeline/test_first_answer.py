@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import tiny_bundle
 from test_adaptation import events_of, runner_for
 from test_adaptation_loop import DRIFT_BEGAN, SECOND, Adapter, drift
 
-from patchline_ros.adaptation.episode import Accepted, Finished, Rejected
+from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, Rejected
 from patchline_ros.adaptation.label_free_candidates import label_free_candidates
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.loop_status import LoopState
@@ -99,6 +101,33 @@ def test_what_is_not_surely_better_is_not_taken_and_why_is_said(tmp_path: Path) 
     assert "without labels the prepared patches are predicted to gain -0." in rejected.reason
     assert finished.episode.accepted == {task: False}
     assert runner.latest() == {}
+
+
+def test_the_first_answer_does_not_wait_for_a_compiler(tmp_path: Path, bundle: Bundle) -> None:
+    """PyTorch's takes seconds to import, and some of its tools import it where nobody sees it."""
+    job = EpisodeJob(
+        bundle=bundle.path,
+        store=tmp_path,
+        output=tmp_path,
+        since_ns=1000,
+        mmd2=0.5,
+        unlabelled=pictures(Task.CLASSIFICATION, 12).write(tmp_path, 0, 2000),
+        next_version=dict.fromkeys(Task, 1),
+        seed=0,
+        threads=1,
+    )
+    code = (
+        "import sys\n"
+        "from patchline_ros.adaptation.episode import Accepted, EpisodeJob\n"
+        "from patchline_ros.adaptation.first_answer import first_answer\n"
+        "events = []\n"
+        "first_answer(EpisodeJob.model_validate_json(sys.argv[1]), events.append)\n"
+        "assert isinstance(events[0], Accepted)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, job.model_dump_json()]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def show(adapter: Adapter, count: int) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tiny_bundle
+from rich.console import Console
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.datasets.camvid import LANE_CLASSES, OBJECT_CLASSES
 from patchline_ros.datasets.gtsrb import SIGN_CLASSES
+from patchline_ros.demo.demo_run import run_demo
 from patchline_ros.demo.drive import (
     Drive,
     DriveError,
@@ -256,3 +259,13 @@ def test_split_takes_turns() -> None:
         Split.TEST,
         Split.ADAPT,
     ]
+
+
+def test_a_demo_without_labels_needs_prepared_patches(tmp_path: Path) -> None:
+    bundle = tiny_bundle.make_bundle(tmp_path / "b").path
+    options = DemoOptions(
+        out=tmp_path / "out", condition="fog", rate_hz=6.0, seed=0, bundle=bundle, no_labels=True
+    )
+    with pytest.raises(OptionError, match="has none; name another with --bundle"):
+        run_demo(options, tmp_path, "", Console())
+    assert not options.out.exists()
