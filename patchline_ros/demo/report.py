@@ -123,7 +123,7 @@ def _stages(report: Report) -> Table:
             row.metric,
             report_text.percent(row.source),
             report_text.percent(row.before),
-            *([report_text.answered(row)] if report.answer else []),
+            *([report_text.answered(report, task)] if report.answer else []),
             report_text.percent(row.after),
             report_text.won_back(row),
         )

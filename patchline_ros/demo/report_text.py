@@ -10,6 +10,7 @@ from patchline_ros.demo.result import (
     AnswerReport,
     DriftReport,
     FramesReport,
+    Report,
     SourceReport,
     TaskReport,
 )
@@ -153,9 +154,11 @@ def answer_rows(answer: AnswerReport) -> list[dict[str, str]]:
     ]
 
 
-def answered(row: TaskReport) -> str:
-    """The figure of what answered without labels, or that nothing did."""
-    return "refused" if row.answered is None else percent(row.answered)
+def answered(report: Report, task: Task) -> str:
+    """The figure of what answered without labels, that it was refused, or a dash."""
+    figure = report.tasks[task].answered
+    refused = figure is None and report.answer is not None and task in report.answer.tasks
+    return "refused" if refused else percent(figure)
 
 
 def adaptation_sentence(adaptation: EpisodeReport) -> str:

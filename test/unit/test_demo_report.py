@@ -14,7 +14,7 @@ from rich.console import Console
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
 from patchline_ros.demo.report import print_summary, write_report
-from patchline_ros.demo.report_text import headline, won_back
+from patchline_ros.demo.report_text import answered, headline, won_back
 from patchline_ros.demo.result import (
     AnswerReport,
     DriftReport,
@@ -248,6 +248,11 @@ def test_report_has_predicted_beside_true_gains(
         assert expected in page.text
     assert ("signs 63.5\u00a0→\u00a088.8%" in page.text) == (training is not None)
     assert ("GFLOP in all" in page.text) == (training is not None)
+
+
+def test_a_task_that_was_not_asked_is_not_called_refused() -> None:
+    shown = [answered(report(ANSWER), task) for task in Task]
+    assert shown == ["63.5", "—", "refused"]
 
 
 def test_summary_fits_a_terminal_and_has_both_gains(tmp_path: Path) -> None:
