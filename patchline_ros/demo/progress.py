@@ -180,8 +180,8 @@ class Progress:
             self._published_at_settled = self.drift_published
 
     def _decided(self, task: Task) -> bool:
-        """Whether the newest patch set of a task runs, or its node took it not or back."""
-        if self.patch_states.get(task) in ("refused", "removed"):
+        """Whether the newest patch set of a task has run, or was refused by its node."""
+        if self.patch_states.get(task) == "refused":
             return True
         return self.patch_versions.get(task, 0) >= self.episodes.version(task)
 

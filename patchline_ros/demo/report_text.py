@@ -12,6 +12,7 @@ from patchline_ros.demo.result import (
     FramesReport,
     Report,
     SourceReport,
+    TaskAnswer,
     TaskReport,
 )
 from patchline_ros.graph.description import ROAD_NAME_OF_TASK
@@ -148,10 +149,16 @@ def answer_rows(answer: AnswerReport) -> list[dict[str, str]]:
             "task": road_name(task),
             "predicted": f"{row.predicted:+.1f}\u00a0±\u00a0{row.error:.1f}",
             "true": UNKNOWN if row.gain is None else f"{row.gain:+.1f}",
-            "verdict": "swapped in" if row.accepted else "refused: not surely better",
+            "verdict": _verdict(row),
         }
         for task, row in answer.tasks.items()
     ]
+
+
+def _verdict(answer: TaskAnswer) -> str:
+    if not answer.accepted:
+        return "refused: not surely better"
+    return "swapped in, then taken back" if answer.taken_back else "swapped in"
 
 
 def answered(report: Report, task: Task) -> str:

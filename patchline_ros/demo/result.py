@@ -65,13 +65,15 @@ class TaskAnswer(BaseModel):
     """The answer without labels of one task, in percentage points of its metric.
 
     predicted: gain over the source model that the label-free gate predicted, give or take `error`.
-    gain: the true one, on the test frames; None where the answer was refused.
+    gain: the true one, on the test frames; None where the answer was refused. taken_back: why its
+    node went back to the source model, in a sentence; empty where it did not.
     """
 
     predicted: float
     error: float
     gain: float | None
     accepted: bool
+    taken_back: str = ""
 
 
 class AnswerReport(BaseModel):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.demo.episodes import Episodes, Stage
 from patchline_ros.demo.logs import SECOND, Answer, Logs, read_label
 from patchline_ros.demo.records import Record, Split
@@ -230,19 +230,32 @@ def score_answer(
     return AnswerReport(
         seconds_to_swap=(min(swapped) - noticed.stamp_ns) / SECOND if noticed and swapped else None,
         tasks={
-            task: _answer(episodes.answer.predicted[task], accepted, tasks.get(task))
-            for task, accepted in episodes.answer.accepted.items()
+            task: TaskAnswer(
+                predicted=100 * predicted.gain,
+                error=100 * predicted.error,
+                gain=_gain(tasks.get(task)),
+                accepted=task in episodes.versions,
+                taken_back=_taken_back(logs, task, episodes.versions.get(task, 0)),
+            )
+            for task, predicted in episodes.answer.predicted.items()
         },
     )
 
 
-def _answer(predicted: PredictedGain, accepted: bool, row: TaskReport | None) -> TaskAnswer:
-    gain = None
-    if row is not None and row.answered is not None and row.before is not None:
-        gain = row.answered - row.before
-    return TaskAnswer(
-        predicted=100 * predicted.gain, error=100 * predicted.error, gain=gain, accepted=accepted
-    )
+def _gain(row: TaskReport | None) -> float | None:
+    """Of the answer over the source model, in percentage points."""
+    if row is None or row.answered is None or row.before is None:
+        return None
+    return row.answered - row.before
+
+
+def _taken_back(logs: Logs, task: Task, version: int) -> str:
+    """Why the node removed this patch set from its running model; empty where it did not."""
+    own = [record for record in logs.patches if record.task is task]
+    for swap, following in pairwise(own):
+        if swap.payload["version"] == version and following.payload["state"] == "removed":
+            return str(following.payload["reason"])
+    return ""
 
 
 def draw_timeline(

@@ -271,6 +271,16 @@ def test_an_answer_without_labels_is_a_stage_of_its_own(tmp_path: Path) -> None:
     assert timeline.metrics[Task.CLASSIFICATION][-1].stage == "answered"
 
 
+def test_an_answer_that_its_node_takes_back_says_why(tmp_path: Path) -> None:
+    taken = {"state": "removed", "version": 0, "reason": "it collapsed"}
+    swap = next(record for record in statuses() if record.kind is Kind.PATCH)
+    back = swap.model_copy(update={"payload": taken, "stamp_ns": swap.stamp_ns + 1})
+    sorted_logs = sort_logs(camera(), [swap, back, answer_status(accepted=True)], tmp_path)
+    answer = score_answer(sorted_logs, ended_episodes(sorted_logs), {})
+    assert answer is not None
+    assert answer.tasks[Task.CLASSIFICATION].taken_back == "it collapsed"
+
+
 def test_a_refused_answer_has_no_true_gain(tmp_path: Path) -> None:
     sorted_logs = sort_logs(camera(), [answer_status(accepted=False)], tmp_path)
     episodes = ended_episodes(sorted_logs)
