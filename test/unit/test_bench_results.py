@@ -31,6 +31,7 @@ from patchline_ros.bench.tune import (
     read_rates,
     tuned_rows,
 )
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.tasks import Task
 
 MACHINE = Machine(system="s", cpu="c", cores=1, threads=1, workers=1, device="cpu")
@@ -115,7 +116,8 @@ def test_a_row_takes_over_anothers_rates(tmp_path: Path) -> None:
 
 def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Path) -> None:
     experiment, inputs = tiny.experiment(), Inputs(data=None, out=tmp_path)
-    first, others, tables = source_waves(experiment, inputs, [0, 1])
+    first, others, tables, prepared = source_waves(experiment, inputs, [0, 1])
+    assert prepared == [], "no row needs any"
     # Segmentation first: from a random start the other models begin from theirs.
     assert [job.name for job in first] == [
         "source model for segmentation, seed 1",
@@ -125,7 +127,9 @@ def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Pat
     shared = experiment.model_copy(
         update={"source": experiment.source.model_copy(update={"seed": 7})}
     )
-    assert [len(wave) for wave in source_waves(shared, inputs, [0, 1])] == [1, 1, 1]
+    shared = shared.model_copy(update={"preparation": PreparationSettings()})
+    waves = source_waves(shared, inputs, [0, 1])
+    assert [len(wave) for wave in waves] == [1, 1, 1, len(shared.tasks)]
 
 
 def test_the_best_rate_wins_and_equal_ones_are_near_one() -> None:

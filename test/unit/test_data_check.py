@@ -138,7 +138,7 @@ def test_what_is_missing_is_said_with_where_to_get_it(tmp_path: Path) -> None:
     assert "NIC: 105 pictures" in text
     assert "missing: 1 of 36 videos, such as s3/o4" in text
     assert "so there is no segmentation task" in text
-    assert "vlomonaco.github.io/core50; CC BY 4.0" in text
+    assert "vlomonaco.github.io/core50; licence: CC BY 4.0" in text
     status, text = run("check", "gtsrb", tmp_path / "nowhere")
     assert status == 2
     assert "benchmark.ini.rub.de" in text

@@ -259,7 +259,8 @@ def test_summary_fits_a_terminal_and_has_both_gains(tmp_path: Path) -> None:
     console = Console(width=80, file=io.StringIO(), force_terminal=False)
     print_summary(report(ANSWER, None), tmp_path, console)
     said = console.file.getvalue()
-    assert "first swap 4.3 s after that" in said
+    assert "from 4 s later on, without one" in said
+    assert "122 s in all; the report, for a browser" in said
     assert re.search(r"signs +│ +\+28\.1\u00a0±\u00a09\.3 +│ +\+22\.2 │ swapped in", said)
 
 
