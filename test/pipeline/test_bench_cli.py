@@ -54,7 +54,7 @@ def test_the_experiments_are_listed() -> None:
         (("run", "smoke", "--seeds", "0,one"), "--seeds: 'one' is no whole number"),
         (("run", "smoke", "--device", "tpu"), "--device 'tpu' is not known; write cpu or cuda"),
         (("run", "camvid-dusk"), "no data folder was given: name one that has camvid"),
-        (("run", "camvid-dusk", "--data", "/nowhere"), "there is no folder /nowhere/camvid"),
+        (("run", "camvid-dusk", "--data", "/nowhere"), "there is no folder /nowhere: name one"),
         (("report", "/nowhere"), "there are no results in /nowhere"),
     ],
 )

@@ -1,5 +1,6 @@
 """Fixtures of the trials tier."""
 
+from demo_drives import shipped_bundle
 from ros_fixtures import bench, bundle, car
 
-__all__ = ["bench", "bundle", "car"]
+__all__ = ["bench", "bundle", "car", "shipped_bundle"]
