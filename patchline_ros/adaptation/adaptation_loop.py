@@ -243,13 +243,10 @@ class AdaptationLoop:
         if isinstance(action, Episode):
             self._begin(action)
         elif isinstance(action, Collect):
-            if (self._status.state, self._status.collected) != (
-                LoopState.COLLECTING,
-                action.frames,
-            ):
-                self._tell(
-                    LoopState.COLLECTING, collected=action.frames, reason=self._waits_for(action)
-                )
+            status, reason = self._status, self._waits_for(action)
+            told = (status.state, status.collected, status.reason)
+            if told != (LoopState.COLLECTING, action.frames, reason):
+                self._tell(LoopState.COLLECTING, collected=action.frames, reason=reason)
         else:
             if self._status.state is LoopState.COLLECTING:
                 self._tell(LoopState.IDLE)

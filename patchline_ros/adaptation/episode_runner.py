@@ -196,6 +196,10 @@ class EpisodeRunner:
             seed=self._seed,
             threads=self._threads,
         )
+        self._launch(job)
+
+    def _launch(self, job: EpisodeJob) -> None:
+        """Starts the worker on a job, and the thread that hears it."""
         job_file = self._work / "job.json"
         write_file(job_file, job.model_dump_json(indent=1).encode())
         worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]

@@ -104,7 +104,8 @@ class AdapterNode(ManagedNode):
         for task in self._bundle.manifest.models:
             node, on_features = NODE_OF_TASK[task], partial(self._on_features, task)
             self.subscribe(FrameFeatures, f"{node}/features", on_features, qos.RESULTS)
-            if task in self._bundle.manifest.prepared:
+            answers = self._label_policy is not LabelPolicy.REQUIRED
+            if answers and task in self._bundle.manifest.prepared:
                 on_sample = partial(self._on_sample, task)
                 self.subscribe(Image, f"{node}/samples", on_sample, qos.RESULTS)
             on_patch = partial(self._on_patch, task)

@@ -197,16 +197,10 @@ def make_bundle(
     found = _found(watched, config, stages, executor, report)
     learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
     prepared = _prepared(models, entries, source, config, stages, report)
-    manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt)
-    bundle = save_bundle(
-        path,
-        manifest.model_copy(update={"prepared": {task: p.entry for task, p in prepared.items()}}),
-        models,
-        watched.reference,
-        {task: _pictures(data) for task, data in source.tasks.items()},
-        predictor=learnt.file if learnt else b"",
-        prepared={task: p.file for task, p in prepared.items()},
-    )
+    manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt, prepared)
+    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
+    predictor, files = learnt.file if learnt else b"", {t: p.file for t, p in prepared.items()}
+    bundle = save_bundle(path, manifest, models, watched.reference, pictures, predictor, files)
     write_card(bundle, path / CARD)
     report("card", 1.0, "")
     stages.done()
@@ -289,6 +283,7 @@ def _manifest(
     affinity: dict[str, dict[str, list[float]]],
     found: PredictorData,
     learnt: LearntPredictor | None,
+    prepared: Mapping[Task, Prepared],
 ) -> Manifest:
     """What the bundle says of itself; `kind` is that of its source data."""
     reference = watched.reference
@@ -310,6 +305,7 @@ def _manifest(
         drift_labels=found.labels,
         label_margin=config.predictor.margin,
         patch_predictor=learnt.entry if learnt else None,
+        prepared={task: each.entry for task, each in prepared.items()},
         versions=library_versions(),
         # How many work on it changes nothing.
         config=config.model_dump(mode="json", exclude={"workers"}),

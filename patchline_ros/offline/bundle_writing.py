@@ -72,11 +72,7 @@ def save_bundle(
     """
     path.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path)
-    others = {prepared_file(task) for task in Task}
-    weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
-    others |= weights - {f"{task}.safetensors" for task in models}
-    for earlier in (MANIFEST, CARD, PREDICTOR, *others):
-        (path / earlier).unlink(missing_ok=True)
+    _remove_earlier(path, models)
     contents = {
         f"{task}.safetensors": save_tensors(
             {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -106,6 +102,15 @@ def save_bundle(
     )
     write_file(path / MANIFEST, whole.model_dump_json(indent=1).encode())
     return Bundle(path, whole)
+
+
+def _remove_earlier(path: Path, models: Mapping[Task, TaskModel]) -> None:
+    """Removes an earlier bundle's files but those that are written anew; the manifest first."""
+    prepared = {prepared_file(task) for task in Task}
+    weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
+    others = weights - {f"{task}.safetensors" for task in models}
+    for earlier in (MANIFEST, CARD, PREDICTOR, *prepared, *others):
+        (path / earlier).unlink(missing_ok=True)
 
 
 def add_prepared(
