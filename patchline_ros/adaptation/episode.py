@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -77,6 +78,22 @@ class EpisodeJob(StrictModel):
                 except StoreError as error:
                     emit(LeftOut(str(error)))
         return samples
+
+    def report(self, **facts: Any) -> EpisodeReport:
+        """The beginning of its report; `facts` are what the kind of episode adds."""
+        return EpisodeReport(
+            since_ns=self.since_ns,
+            until_ns=self.until_ns,
+            mmd2=self.mmd2,
+            seed=self.seed,
+            versions=library_versions(),
+            **facts,
+        )
+
+    def finish(self, report: EpisodeReport, emit: Callable[[Event], None]) -> None:
+        """Keeps the report as `episode.json` in the output folder, and hands it on."""
+        write_file(self.output / "episode.json", report.as_json(indent=1).encode())
+        emit(Finished(report))
 
 
 @dataclass(frozen=True)
@@ -167,17 +184,12 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     frames = {t: f for t, f in adaptation.frames.items() if t not in adaptation.refused}
     # Prepared patches stay as many as they are.
     prepared = [s.prepared.model.settings.k for s in adaptation.sources.values() if s.prepared]
-    report = EpisodeReport(
+    report = job.report(
         patches=max(prepared, default=choice.patches),
         patch_choice=choice,
         order=adaptation.order,
         collected={task: len(chosen.collected) for task, chosen in frames.items()},
         kept={task: len(chosen.train) for task, chosen in frames.items()},
-        since_ns=job.since_ns,
-        until_ns=job.until_ns,
-        mmd2=job.mmd2,
-        seed=job.seed,
-        versions=library_versions(),
         settings=job.training.model_dump(),
         accepted=dict.fromkeys(adaptation.refused, False),
     )
@@ -186,8 +198,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         emit(Rejected(task, reason))
     for task in adaptation.order:
         emit(_adapt_task(job, bundle, task, adaptation, report, emit))
-    write_file(job.output / "episode.json", report.as_json(indent=1).encode())
-    emit(Finished(report))
+    job.finish(report, emit)
 
 
 def _labelled(

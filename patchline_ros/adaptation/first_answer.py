@@ -14,7 +14,6 @@ from patchline_ros.adaptation.episode import (
     Accepted,
     EpisodeJob,
     Event,
-    Finished,
     Rejected,
     running_model,
 )
@@ -25,7 +24,6 @@ from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.unlabelled_frames import read_unlabelled
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.host import library_versions
 from patchline_ros.patching.patch_set import read_metadata, to_bytes
 from patchline_ros.tasks import Image, Task
 
@@ -45,21 +43,15 @@ def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     bundle = Bundle.load(job.bundle)
     order = sorted(job.unlabelled, key=lambda task: math.prod(bundle.spec(task).input_size))
     images = {task: read_unlabelled(job.unlabelled[task]) for task in order}
-    report = EpisodeReport(
+    report = job.report(
         basis="prediction",
         order=order,
         collected={task: len(of_task) for task, of_task in images.items()},
-        since_ns=job.since_ns,
-        until_ns=job.until_ns,
-        mmd2=job.mmd2,
-        seed=job.seed,
-        versions=library_versions(),
         accepted={},
     )
     for task, of_task in images.items():
         emit(_answer(job, bundle, task, of_task, report))
-    write_file(job.output / "episode.json", report.as_json(indent=1).encode())
-    emit(Finished(report))
+    job.finish(report, emit)
 
 
 def _answer(

@@ -13,7 +13,6 @@ from patchline_ros.adaptation.episode import (
     Accepted,
     EpisodeJob,
     Event,
-    Finished,
     Rejected,
     gate_scores,
     running_model,
@@ -24,7 +23,6 @@ from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.verdict import verified
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
-from patchline_ros.host import library_versions
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Sample, Task
 
@@ -44,21 +42,15 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     bundle = Bundle.load(job.bundle)
     store = StoredFrames(job.store)
     frames = {task: job.samples(store, task, emit) for task in job.known}
-    report = EpisodeReport(
+    report = job.report(
         order=list(job.known),
         collected={task: len(samples) for task, samples in frames.items()},
-        since_ns=job.since_ns,
-        until_ns=job.until_ns,
-        mmd2=job.mmd2,
-        seed=job.seed,
-        versions=library_versions(),
         accepted={},
         bank_entry=job.bank_entry,
     )
     for task, samples in frames.items():
         emit(_verify(job, bundle, task, samples, report))
-    write_file(job.output / "episode.json", report.as_json(indent=1).encode())
-    emit(Finished(report))
+    job.finish(report, emit)
 
 
 def _verify(
