@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchline_ros.adaptation.gain_predictor import GainPredictor
 from patchline_ros.bundle import Bundle
 from patchline_ros.patching.patch_set import apply
 from patchline_ros.patching.patched_model import PatchedModel
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 
 
@@ -34,11 +35,13 @@ class SourceModel:
         model: in evaluation mode; it is left untouched.
         entropy: I_source, mean entropy of its outputs on held-out source data, in nats.
         prepared: what was prepared for it before the car left; None: nothing.
+        frames: labelled samples of the source domain that came along; a car has none.
     """
 
     model: TaskModel
     entropy: float
     prepared: PreparedModel | None = None
+    frames: Sequence[Sample] = ()
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, task: Task) -> SourceModel:

@@ -27,6 +27,7 @@ from patchline_ros.adaptation.frame_choice import (
 from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.label_free_answer import label_free_answer
+from patchline_ros.adaptation.label_free_training import UnlabelledSettings, train_without_labels
 from patchline_ros.adaptation.norm_statistics import with_norm_of
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.trainer import TrainingError, train_adapted
@@ -62,6 +63,7 @@ class AdaptationSettings:
         order: in which the tasks are trained; `random` draws by the seed.
         warm_start: whose trained patches a task's training begins from.
         label_free: no label is used: the prepared patches answer, if they are surely better.
+        unlabelled: what is learnt from where no label of the road is used; None: from the labels.
         start: what is adapted. Prepared patches stay as many as they are, and take no warm start.
         least_held_out: a task with fewer held-out frames is refused.
     """
@@ -76,6 +78,7 @@ class AdaptationSettings:
     warm_start: WarmStart = "none"
     start: Start = "source"
     label_free: bool = False
+    unlabelled: UnlabelledSettings | None = None
     least_held_out: int = 0
 
 
@@ -255,17 +258,31 @@ class Adaptation:
         model = self._fresh(task, method).to(self._device)
         teacher, taught_by = self._warm_start(task)
         rate = settings.training.rate * settings.rate_factors[task]
+        training = settings.training.model_copy(update={"rate": rate})
         with meter:
-            record = train_adapted(
-                model,
-                frames.train,
-                frames.held_out,
-                frames.scene,
-                settings.training.model_copy(update={"rate": rate}),
-                settings.seed,
-                warm_start=teacher,
-                progress=progress,
-            )
+            if settings.unlabelled is None:
+                record = train_adapted(
+                    model,
+                    frames.train,
+                    frames.held_out,
+                    frames.scene,
+                    training,
+                    settings.seed,
+                    warm_start=teacher,
+                    progress=progress,
+                )
+            else:
+                record = train_without_labels(
+                    model,
+                    frames.scene,
+                    self.sources[task].frames,
+                    settings.unlabelled,
+                    training,
+                    settings.seed,
+                    progress,
+                )
+                # Nothing was chosen by it: it is there for those who compare.
+                record.metrics.append(evaluate(model, frames.held_out))
         seconds = time.monotonic() - started
         if isinstance(model, PatchedModel):
             self._patched[task] = model

@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from patchline_ros.adaptation.crops import crop_batch, draw_window
 from patchline_ros.adaptation.norm_statistics import reestimate
+from patchline_ros.adaptation.objective import FromLabels, Objective
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import KeptViews, Views, views_of
 from patchline_ros.cost.flops import FlopCounter
@@ -54,12 +55,16 @@ def _batches(order: list[int], size: int) -> list[list[int]]:
 
 
 def _check(
-    model: AdaptedModel, samples: Sequence[Sample], views: int, settings: TrainingSettings
+    model: AdaptedModel,
+    samples: Sequence[Sample],
+    views: int,
+    settings: TrainingSettings,
+    objective: Objective,
 ) -> None:
     task = model.spec.task
     if not samples:
         raise TrainingError(f"no labelled frames are left to train {task} on")
-    if task.traits.one_label:
+    if task.traits.one_label and objective.reads_labels:
         labels = [sample.label for sample in samples]
         classes = {int(label) for label in labels if isinstance(label, int | np.integer)}
         if len(classes) == 1:
@@ -90,8 +95,10 @@ class _Run:
         settings: TrainingSettings,
         seed: int,
         record: TrainingRecord,
+        objective: Objective,
     ) -> None:
         self.model, self.train, self.validation = model, train, validation
+        self.objective = objective
         self.labels, self.settings, self.record = labels, settings, record
         traits = model.spec.task.traits
         rates: dict[Part, float] = {
@@ -190,10 +197,11 @@ class _Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimiser.step()
         self.schedule.step()
+        self.objective.stepped(self.model)
         return float(loss.detach())
 
     def _backward(self, frozen: list[Tensor], targets: Any) -> Tensor:
-        loss: Tensor = self.model.head.loss(self.model.trained_part(frozen), targets)
+        loss = self.objective.loss(self.model, frozen, targets)
         loss.backward()
         return loss
 
@@ -265,6 +273,7 @@ def train_adapted(
     settings: TrainingSettings,
     seed: int,
     *,
+    objective: Objective | None = None,
     warm_start: PatchedModel | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda _: None,
@@ -280,6 +289,7 @@ def train_adapted(
         scene: pictures whose norm statistics are taken over, labelled or not.
         settings: epochs, what else is done.
         seed: of the order of the batches.
+        objective: what is minimised; None: the loss of the labels.
         warm_start: a trained model whose patches a patched model's training begins from.
         checkpoint: file that is written after each epoch, and gone on from where it is there.
         progress: called with the share that is done, 0..1.
@@ -293,7 +303,8 @@ def train_adapted(
     record = TrainingRecord(samples=len(samples))
     small = [resized(sample, model.spec.input_size) for sample in samples]
     views = views_of(model.spec.task, small, settings, seed)
-    _check(model, samples, len(views), settings)
+    objective = objective or FromLabels()
+    _check(model, samples, len(views), settings, objective)
     validation = [resized(sample, model.spec.input_size) for sample in held_out]
     if settings.reestimate_norm:
         reestimate(model, scene, settings.norm_prior, record)
@@ -307,6 +318,7 @@ def train_adapted(
         settings,
         seed,
         record,
+        objective=objective,
         warm_start=warm_start,
         checkpoint=checkpoint,
         progress=progress,
@@ -324,6 +336,7 @@ def train_on_views(
     seed: int,
     record: TrainingRecord,
     *,
+    objective: Objective | None = None,
     warm_start: PatchedModel | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda _: None,
@@ -338,14 +351,15 @@ def train_on_views(
         settings: epochs, batches, rate.
         seed: of the order of the batches.
         record: gets what it costs and how it goes.
-        warm_start, checkpoint, progress: as for `train_adapted`.
+        objective, warm_start, checkpoint, progress: as for `train_adapted`.
 
     Raises:
         TrainingError: a loss that is not finite.
         ValueError: a checkpoint of another training, patches that do not fit.
     """
     torch.manual_seed(seed)
-    run = _Run(model, train, validation, labels, settings, seed, record)
+    objective = objective or FromLabels()
+    run = _Run(model, train, validation, labels, settings, seed, record, objective)
     run.validate()
     if warm_start is not None:
         if not isinstance(model, PatchedModel):
@@ -354,6 +368,7 @@ def train_on_views(
     _go_on(run, checkpoint, _key(model, train, settings, seed) if checkpoint else "", progress)
     if record.best_epoch < len(record.losses):
         model.load_state_dict(run.best, strict=False)
+    objective.ended(model)
     model.eval()
 
 

@@ -67,6 +67,7 @@ def settings_of(
         warm_start=row.warm_start,
         start=row.start,
         label_free=row.label_free,
+        unlabelled=row.unlabelled,
     )
 
 
@@ -82,7 +83,10 @@ def adaptation_of(
     return Adaptation(
         {
             task: SourceModel(
-                sources[task].model, sources[task].record.source_entropy, sources[task].prepared
+                sources[task].model,
+                sources[task].record.source_entropy,
+                sources[task].prepared,
+                scene.tasks[task].source_train,
             )
             for task in tasks
         },

@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from patchline_ros.adaptation.frame_choice import EntropyFilter
+from patchline_ros.adaptation.label_free_training import UnlabelledSettings
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.task_adaptation import Order, Start, WarmStart, car_settings
 from patchline_ros.adaptation.training_settings import TrainingSettings
@@ -78,6 +79,8 @@ class Row(StrictModel):
     what that takes."""
     label_free: bool = False
     """Whether no label is used: what is prepared answers, as on a car without labels."""
+    unlabelled: UnlabelledSettings | None = None
+    """What a row that trains learns from where it uses no label of the road; None: the labels."""
     drift_returns: bool = False
     """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     product: bool = False
@@ -98,6 +101,10 @@ class Row(StrictModel):
             raise ValueError("predict_patches is for patches; leave it out for other methods")
         if self.start == "prepared" and not (self.method is None or patches):
             raise ValueError("prepared patches are for patches; start other methods from source")
+        if self.unlabelled is not None and self.method is None:
+            raise ValueError("unlabelled is for rows that train; this one has no method")
+        if self.unlabelled is not None and self.warm_start != "none":
+            raise ValueError("a training without labels takes no warm start; leave it out")
         if self.drift_returns and self.method is None and not self.product:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self

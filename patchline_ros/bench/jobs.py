@@ -18,7 +18,7 @@ from patchline_ros.bench.predicted import (
     with_cost,
     with_patches,
 )
-from patchline_ros.bench.prepared import PreparedStore, with_prepared_of
+from patchline_ros.bench.prepared import PreparedStore, sources_of_run, with_prepared_of
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
@@ -134,13 +134,10 @@ class RunJob:
         seed = self.config.seed
         scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
-        sources, choice = dict(store.sources()), None
+        sources, choice = sources_of_run(self.config, store, scene), None
         bundle = self.inputs.bundle
         if self.config.settings.product and bundle is not None:
             sources = {task: with_prepared_of(bundle, sources[task]) for task in sources}
-        elif self.config.preparation is not None:
-            prepared = PreparedStore(store, scene, self.config.preparation)
-            sources = {task: prepared.started_from(sources[task]) for task in sources}
         if self.config.settings.product:
             car = self._car(store, scene)
             choice, affinity = car.choice, car.affinity

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from patchline_ros.adaptation.gain_predictor import GainPredictor
 from patchline_ros.adaptation.source_model import PreparedModel, SourceModel
-from patchline_ros.bench.experiment import ExperimentError
+from patchline_ros.bench.experiment import ExperimentError, RunConfig
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source, SourceStore
 from patchline_ros.bundle import Bundle
@@ -33,6 +33,19 @@ def with_prepared_of(bundle: Path, source: Source) -> Source:
     """
     there = SourceModel.of_bundle(Bundle.load(bundle), source.model.spec.task)
     return replace(source, prepared=there.prepared)
+
+
+def sources_of_run(config: RunConfig, store: SourceStore, scene: Scene) -> dict[Task, Source]:
+    """The source models that a run starts from, with prepared patches where its row takes some.
+
+    Raises:
+        ExperimentError: one is missing or damaged.
+    """
+    sources = dict(store.sources())
+    if config.preparation is None:
+        return sources
+    prepared = PreparedStore(store, scene, config.preparation)
+    return {task: prepared.started_from(source) for task, source in sources.items()}
 
 
 class PreparedStore:

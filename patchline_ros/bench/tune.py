@@ -20,6 +20,7 @@ from pydantic import Field
 from patchline_ros.bench.benchmark_run import adaptation_of, settings_of
 from patchline_ros.bench.experiment import Experiment, ExperimentError, RunConfig, run_config
 from patchline_ros.bench.inputs import Inputs, origin_of
+from patchline_ros.bench.prepared import sources_of_run
 from patchline_ros.bench.result import ResultError, read_checked, write_result
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.scenes import load_tuning_scene
@@ -80,7 +81,7 @@ class TrialJob:
         scene = _scene(self.experiment.scene, self.inputs.data, seed)
         store = SourceStore(self.experiment, self.inputs, scene, seed)
         table = store.affinity(self.config.settings.affinity)
-        sources, device = store.sources(), self.inputs.device
+        sources, device = sources_of_run(self.config, store, scene), self.inputs.device
         found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}
         settings, tasks = settings_of(self.config, hold_out=False), self.experiment.tasks
         folds = inner_folds(scene)

@@ -12,15 +12,15 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.vision.model import TaskModel
 
-FineTuning = Literal["ft_full", "ft_norm", "ft_last"]
+FineTuning = Literal["ft_full", "ft_norm", "ft_affine", "ft_last"]
 _NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class FineTuneSettings(StrictModel):
     """What is fine-tuned.
 
-    `ft_full`: every parameter. `ft_last`: the head's last layers. `ft_norm`: those, and scale and
-    shift of every norm in backbone and head (VGG16's backbone has none).
+    `ft_full`: every parameter. `ft_last`: the head's last layers. `ft_affine`: scale and shift of
+    every norm in backbone and head (VGG16's backbone has none). `ft_norm`: both of these.
     """
 
     method: FineTuning
@@ -55,7 +55,8 @@ class FineTunedModel(AdaptedModel):
         last = self.head.last_layers()
         if self.settings.method == "ft_last":
             return last
-        return [*(module for module in self.modules() if isinstance(module, _NORMS)), *last]
+        norms: list[nn.Module] = [module for module in self.modules() if isinstance(module, _NORMS)]
+        return norms if self.settings.method == "ft_affine" else [*norms, *last]
 
     def frozen_part(self, images: Tensor) -> list[Tensor]:
         """The pass up to the first trained parameter, in steps of backbone, body and tail."""

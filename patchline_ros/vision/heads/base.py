@@ -17,6 +17,8 @@ from patchline_ros.vision.backbone import GroupedBackbone
 class Head(nn.Module):
     """A *body* that reads the taps, and a *tail*: the last layers, which give the raw outputs."""
 
+    exclusive: ClassVar[bool] = True
+    """Of the classes of an output one holds: they share a softmax."""
     takes_crops: ClassVar[bool] = False
     """The loss is also right for taps and targets of a part of the picture."""
 
@@ -45,8 +47,31 @@ class Head(nn.Module):
         """One plain result an image, in pixels of the model's input."""
 
     @abstractmethod
+    def class_logits(self, raw: Any) -> Tensor:
+        """(B, C, n) logits of the classes at each of an image's n outputs."""
+
+    def entropies(self, raw: Any) -> Tensor:
+        """(B, n) entropy in nats of each output, or (B, C * n) where the classes of an output are
+        independent of each other.
+        """
+        logits = self.class_logits(raw)
+        return softmax_entropy(logits) if self.exclusive else sigmoid_entropy(logits).flatten(1)
+
     def entropy(self, raw: Any) -> Tensor:
         """(B,) mean entropy of each image's outputs in nats (paper, section 4.3)."""
+        return self.entropies(raw).mean(dim=1)
+
+    def probabilities(self, raw: Any) -> Tensor:
+        """(B, C, n) probability of each class at each output."""
+        logits = self.class_logits(raw)
+        return logits.softmax(dim=1) if self.exclusive else logits.sigmoid()
+
+    def soft_loss(self, raw: Any, probabilities: Tensor) -> Tensor:
+        """Scalar cross entropy with another model's probabilities (B, C, n)."""
+        logits = self.class_logits(raw)
+        if self.exclusive:
+            return functional.cross_entropy(logits, probabilities)
+        return functional.binary_cross_entropy_with_logits(logits, probabilities)
 
     @abstractmethod
     def confidence(self, raw: Any) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from patchline_ros.tasks import Label
-from patchline_ros.vision.heads.base import Head, softmax_entropy
+from patchline_ros.vision.heads.base import Head
 from patchline_ros.vision.torchvision_backbones import CutBackbone
 
 
@@ -43,9 +43,9 @@ class ClassificationHead(Head):
         """The likeliest class of each image."""
         return [int(label) for label in raw.argmax(dim=1)]
 
-    def entropy(self, raw: Tensor) -> Tensor:
-        """(B,) softmax entropy."""
-        return softmax_entropy(raw)
+    def class_logits(self, raw: Tensor) -> Tensor:
+        """(B, C, 1): an image has one output."""
+        return raw[:, :, None]
 
     def confidence(self, raw: Tensor) -> Tensor:
         """(B,) probability of the likeliest class."""

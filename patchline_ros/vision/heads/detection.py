@@ -15,7 +15,7 @@ from torchvision.models.detection.fcos import FCOS, FCOSHead
 
 from patchline_ros.tasks import Boxes, Label
 from patchline_ros.vision.backbone import GroupedBackbone
-from patchline_ros.vision.heads.base import Head, Pyramid, sigmoid_entropy
+from patchline_ros.vision.heads.base import Head, Pyramid
 
 SCORE_THRESHOLD = 0.05
 NMS_THRESHOLD = 0.5
@@ -85,6 +85,7 @@ class DetectionHead(Head):
     with `boxes` (n, 4) in pixels of the input and `labels` (n,), from 0 to C - 1.
     """
 
+    exclusive = False
     input_size: tuple[int, int]
 
     @abstractmethod
@@ -106,9 +107,9 @@ class DetectionHead(Head):
         """(B, anchors, C) logits of the class scores."""
         return raw.maps["cls_logits"]
 
-    def entropy(self, raw: DetectionOutput) -> Tensor:
-        """(B,) binary entropy of the class scores, mean over anchors and classes."""
-        return sigmoid_entropy(self.score_logits(raw)).mean(dim=(1, 2))
+    def class_logits(self, raw: DetectionOutput) -> Tensor:
+        """(B, C, anchors)."""
+        return self.score_logits(raw).transpose(1, 2)
 
     def confidence(self, raw: DetectionOutput) -> Tensor:
         """(B,) highest class score of any anchor."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from patchline_ros.tasks import IGNORE, ClassMap, Label
 from patchline_ros.vision.backbone import GroupedBackbone
-from patchline_ros.vision.heads.base import Head, Pyramid, softmax_entropy
+from patchline_ros.vision.heads.base import Head, Pyramid
 
 UNET_CHANNELS = (512, 256, 128, 64, 64)
 """Channels of the decoder's blocks, the deepest first: those with which U-Net-VGG16 and
@@ -58,9 +58,9 @@ class SegmentationHead(Head):
         maps: list[ClassMap] = list(raw.argmax(dim=1).to(torch.uint8).cpu().numpy())
         return list(maps)
 
-    def entropy(self, raw: Tensor) -> Tensor:
-        """(B,) softmax entropy, mean over the pixels."""
-        return softmax_entropy(raw).mean(dim=(1, 2))
+    def class_logits(self, raw: Tensor) -> Tensor:
+        """(B, C, H * W): each pixel is an output."""
+        return raw.flatten(2)
 
     def confidence(self, raw: Tensor) -> Tensor:
         """(B,) probability of the likeliest class, mean over the pixels."""

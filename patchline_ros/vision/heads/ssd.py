@@ -14,7 +14,6 @@ from torchvision.models.detection.ssd import SSD, SSDHead
 from torchvision.ops import box_iou
 
 from patchline_ros.vision.backbone import GroupedBackbone
-from patchline_ros.vision.heads.base import softmax_entropy
 from patchline_ros.vision.heads.detection import (
     SELECTION,
     DetectionHead,
@@ -120,6 +119,8 @@ class SSDOnTaps(DetectionHead):
     background for each that is matched.
     """
 
+    exclusive = True
+
     def __init__(
         self, backbone: GroupedBackbone, classes: int, input_size: tuple[int, int]
     ) -> None:
@@ -202,10 +203,6 @@ class SSDOnTaps(DetectionHead):
             raw.maps, [self.default_boxes(raw)] * batch, [self.input_size] * batch
         )
         return [{**each, "labels": each["labels"] - 1} for each in found]
-
-    def entropy(self, raw: DetectionOutput) -> Tensor:
-        """(B,) softmax entropy, mean over the default boxes."""
-        return softmax_entropy(raw.maps["cls_logits"].transpose(1, 2)).mean(dim=1)
 
     def confidence(self, raw: DetectionOutput) -> Tensor:
         """(B,) highest probability of any class but the background, of any default box."""
