@@ -117,6 +117,33 @@ def soak(
 
 
 @app.command()
+def weathers(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Number of times that each weather comes.")
+    ] = 3,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Whether the camera publishes labels.")
+    ] = True,
+    rate: Rate = 4.0,
+    bundle: Bundle = None,
+    out: Out = None,
+) -> None:
+    """Drive through fog, night, rain and snow again and again, with clear roads between.
+
+    At each visit every model must be as good as at the first one, and never below its source model;
+    memory and disk stay bounded.
+    """
+    with _trial_errors():
+        from patchline_ros.trials.trial_setup import make_setup
+        from patchline_ros.trials.weathers import visit_weathers
+
+        setup = make_setup("weathers", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        failed = visit_weathers(setup, rounds, labels, rate)
+    if failed:
+        fail(f"{failed} things do not hold; logs are in {setup.out}", FAILURE)
+
+
+@app.command()
 def faults(
     only: Annotated[
         str,

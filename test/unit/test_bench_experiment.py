@@ -91,7 +91,7 @@ def test_likeness_and_variants(tmp_path: Path) -> None:
             ("epochs: 7", "epoch: 7"),
             r"training\.epoch: there is no such key; did you mean epochs\?",
         ),
-        (("ft_full", "ft_half"), r'rows\.full\.method\.method: "ft_half" is not allowed; known'),
+        (("ft_full", "all"), r'rows\.full\.method\.method: "all" is not allowed; known'),
         (("full:", "ours:"), r"small\.yaml is not YAML: the key 'ours' is there twice"),
         (("most_similar", "most_similar, rates_of: me"), "row ours: rates_of names 'me'"),
         (("most_similar", "most_similar, order: [signs]"), "its order does not name each task"),
