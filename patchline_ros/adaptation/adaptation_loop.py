@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ class AdaptationLoop:
 
     def stop(self) -> None:
         """Ends a training that is under way; its frames stay."""
+        self._runner.keep_ready(False)
         if self._runner.running:
             self._end_episode()
             self._tell(LoopState.IDLE)
@@ -125,6 +127,9 @@ class AdaptationLoop:
         self._last_reading = time.monotonic()
         self._frames.protect(drift.since_ns)
         self._planner.heard(drift)
+        # Where there is no room for a process now, the start of the episode says so.
+        with suppress(OSError):
+            self._runner.keep_ready(self._planner.awaits_answer and not self._paused)
         self._follow_plan()
 
     def saw(self, task: Task, stamp_ns: int, entropy: float, features: Features) -> None:
@@ -273,6 +278,7 @@ class AdaptationLoop:
     def _begin(self, episode: Episode) -> bool:
         """Starts it; where the disk refuses that, it says so, and the next tick tries again."""
         known, active = episode.known, self._versions.active
+        from_ns = episode.unlabelled_ns
         try:
             self._runner.start(
                 episode.since_ns,
@@ -280,7 +286,8 @@ class AdaptationLoop:
                 active,
                 known,
                 episode.until_ns,
-                self._unlabelled if episode.unlabelled else None,
+                self._unlabelled if from_ns is not None else None,
+                from_ns,
             )
         except OSError as error:
             reason = f"the episode can't be started: {error}"
@@ -295,7 +302,7 @@ class AdaptationLoop:
             )
         self._versions.say_what_is_missing()
         state = _state_of(episode)
-        frames = "pictures without labels" if episode.unlabelled else "labelled frames"
+        frames = "pictures without labels" if from_ns is not None else "labelled frames"
         self._log.info(
             f"{_EPISODE[state]} starts: MMD^2 {episode.mmd2:.4f}, {frames} "
             f"{_listed(episode.frames)}"
@@ -382,7 +389,7 @@ _EPISODE = {
 
 
 def _state_of(episode: Episode) -> LoopState:
-    if episode.unlabelled:
+    if episode.unlabelled_ns is not None:
         return LoopState.ANSWERING
     return LoopState.TRAINING if episode.known is None else LoopState.VERIFYING
 

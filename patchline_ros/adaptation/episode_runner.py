@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -18,6 +16,7 @@ from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
+from patchline_ros.adaptation.worker_process import LOG, begin, end, start_worker
 from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
@@ -25,6 +24,7 @@ from patchline_ros.tasks import Task
 KEPT_VERSIONS: Final = 8
 """Patch sets of each task that are kept. A node holds the running one and two to roll back to; the
 others are for rollbacks and new versions that take turns, and for a look at what was before."""
+_JOB: Final = "job.json"
 
 
 class EpisodeRunner:
@@ -53,6 +53,7 @@ class EpisodeRunner:
         self._threads = threads
         self._heard: dict[Task, int] = {}
         self._worker: subprocess.Popen[str] | None = None
+        self._spare: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         work.mkdir(parents=True, exist_ok=True)
@@ -156,6 +157,7 @@ class EpisodeRunner:
         known: KnownDrift | None = None,
         until_ns: int = LATEST_NS,
         unlabelled: UnlabelledFrames | None = None,
+        unlabelled_ns: int | None = None,
     ) -> None:
         """Removes old versions and starts an episode on stored frames.
 
@@ -167,6 +169,7 @@ class EpisodeRunner:
             known: an earlier drift whose patch sets are verified instead of training new ones.
             until_ns: stamp of the last frame that is used.
             unlabelled: pictures that the prepared patches answer by, instead of training new ones.
+            unlabelled_ns: stamp of the first of these; None: `since_ns`.
 
         Raises:
             RuntimeError: an episode is already under way.
@@ -190,7 +193,9 @@ class EpisodeRunner:
             },
             known=known.patch_sets if known else {},
             bank_entry=known.name if known else "",
-            unlabelled=unlabelled.write(self._work, since_ns, until_ns) if unlabelled else {},
+            unlabelled=unlabelled.write(self._work, unlabelled_ns or since_ns, until_ns)
+            if unlabelled
+            else {},
             next_version={task: self._next_version(task) for task in Task},
             training=self._training,
             seed=self._seed,
@@ -198,27 +203,35 @@ class EpisodeRunner:
         )
         self._launch(job)
 
+    def keep_ready(self, ready: bool) -> None:
+        """A worker loads its libraries before there is a job, or one that got none ends.
+
+        Loading takes seconds; meanwhile the pictures come that an answer is made by.
+
+        Raises:
+            OSError: the system refuses the process.
+        """
+        if ready and self._spare is None and not self.running:
+            self._spare = start_worker(self._work / _JOB)
+        elif not ready and self._spare is not None:
+            with self._spare as spare:
+                end(spare)
+            self._spare = None
+
     def _launch(self, job: EpisodeJob) -> None:
-        """Starts the worker on a job, and the thread that hears it."""
-        job_file = self._work / "job.json"
+        """Gives a worker the job, and starts the thread that hears it."""
+        job_file = self._work / _JOB
         write_file(job_file, job.model_dump_json(indent=1).encode())
-        worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]
-        command = [*worker, str(job_file), str(os.getpid())]
-        with (self._work / "worker.log").open("w", encoding="utf-8") as log:
-            self._worker = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
+        if self._spare is not None and self._spare.poll() is not None:
+            self.keep_ready(False)
+        self._worker, self._spare = self._spare or start_worker(job_file), None
+        begin(self._worker)
         self._reader = threading.Thread(target=self._read, args=(self._worker,), daemon=True)
         self._reader.start()
 
     def _read(self, worker: subprocess.Popen[str]) -> None:
         assert worker.stdout is not None
-        ended, log = False, self._work / "worker.log"
+        ended, log = False, self._work / LOG
         with worker.stdout:
             for line in worker.stdout:
                 try:
@@ -246,13 +259,8 @@ class EpisodeRunner:
 
     def stop(self) -> None:
         """Ends the worker if there is one and joins its reader; its stored patch sets stay."""
-        if self._worker is not None and self._worker.poll() is None:
-            self._worker.terminate()
-            try:
-                self._worker.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                self._worker.kill()
-                self._worker.wait()
+        if self._worker is not None:
+            end(self._worker)
         if self._reader is not None:
             self._reader.join()
         self._worker = None

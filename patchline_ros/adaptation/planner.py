@@ -60,8 +60,9 @@ class Episode:
     mmd2: float
     frames: dict[Task, int]
     known: KnownDrift | None = None
-    unlabelled: bool = False
-    """The frames have no labels: the prepared patches answer by them, and nothing is trained."""
+    unlabelled_ns: int | None = None
+    """Stamp from which on pictures without labels are the frames: the prepared patches answer by
+    them, and nothing is trained. None: the frames are labelled."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Planner:
         """
         self._labels = labels
         self._answered_ns: int | None = None
+        self._answering = False
         self._bank = bank
         self._size = reference.window
         self._window = FrameWindow(reference.mean.size, reference.window)
@@ -126,6 +128,17 @@ class Planner:
     def drifting(self) -> bool:
         """Whether the last reading was of a drift."""
         return self._drift is not None and self._drift.drifting
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the drift of the last reading is to be answered without labels."""
+        drift = self._drift
+        return (
+            drift is not None
+            and drift.drifting
+            and self._labels is not LabelPolicy.REQUIRED
+            and drift.since_ns not in (self._settled_ns, self._answered_ns)
+        )
 
     def heard(self, drift: Drift) -> None:
         """Takes in a reading of the drift monitor."""
@@ -195,13 +208,14 @@ class Planner:
 
     def _answer(self, unlabelled: Stamps) -> Episode | None:
         """The episode without labels, once there are pictures enough; None: no, or not yet."""
-        drift = self._drift
-        assert drift is not None
-        if self._labels is LabelPolicy.REQUIRED or drift.since_ns == self._answered_ns:
+        if not self.awaits_answer:
             return None
-        found = unlabelled(drift.since_ns)
+        # Not since the drift began: on the window that told of it, most pictures are of before.
+        found = unlabelled(self._first_seen_ns)
         action = self._episode(found, _enough(found, LEAST_UNLABELLED), None)
-        return replace(action, unlabelled=True) if isinstance(action, Episode) else None
+        if not isinstance(action, Episode):
+            return None
+        return replace(action, unlabelled_ns=self._first_seen_ns)
 
     def at_once(self, stamps: Stamps) -> Episode:
         """A training on the frames of the present drift, or on all where there is none."""
@@ -228,7 +242,8 @@ class Planner:
 
     def begun(self, episode: Episode) -> None:
         """An episode starts; the first window full of the drift is its signature in the bank."""
-        if episode.unlabelled:
+        self._answering = episode.unlabelled_ns is not None
+        if self._answering:
             self._answered_ns = episode.since_ns
             self._under_way = None
             return
@@ -251,10 +266,13 @@ class Planner:
         """The episode under way came to nothing, so its drift is not settled by it.
 
         Returns:
-            For how many seconds of readings its next training waits; None: no training failed that
-            the drift still needs.
+            For how many seconds of readings its next try waits; None: nothing failed that the drift
+            still needs. An answer without labels is tried again only where no labels will come.
         """
         episode, drift = self._under_way, self._drift
+        if self._answering and self._labels is LabelPolicy.NONE and drift is not None:
+            self._answered_ns = None
+            return self._pause(drift)
         if episode is None:
             return None
         self._settled_ns = self._settled_before_ns
@@ -262,6 +280,10 @@ class Planner:
             return None
         if drift.since_ns != episode.since_ns or drift.since_ns in (0, self._settled_ns):
             return None
+        return self._pause(drift)
+
+    def _pause(self, drift: Drift) -> int:
+        """Nothing is begun for so many seconds of readings: twice as many after each failure."""
         pause = min(PAUSE_SECONDS * 2**self._failures, LONGEST_PAUSE_SECONDS)
         self._failures += 1
         self._again_ns = drift.stamp_ns + pause * 10**9

@@ -1,7 +1,8 @@
 """The worker process of an episode: `python -m patchline_ros.adaptation.worker JOB.json PARENT`.
 
-It runs beside the nodes, a training at low priority, and dies with its parent. Events go to
-standard output, a line of JSON each; the log goes to standard error.
+It runs beside the nodes, a training at low priority, and dies with its parent. It loads its
+libraries and waits for a line on standard input: then the job is written. Events go to standard
+output, a line of JSON each; the log goes to standard error.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def main() -> int:
         # It ended before that was asked; the next one's training would give the same versions.
         print("the adapter that started this training has ended", file=sys.stderr)
         return 1
+    if not sys.stdin.readline():
+        # The drift has passed, and there is nothing to do.
+        return 0
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if not job.unlabelled:
         # An answer without labels takes seconds, which at low priority a busy car makes many.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny_bundle
 from test_adaptation import events_of, runner_for
-from test_adaptation_loop import DRIFT_BEGAN, SECOND, Adapter, drift
+from test_adaptation_loop import CALM, DRIFT_BEGAN, SECOND, Adapter, drift
 
 from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, Rejected
 from patchline_ros.adaptation.label_free_candidates import label_free_candidates
@@ -130,10 +130,15 @@ def test_the_first_answer_does_not_wait_for_a_compiler(tmp_path: Path, bundle: B
     assert ended.returncode == 0, ended.stderr
 
 
+NOTICED = 3
+"""Seconds after its beginning at which the drift is noticed."""
+
+
 def show(adapter: Adapter, count: int) -> None:
-    for number in range(count):
-        stamp_ns = DRIFT_BEGAN + number * SECOND // 5
-        adapter.loop.saw_picture(Task.SEGMENTATION, stamp_ns, tiny_bundle.picture(number))
+    """Pictures of the drift, the last of them when it is noticed, and so many after that."""
+    for number in range(-2, count):
+        stamp_ns = DRIFT_BEGAN + NOTICED * SECOND + number * SECOND // 5
+        adapter.loop.saw_picture(Task.SEGMENTATION, stamp_ns, tiny_bundle.picture(2 + number))
 
 
 @pytest.mark.parametrize("labels", LabelPolicy)
@@ -142,17 +147,23 @@ def test_a_car_without_labels_answers_once_and_says_what_it_waits_for(
 ) -> None:
     adapter = Adapter(bundle, tmp_path / "store", labels=labels)
     try:
+        adapter.loop.heard_drift(drift(seconds=NOTICED))
+        spare = adapter.storage.runner._spare
+        assert (spare is not None) == (labels is not LabelPolicy.REQUIRED)
         show(adapter, LEAST_UNLABELLED)
-        adapter.loop.heard_drift(drift())
+        adapter.loop.heard_drift(drift(seconds=NOTICED + 10))
         if labels is LabelPolicy.REQUIRED:
             assert adapter.state is LoopState.COLLECTING
             assert "no labelled frame has come" in adapter.statuses[-1].reason
             return
         assert adapter.state is LoopState.ANSWERING
+        assert adapter.storage.runner._worker is spare, "the process that was made ready"
         adapter.until_finished()
         assert [patch_set.task for patch_set in adapter.sent] == [Task.SEGMENTATION]
         told = json.loads(adapter.statuses[-1].episode_json)
         assert told["basis"] == "prediction" and told["since_ns"] == DRIFT_BEGAN
+        # Those of before the notice may show the road of before the drift.
+        assert told["collected"] == {"segmentation": LEAST_UNLABELLED}
         adapter.loop.heard_version(Task.SEGMENTATION, "segmentation", 1, 0, False)
         adapter.loop.tick()
         if labels is LabelPolicy.NONE:
@@ -162,6 +173,18 @@ def test_a_car_without_labels_answers_once_and_says_what_it_waits_for(
         assert "patches run for segmentation" in adapter.statuses[-1].reason
         adapter.label(range(24))
         adapter.until(lambda: adapter.state is LoopState.TRAINING)
+    finally:
+        adapter.loop.stop()
+
+
+def test_a_worker_that_got_no_job_ends_with_the_drift(bundle: Bundle, tmp_path: Path) -> None:
+    adapter = Adapter(bundle, tmp_path / "store", labels=LabelPolicy.NONE)
+    try:
+        adapter.loop.heard_drift(drift(seconds=NOTICED))
+        spare = adapter.storage.runner._spare
+        assert spare is not None and spare.poll() is None
+        adapter.loop.heard_drift(CALM)
+        assert spare.poll() is not None and adapter.storage.runner._spare is None
     finally:
         adapter.loop.stop()
 

@@ -11,6 +11,7 @@ from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.planner import (
+    PAUSE_SECONDS,
     Collect,
     Drift,
     Episode,
@@ -319,21 +320,53 @@ def test_a_drift_is_answered_once_without_labels_and_trained_where_labels_are_we
     enough = labelled(segmentation=LEAST)
     answers, trains = labels is not LabelPolicy.REQUIRED, labels is not LabelPolicy.NONE
     plan.heard(drift(100, 150))
-    few = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED - 1))
+    asked: list[int] = []
+
+    def few_pictures(since_ns: int) -> dict[Task, list[int]]:
+        asked.append(since_ns)
+        return pictures(LEAST_UNLABELLED - 1)
+
+    few = plan.next(lambda _: NONE, LEAST, few_pictures)
+    # What was seen before the drift was noticed may be of before the drift.
+    assert asked == ([150] if answers else []) and plan.awaits_answer == answers
     assert few == (Collect(0) if trains else Wait())
     first = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
     if answers:
-        assert isinstance(first, Episode) and first.unlabelled
+        assert isinstance(first, Episode) and first.unlabelled_ns is not None
         assert first.until_ns == 100 + LEAST_UNLABELLED - 1
         plan.begun(first)
         plan.finished(EpisodeReport(since_ns=100, basis="prediction", accepted={}), {})
     second = plan.next(lambda _: enough, LEAST, lambda _: pictures(LEAST_UNLABELLED))
     assert isinstance(second, Episode) == trains
-    assert not trains or not getattr(second, "unlabelled", True)
+    assert not trains or getattr(second, "unlabelled_ns", 0) is None
+    assert not plan.awaits_answer
     # The next drift is answered again.
     plan.heard(drift(400, 450))
     again = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
     assert isinstance(again, Episode) == answers
+
+
+def test_an_answer_that_failed_is_tried_again_where_no_labels_will_come(
+    bank: PatchBank, reference: DriftReference
+) -> None:
+    plan = Planner(bank, reference, settled_ns=None, labels=LabelPolicy.NONE)
+
+    def answer() -> object:
+        return plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+
+    plan.heard(drift(100, 150))
+    first = answer()
+    assert isinstance(first, Episode)
+    plan.begun(first)
+    assert plan.failed() == PAUSE_SECONDS
+    plan.heard(drift(100, 150 + PAUSE_SECONDS * SECOND - 1))
+    assert answer() == Wait()
+    plan.heard(drift(100, 150 + PAUSE_SECONDS * SECOND))
+    again = answer()
+    assert isinstance(again, Episode)
+    plan.begun(again)
+    plan.finished(EpisodeReport(since_ns=100, basis="prediction", accepted={}), {})
+    assert answer() == Wait()
 
 
 def test_an_answer_that_failed_is_not_tried_again_and_the_drift_is_trained(
@@ -347,4 +380,4 @@ def test_an_answer_that_failed_is_not_tried_again_and_the_drift_is_trained(
     assert plan.failed() is None
     frames_of_now = labelled(segmentation=LEAST)
     second = plan.next(lambda _: frames_of_now, LEAST, lambda _: pictures(LEAST_UNLABELLED))
-    assert isinstance(second, Episode) and not second.unlabelled
+    assert isinstance(second, Episode) and second.unlabelled_ns is None

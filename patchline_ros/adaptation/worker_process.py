@@ -1,0 +1,56 @@
+"""The process of a worker: started before its job is there, given it, ended."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+LOG: Final = "worker.log"
+"""Of the worker that was started last, beside its job."""
+_END_SECONDS: Final = 5
+
+
+def start_worker(job_file: Path) -> subprocess.Popen[str]:
+    """A worker that loads its libraries, and then waits until the job is written.
+
+    Args:
+        job_file: where the job will be.
+
+    Raises:
+        OSError: the system refuses the process, or the disk the log.
+    """
+    worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]
+    with job_file.with_name(LOG).open("w", encoding="utf-8") as log:
+        return subprocess.Popen(
+            [*worker, str(job_file), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
+
+
+def begin(worker: subprocess.Popen[str]) -> None:
+    """The job is written. One that has ended meanwhile is not told; its exit code says why."""
+    assert worker.stdin is not None
+    try:
+        with worker.stdin:
+            worker.stdin.write("begin\n")
+    except BrokenPipeError:
+        pass
+
+
+def end(worker: subprocess.Popen[str]) -> None:
+    """Ends it, if it runs, and waits until it has gone."""
+    if worker.poll() is None:
+        worker.terminate()
+        try:
+            worker.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
