@@ -172,6 +172,7 @@ def test_a_car_without_labels_answers_once_and_says_what_it_waits_for(
         assert adapter.state is LoopState.COLLECTING
         assert "patches run for segmentation" in adapter.statuses[-1].reason
         adapter.label(range(24))
+        adapter.loop.heard_drift(drift())
         adapter.until(lambda: adapter.state is LoopState.TRAINING)
     finally:
         adapter.loop.stop()
