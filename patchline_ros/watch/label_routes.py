@@ -44,7 +44,7 @@ class LabelRoutes:
         self._page = html(page, "'self'")
         self._proof = f"Bearer {token}".encode()
         name = socket.gethostname().lower()
-        self._names = {"localhost", host.lower(), name, f"{name}.local"}
+        self._names = {"localhost", host.lower(), name, f"{name}.local"} - {"", ".local"}
 
     def __call__(self, request: Request) -> Reply | None:
         """Raises RefusedError."""

@@ -215,7 +215,7 @@ def test_without_the_token_nothing_is_sent_and_the_page_says_so(car: Car, browse
 
     browser.open(page.address.partition("#")[0] + "#token=wrong")
     page.until(lambda: "no token" in browser.text("#connection"))
-    assert "the token is missing or wrong; open the address that" in browser.text("#need")
+    assert "The token is missing or wrong; open the address that" in browser.text("#need")
     assert page.models.frames == []
     status, text = ask("POST", frame, good, Authorization=proof, Origin=f"http://{host}")
     assert (status, json.loads(text)["collected"]) == (200, 1)
