@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -12,6 +13,7 @@ from rclpy.client import Client
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
@@ -82,12 +84,17 @@ class LabelTopics:
         self._hear(AdaptationStatus, car.full("adaptation_status"), self._on_adapter, qos.LATCHED)
         service = car.full("adapter/get_parameters")
         self._settings: Client[Any, Any] = node.create_client(GetParameters, service)
+        self._asked: Future[Any] | None = None
 
     def look(self) -> None:
         """To be called now and then: what the adapter is set to, and what does not come."""
+        if self._asked is not None:
+            # An adapter that has ended meanwhile does not answer any more.
+            self._settings.remove_pending_request(self._asked)
+            self._asked = None
         if self._settings.service_is_ready():
-            request = GetParameters.Request(names=list(_SETTINGS))
-            self._settings.call_async(request).add_done_callback(self._on_settings)
+            self._asked = self._settings.call_async(GetParameters.Request(names=list(_SETTINGS)))
+            self._asked.add_done_callback(self._on_settings)
         for task in NODE_OF_TASK:
             self.desk.misses(task, self._missing(task))
 
@@ -168,7 +175,7 @@ class LabelTopics:
         elif task is Task.DETECTION:
             proposal = msg_to_boxes(answer)
         elif isinstance(answer, Classification):
-            proposal, confidence = msg_to_class(answer), answer.results[0].score
+            proposal, confidence = msg_to_class(answer), float(answer.results[0].score)
         else:
             regions = msg_to_boxes(answer)
             if not len(regions):
@@ -178,6 +185,8 @@ class LabelTopics:
             proposal, confidence = int(regions.labels[0]), float(regions.scores[0])
         entropy = whole.entropy
         assert entropy is not None
+        if not math.isfinite(confidence):
+            raise ConversionError("the score of its class is no finite number")
         frame_id = whole.picture.header.frame_id
         return Candidate(stamp_ns, entropy, task, frame_id, picture, proposal, confidence)
 
@@ -197,6 +206,7 @@ class LabelTopics:
 
     def _on_settings(self, future: Any) -> None:
         response = future.result()
+        self._asked = None
         if response is not None and len(response.values) == len(_SETTINGS):
             least, labels = response.values
             self.desk.heard_settings(least.integer_value, labels.string_value == "none")
