@@ -79,9 +79,7 @@ class _Road(Listener):
         self.drift = DriftStatus()
         self.sets: dict[Task, PatchSet] = {}
         super().__init__(domain)
-        self._weather: Any = self.node.create_client(
-            SetParameters, "camera/set_parameters"
-        )
+        self._weather: Any = self.node.create_client(SetParameters, "camera/set_parameters")
 
     def _listen(self) -> None:
         super()._listen()
