@@ -119,7 +119,8 @@ class LabelPage:
         browser.open(self.address)
         need = "A training begins once each task with labels has 10."
         self.until(lambda: need in browser.text("#need"), self.models.drive)
-        self.until(lambda: browser.text("#tabs").count("0 of 10 sent, 3 wait") == 3)
+        wait = "0 of 10 sent, 3 wait"
+        self.until(lambda: browser.text("#tabs").count(wait) == 3, self.models.drive)
 
     def until(
         self, condition: Callable[[], bool], turn: Callable[[], object] = lambda: None
