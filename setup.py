@@ -39,7 +39,7 @@ setup(
     license=manifest("license"),
     python_requires=">=3.10",
     packages=find_packages(include=["patchline_ros", "patchline_ros.*"]),
-    package_data={"": ["*.jinja", "*.html"]},
+    package_data={"": ["*.jinja", "*.html", "*.css"]},
     data_files=shared_files(),
     entry_points={"console_scripts": ["patchline = patchline_ros.cli.app:app"]},
     install_requires=[

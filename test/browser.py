@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -80,6 +81,53 @@ class Browser:
     def text(self, selector: str = "body") -> str:
         """What a person reads there."""
         return self.value(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
+
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Where the middle of an element is in the window, once it is scrolled into view."""
+        found: dict[str, float] | None = self.value(
+            f"""(() => {{
+                const node = document.querySelector({json.dumps(selector)});
+                node?.scrollIntoView({{ block: "nearest" }});
+                const box = node?.getBoundingClientRect();
+                return box && {{ x: box.x + box.width / 2, y: box.y + box.height / 2 }};
+            }})()"""
+        )
+        assert found, f"there is no {selector}"
+        return found["x"], found["y"]
+
+    def click(self, selector: str) -> None:
+        """The left mouse button on the middle of an element."""
+        self.drag([self.middle(selector)])
+
+    def drag(self, places: Sequence[tuple[float, float]]) -> None:
+        """The left mouse button goes down at the first place and up at the last."""
+
+        def mouse(kind: str, place: tuple[float, float], held: int) -> None:
+            x, y = place
+            button = "none" if kind == "mouseMoved" and not held else "left"
+            self.call(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button=button,
+                buttons=held,
+                clickCount=int(kind != "mouseMoved"),
+            )
+
+        mouse("mouseMoved", places[0], 0)
+        mouse("mousePressed", places[0], 1)
+        for place in places[1:]:
+            mouse("mouseMoved", place, 1)
+        mouse("mouseReleased", places[-1], 0)
+
+    def stroke(self, places: Sequence[tuple[float, float]]) -> None:
+        """A finger goes along the places."""
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for number, (x, y) in enumerate(places):
+            kind = "touchMove" if number else "touchStart"
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def look(self, width: int, height: int, dark: bool) -> None:
         """The size of the window, and its colours."""

@@ -27,7 +27,7 @@ from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.frame_choice import LEAST_FRAMES
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
-from patchline_ros.adaptation.loop_status import LoopState, LoopStatus
+from patchline_ros.adaptation.loop_status import LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions
 from patchline_ros.adaptation.planner import (
     Collect,
@@ -41,6 +41,7 @@ from patchline_ros.adaptation.storage import Storage
 from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.kernels import Features
+from patchline_ros.messages.loop_state import LoopState
 from patchline_ros.tasks import Image, Task
 
 

@@ -7,8 +7,8 @@ import time
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
 from patchline_ros.bundle import Bundle
+from patchline_ros.messages.label_check import LabelError, check_label
 from patchline_ros.tasks import Sample, Task
-from patchline_ros.vision.inputs import LabelError, check_label
 
 RECENT_SECONDS = 30.0
 """For which a labelled frame that was refused is a warning; it stays counted."""

@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import Any
 
-
-class LoopState(IntEnum):
-    """What the adaptation is doing; the numbers are those of AdaptationStatus.msg."""
-
-    IDLE = 0
-    COLLECTING = 1
-    TRAINING = 2
-    FINISHED = 3
-    FAILED = 4
-    VERIFYING = 5
-    ANSWERING = 6
-
+from patchline_ros.messages.loop_state import LoopState
 
 _UNDER_WAY = (LoopState.TRAINING, LoopState.VERIFYING, LoopState.ANSWERING)
 

@@ -52,10 +52,20 @@ def watch(
     ] = "127.0.0.1",
     port: Port = 8766,
     websocket_port: WebsocketPort = 8765,
+    label: Annotated[
+        bool,
+        typer.Option(
+            "--label",
+            help="Serve a second page on which a person labels the pictures that the adapter needs "
+            "most; only who has the address with its token, which is printed, can do so. Pictures "
+            "are then subscribed to all the time.",
+        ),
+    ] = False,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 
-    Pictures are only subscribed to while somebody looks at them.
+    Without --label nothing is published, and pictures are only subscribed to while somebody looks
+    at them.
     """
     require_ros()
     if importlib.util.find_spec("foxglove") is None:
@@ -67,10 +77,11 @@ def watch(
     from rich.console import Console
 
     from patchline_ros.graph.description import GraphSettings
-    from patchline_ros.nodes.watch import watch_car
+    from patchline_ros.nodes.watch import Serving, watch_car
     from patchline_ros.watch.topics import CarTopics
 
     with errors_in_a_sentence():
         camera = image_topic or GraphSettings.image_topic
         car = CarTopics(namespace, camera, sign_image_topic, image_transport)
-        watch_car(car, host, port, websocket_port, Console(highlight=False))
+        serving = Serving(host, port, websocket_port, label)
+        watch_car(car, serving, Console(highlight=False))

@@ -18,7 +18,7 @@ from patchline_ros.demo.strip import Row
 from patchline_ros.files import write_file
 from patchline_ros.pages.page import render
 from patchline_ros.pages.plots import to_svg
-from patchline_ros.vision.drawing import PALETTE
+from patchline_ros.palette import PALETTE
 
 REPORT_JSON, TIMELINE_JSON, REPORT_HTML, PLOTS = (
     "report.json",

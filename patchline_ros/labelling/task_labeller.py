@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from patchline_ros.labelling.foreign_labels import Certainty, read_label
 from patchline_ros.labelling.stamp_matcher import Match, StampMatcher
+from patchline_ros.messages.label_check import LabelError, check_label
 from patchline_ros.messages.labels import ConversionError, check_inside
 from patchline_ros.tasks import Boxes, Image, Sample, Task
-from patchline_ros.vision.inputs import LabelError, check_label
 
 _REMEMBERED: Final = 64
 """Stamps of samples that keep others from coming too soon, or again."""

@@ -21,7 +21,7 @@ from patchline_ros.messages.pictures import image_to_rgb
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.nodes.message_types import message_class, register
-from patchline_ros.watch.page import Address, busy
+from patchline_ros.watch.page_server import Address, busy
 from patchline_ros.watch.topics import COMPRESSED_IMAGE, PREVIEW, Watched
 
 if TYPE_CHECKING:

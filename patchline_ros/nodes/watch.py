@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from rclpy.executors import SingleThreadedExecutor
@@ -13,7 +15,10 @@ from rich.console import Console
 
 from patchline_ros.nodes.command import running
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
-from patchline_ros.watch.page import Address, PageServer, page
+from patchline_ros.nodes.label_topics import LabelTopics
+from patchline_ros.watch.label_routes import PAGE, LabelRoutes
+from patchline_ros.watch.page import label_page, only_page, watch_page
+from patchline_ros.watch.page_server import Address, Answer, PageServer
 from patchline_ros.watch.topics import DRIFT_STATUS, CarTopics, troubles, watched
 
 _SPIN_SECONDS: Final = 0.05
@@ -22,29 +27,47 @@ _LOOK_SECONDS: Final = 2.0
 time."""
 
 
-def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console: Console) -> None:
+@dataclass(frozen=True)
+class Serving:
+    """Where it listens. `host`: 127.0.0.1 is for this machine only. `label`: whether to label."""
+
+    host: str
+    port: int
+    websocket_port: int
+    label: bool
+
+
+def watch_car(car: CarTopics, serving: Serving, console: Console) -> None:
     """Serves the page and the WebSocket until it is stopped.
 
     Args:
         car: where the topics are.
-        host: both listen there; 127.0.0.1 is for this machine only.
-        port: of the page.
-        websocket_port: of the bridge.
+        serving: where it listens, and whether a person may label.
         console: for the addresses, and for what nobody publishes.
 
     Raises:
         ValueError: a port is in use, or the address is none of this machine.
     """
+    host = serving.host
     with running("watch", namespace=car.full("").rstrip("/")) as (node, stop):
         bridge = FoxgloveBridge(
-            watched(car), node, Address(host, websocket_port), f"patchline {car.full('')}"
+            watched(car), node, Address(host, serving.websocket_port), f"patchline {car.full('')}"
         )
         try:
-            server = PageServer(Address(host, port), page(car, bridge.port))
+            answer: Answer = only_page(watch_page(car, bridge.port))
+            labels, token = None, secrets.token_urlsafe()
+            if serving.label:
+                labels = LabelTopics(node, car)
+                answer = LabelRoutes(labels.desk, label_page(car), token, host, answer)
+            server = PageServer(Address(host, serving.port), answer)
             try:
                 console.print(f"page:     http://{host}:{server.port}")
                 console.print(f"Foxglove: ws://{host}:{bridge.port}; Ctrl-C ends both")
-                _watch(car, bridge, node, stop, console)
+                if labels:
+                    # Behind the # it goes to no server and into no log.
+                    address = f"http://{host}:{server.port}{PAGE}#token={token}"
+                    console.print(f"label:    {address}", soft_wrap=True)
+                _watch(car, bridge, labels, node, stop, console)
             finally:
                 server.close()
         finally:
@@ -52,7 +75,12 @@ def watch_car(car: CarTopics, host: str, port: int, websocket_port: int, console
 
 
 def _watch(
-    car: CarTopics, bridge: FoxgloveBridge, node: Node, stop: threading.Event, console: Console
+    car: CarTopics,
+    bridge: FoxgloveBridge,
+    labels: LabelTopics | None,
+    node: Node,
+    stop: threading.Event,
+    console: Console,
 ) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -65,6 +93,8 @@ def _watch(
         if time.monotonic() - looked < _LOOK_SECONDS:
             continue
         looked = time.monotonic()
+        if labels:
+            labels.look()
         found = _look(car, node)
         lasting = {name: sentence for name, sentence in found.items() if name in before}
         bridge.say(lasting)

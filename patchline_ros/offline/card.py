@@ -20,9 +20,10 @@ from patchline_ros.offline import card_plots
 from patchline_ros.offline.bundle_view import predictor_words, prepared_words
 from patchline_ros.offline.orders import order_rows
 from patchline_ros.pages.page import render, to_data_uri
+from patchline_ros.palette import PALETTE
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Image, Task
-from patchline_ros.vision.drawing import PALETTE, draw_answer
+from patchline_ros.vision.drawing import draw_answer
 from patchline_ros.vision.inputs import to_picture
 
 TEMPLATE: Final = "card.html.jinja"

@@ -7,19 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from patchline_ros.palette import PALETTE
 from patchline_ros.tasks import Boxes, ClassMap, Image, Label
-
-PALETTE = (
-    (86, 180, 233),
-    (230, 159, 0),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (160, 160, 160),
-)
-"""Okabe and Ito's colours, RGB, by class id; more classes than colours start again."""
 
 
 def overlay_mask(image: Image, mask: ClassMap) -> Image:

@@ -1,51 +1,24 @@
-"""The page in a browser: one file, served together with where to find the car's messages."""
+"""The pages in a browser: one file each, served together with what it has to know."""
 
 from __future__ import annotations
 
-import errno
 import json
-import threading
-from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any, Final
 
 from patchline_ros.graph.description import NODE_OF_TASK, ROAD_NAME_OF_TASK
+from patchline_ros.palette import PALETTE
+from patchline_ros.tasks import IGNORE, TRAINING_ORDER
+from patchline_ros.watch.page_server import Answer, Reply, Request
 from patchline_ros.watch.topics import PREVIEW, CarTopics
 
 _SETTINGS: Final = '{"place": "of the settings"}'
-"""What stands in the page where its settings go."""
-_HEADERS: Final = {
-    "Content-Type": "text/html; charset=utf-8",
-    "Cache-Control": "no-store",
-    # The page has all it needs, and talks to nobody but the bridge.
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src "
-    "'unsafe-inline'; img-src blob: data:; connect-src ws:",
-}
+"""What stands in a page where its settings go."""
+_STYLE: Final = "/* place of style.css */"
+"""What stands in a page where the style goes that all pages share."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens; port 0 is any free one."""
-
-    host: str
-    port: int
-
-
-def busy(option: str, address: Address, error: Exception) -> ValueError:
-    """The sentence for an address that can't be listened on."""
-    if f"os error {errno.EADDRINUSE}" in str(error) or (
-        isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-    ):
-        return ValueError(
-            f"port {address.port} on {address.host} is in use; choose another with {option}, or 0 "
-            "for any"
-        )
-    return ValueError(f"can't listen on {address.host}, port {address.port}: {error}")
-
-
-def page(car: CarTopics, websocket_port: int) -> bytes:
+def watch_page(car: CarTopics, websocket_port: int) -> bytes:
     """The page for one car, whose messages come from that port of the page's own host."""
     suffix = PREVIEW if car.image_transport == "raw" else ""
     settings: dict[str, Any] = {
@@ -68,41 +41,46 @@ def page(car: CarTopics, websocket_port: int) -> bytes:
         "adaptation": car.full("adaptation_status"),
         "diagnostics": "/diagnostics",
     }
-    text = files("patchline_ros.watch").joinpath("page.html").read_text(encoding="utf-8")
-    return text.replace(_SETTINGS, json.dumps(settings)).encode()
+    return _filled("page.html", settings)
 
 
-class PageServer:
-    """Serves the page from a thread until `close`."""
+def label_page(car: CarTopics) -> bytes:
+    """The page on which a person labels."""
+    settings: dict[str, Any] = {
+        "namespace": car.full("").rstrip("/") or "/",
+        "tasks": {task.value: ROAD_NAME_OF_TASK[task].capitalize() for task in TRAINING_ORDER},
+        "palette": PALETTE,
+        "ignore": IGNORE,
+    }
+    return _filled("label.html", settings)
 
-    def __init__(self, address: Address, content: bytes) -> None:
-        """Raises ValueError when the address can't be listened on."""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path.partition("?")[0] != "/":
-                    self.send_error(HTTPStatus.NOT_FOUND)
-                    return
-                self.send_response(HTTPStatus.OK)
-                for name, value in _HEADERS.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+def html(content: bytes, talks_to: str) -> Reply:
+    """A page that has all it needs, and talks to nobody but `talks_to`, a source of its policy."""
+    policy = (
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: "
+        f"data:; connect-src {talks_to}; frame-ancestors 'none'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+    return Reply(content, "text/html; charset=utf-8", headers=headers)
 
-            def log_message(self, format: str, *arguments: Any) -> None:
-                """A request is no news."""
 
-        try:
-            self._server = ThreadingHTTPServer((address.host, address.port), Handler)
-        except OSError as error:
-            raise busy("--port", address, error) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="page")
-        self._thread.start()
+def only_page(content: bytes) -> Answer:
+    """Answers with the page that talks to the bridge, and with nothing else."""
+    found = html(content, "ws:")
 
-    def close(self) -> None:
-        """Ends the thread and frees the port."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(request: Request) -> Reply | None:
+        return found if (request.method, request.path) == ("GET", "/") else None
+
+    return answer
+
+
+def _filled(name: str, settings: dict[str, Any]) -> bytes:
+    """A page with its style and settings."""
+    folder = files("patchline_ros.watch")
+    text = folder.joinpath(name).read_text(encoding="utf-8")
+    style = folder.joinpath("style.css").read_text(encoding="utf-8")
+    # A page is made of our own names, but one with </script> in it would end the block.
+    told = json.dumps(settings).replace("<", "\\u003c")
+    return text.replace(_STYLE, style).replace(_SETTINGS, told).encode()

@@ -28,7 +28,7 @@ from patchline_ros.nodes.conversions import ns_to_stamp, rgb_to_image
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
 from patchline_ros.nodes.status_picture import StatusPictureNode
 from patchline_ros.tasks import Task
-from patchline_ros.watch.page import Address
+from patchline_ros.watch.page_server import Address
 from patchline_ros.watch.status_picture import CarStatus, Patched, draw_status, status_lines
 from patchline_ros.watch.topics import CarTopics, watched
 

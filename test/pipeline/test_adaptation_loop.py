@@ -15,12 +15,13 @@ from tiny_bundle import make_bundle, make_patch_set
 from patchline_ros.adaptation.adaptation_loop import AdaptationLoop
 from patchline_ros.adaptation.label_intake import LabelIntake
 from patchline_ros.adaptation.label_policy import LabelPolicy
-from patchline_ros.adaptation.loop_status import LoopState, LoopStatus
+from patchline_ros.adaptation.loop_status import LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions, SentPatchSet
 from patchline_ros.adaptation.planner import Drift
 from patchline_ros.adaptation.storage import Storage, StorageSettings
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
+from patchline_ros.messages.loop_state import LoopState
 from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import Sample, Task
 

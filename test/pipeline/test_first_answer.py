@@ -16,7 +16,6 @@ from test_adaptation_loop import CALM, DRIFT_BEGAN, SECOND, Adapter, drift
 from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, Rejected
 from patchline_ros.adaptation.label_free_candidates import label_free_candidates
 from patchline_ros.adaptation.label_policy import LabelPolicy
-from patchline_ros.adaptation.loop_status import LoopState
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.unlabelled_frames import (
     CAPACITY,
@@ -25,6 +24,7 @@ from patchline_ros.adaptation.unlabelled_frames import (
     read_unlabelled,
 )
 from patchline_ros.bundle import Bundle
+from patchline_ros.messages.loop_state import LoopState
 from patchline_ros.patching.patch_set import apply, read_metadata
 from patchline_ros.tasks import Task
 from patchline_ros.vision.evidence import Look, evidence

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -26,13 +21,13 @@ from ros_bench import Bench
 from ros_fixtures import Car
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from watch_process import COMMAND, serving, until
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import rgb_to_image
 from patchline_ros.tasks import Task
 
-COMMAND = [sys.executable, "-m", "patchline_ros.cli", "watch"]
 EPISODE = {
     "order": ["classification"],
     "patches": 3,
@@ -94,33 +89,6 @@ class FakeCar:
         self.diagnostics.publish(DiagnosticArray(status=[status]))
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    made = Browser(tmp_path / "browser")
-    yield made
-    made.close()
-
-
-def serving(car: Car, *arguments: str) -> tuple[subprocess.Popen[bytes], int, int]:
-    """The process with its two ports, once it serves."""
-    process = car.run("watch", [*COMMAND, "--port", "0", "--websocket-port", "0", *arguments])
-    pattern = re.compile(r"http://127\.0\.0\.1:(\d+)\s+Foxglove: ws://127\.0\.0\.1:(\d+)")
-    deadline = time.monotonic() + 90
-    while not (found := pattern.search(car.log("watch"))):
-        assert process.poll() is None and time.monotonic() < deadline, car.log("watch")
-        time.sleep(0.1)
-    return process, int(found[1]), int(found[2])
-
-
-def until(probe: Bench, turn: Callable[[], None], condition: Callable[[], bool]) -> None:
-    """Drives on until it holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        turn()
-        probe.spin(0.1)
-
-
 def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser) -> None:
     fake = FakeCar(car.probe)
     fake.begin()
@@ -148,6 +116,7 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     overlay = f"document.querySelector('{signs} img').naturalWidth"
     until(car.probe, fake.drive, lambda: browser.value(overlay) == 64)
     assert fake.overlay.get_subscription_count() == 1
+    assert not car.probe.probe.count_publishers("labelled_frames")
 
     lost = shows("#cameras", "no picture for", "on /image_raw")
     until(car.probe, lambda: fake.drive(camera=False), lost)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from patchline_ros.adaptation.loop_status import LoopState
+from patchline_ros.messages.loop_state import LoopState
 from patchline_ros.runtime.patch_intake import ModelState
 
 # Of vision_msgs 4.1.1, built from its sources.

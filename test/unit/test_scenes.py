@@ -26,8 +26,8 @@ from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_sc
 from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
+from patchline_ros.messages.label_check import check_label
 from patchline_ros.tasks import IGNORE, Boxes, Task
-from patchline_ros.vision.inputs import check_label
 
 PARTS = ("source_train", "source_held_out", "adapt", "test")
 

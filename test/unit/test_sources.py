@@ -26,12 +26,13 @@ from patchline_ros.bench.scenes import load_scene
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.gtsrb import Gtsrb
 from patchline_ros.datasets.sbd import Sbd
+from patchline_ros.messages.label_check import check_label
 from patchline_ros.offline import source_config
 from patchline_ros.offline.source_config import SimSource, SourceConfig, held_out_indices
 from patchline_ros.offline.sources import INPUT_SIZES, SourceData, load_source
 from patchline_ros.sim import RoadSimulator
 from patchline_ros.tasks import Boxes, Sample, Task
-from patchline_ros.vision.inputs import check_label, resized
+from patchline_ros.vision.inputs import resized
 
 SIZES = {task: (32, 32) for task in Task}
 OWN = {"classes": ["bus", "car"]}

@@ -15,11 +15,12 @@ import pytest
 import torch
 from scipy.stats import entropy as scipy_entropy
 
+from patchline_ros.messages.label_check import check_label
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 from patchline_ros.vision.augmentation import augmented
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
-from patchline_ros.vision.inputs import check_label, flipped, resized
+from patchline_ros.vision.inputs import flipped, resized
 from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.torchvision_backbones import (

@@ -15,7 +15,8 @@ import pytest
 
 from patchline_ros.config_files import read_mapping
 from patchline_ros.tasks import Task
-from patchline_ros.watch.page import Address, PageServer, page
+from patchline_ros.watch.page import only_page, watch_page
+from patchline_ros.watch.page_server import Address, PageServer
 from patchline_ros.watch.status_picture import CarStatus, Patched, Tone, draw_status, status_lines
 from patchline_ros.watch.topics import CarTopics, troubles, watched
 
@@ -66,7 +67,7 @@ def test_what_nobody_publishes_is_said_once_and_with_advice() -> None:
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
-    made = PageServer(Address("127.0.0.1", 0), page(CarTopics("/car1"), 4321))
+    made = PageServer(Address("127.0.0.1", 0), only_page(watch_page(CarTopics("/car1"), 4321)))
     yield made
     made.close()
 
@@ -90,7 +91,7 @@ def test_the_page_brings_all_it_needs(server: PageServer) -> None:
 
 def test_a_port_in_use_is_named_with_its_option(server: PageServer) -> None:
     with pytest.raises(ValueError, match=rf"port {server.port} on 127.0.0.1 is in use; .*--port"):
-        PageServer(Address("127.0.0.1", server.port), b"")
+        PageServer(Address("127.0.0.1", server.port), only_page(b""))
 
 
 def strings(value: Any) -> Iterator[str]:
