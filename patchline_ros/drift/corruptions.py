@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -20,6 +20,13 @@ from patchline_ros.tasks import Image
 
 _Pixels: TypeAlias = NDArray[np.float32]
 """(H, W, 3), or (H, W) for a layer, of light from 0 to 1."""
+
+
+_HORIZON: Final = 0.45
+"""Where the road ends, as a share of the picture's height."""
+_FARTHEST: Final = 12.0
+"""How far haze reaches, in units of the distance at which the picture's lower edge shows the road:
+what is above the horizon is that far away."""
 
 
 def corrupt(image: Image, name: str, severity: float, rng: np.random.Generator) -> Image:
@@ -72,15 +79,50 @@ def _twilight(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pi
     return np.asarray(dark + grain, dtype=np.float32)
 
 
+def _overcast(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
+    """An evening under clouds: the sky is grey and has clouds, and below it nothing is lit more
+    than the rest, and hardly anything has a colour.
+    """
+    height = pixels.shape[0]
+    above = np.clip(1.3 - 2 * np.linspace(0, 1, height, dtype=np.float32), 0, 1)[:, None]
+    bright = np.clip((pixels.min(axis=2) - 0.75) / 0.15, 0, 1)
+    sky = _blurred(bright * above, _spread(pixels, 0.75, 0.008))[..., None]
+    heaven = (0.74 + _clouds(pixels, rng))[..., None]
+    grey = pixels.mean(axis=2, keepdims=True)
+    flat = _blurred(grey + 0.25 * (pixels - grey), _spread(pixels, 0.75, 0.003))
+    evening = sky * heaven + (1 - sky) * 0.42 * flat ** np.float32(1.3)
+    dark = pixels + np.float32(severity) * (evening - pixels)
+    grain = severity * 0.008 * _blurred(_normal(rng, dark.shape), 1.0)
+    return np.asarray(dark + grain, dtype=np.float32)
+
+
+def _clouds(pixels: _Pixels, rng: np.random.Generator) -> _Pixels:
+    """A layer (H, W) of clouds of three sizes, about -0.3 to 0.3."""
+    height, width = pixels.shape[:2]
+    layer = np.zeros((height, width), dtype=np.float32)
+    for size, weight in ((0.3, 0.12), (0.1, 0.08), (0.04, 0.04)):
+        soft = _blurred(_normal(rng, (height, width)), size * height)
+        layer += weight * soft / (soft.std() + np.float32(1e-6))
+    return layer
+
+
 def _fog(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
     """Light scattered into the view, in drifting banks, denser towards the horizon and the sky."""
-    height, width = pixels.shape[:2]
-    banks = cv2.resize(
-        rng.random((4, 5), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    far = np.linspace(1.0, 0.6, height, dtype=np.float32)[:, None]
-    density = 0.95 * severity * far * np.clip(0.75 + 0.25 * banks, 0.0, 1.0)
+    far = np.linspace(1.0, 0.6, pixels.shape[0], dtype=np.float32)[:, None]
+    density = 0.95 * severity * far * np.clip(0.75 + 0.25 * _banks(pixels, rng), 0.0, 1.0)
     return _mixed(pixels, 0.82, density)
+
+
+def _haze(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
+    """Light scattered into the view of a flat road: what is seen sinks with the distance, to
+    nothing at the horizon, in a grey that is not far from the picture's own.
+    """
+    height = pixels.shape[0]
+    below = (np.arange(height, dtype=np.float32) + 0.5) / height - _HORIZON
+    # In units of the distance at which the lower edge of the picture shows the road.
+    distance = np.minimum((1 - _HORIZON) / np.maximum(below, 1e-6), _FARTHEST)[:, None]
+    thickness = 0.4 * severity * distance * (0.5 + _banks(pixels, rng))
+    return _mixed(pixels, 0.48 + 0.4 * float(pixels.mean()), 1 - np.exp(-thickness))
 
 
 def _rain(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
@@ -105,6 +147,13 @@ def _noise(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixel
 
 def _contrast(pixels: _Pixels, severity: float, _rng: np.random.Generator) -> _Pixels:
     return _mixed(pixels, float(pixels.mean()), 0.85 * severity)
+
+
+def _banks(pixels: _Pixels, rng: np.random.Generator) -> _Pixels:
+    """A layer (H, W) of soft clouds, about 0 to 1."""
+    height, width = pixels.shape[:2]
+    coarse = rng.random((4, 5), dtype=np.float32)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _mixed(pixels: _Pixels, light: float, amount: float | _Pixels) -> _Pixels:
@@ -164,10 +213,28 @@ _RECIPES: dict[str, Callable[[_Pixels, float, np.random.Generator], _Pixels]] = 
     "noise": _noise,
     "contrast": _contrast,
     "twilight": _twilight,
+    "haze": _haze,
+    "overcast": _overcast,
 }
 
 CORRUPTIONS: tuple[str, ...] = tuple(_RECIPES)
 """The names that corrupt() knows."""
+
+Family = Literal["dark", "fog", "rain", "snow", "blur", "noise", "contrast"]
+"""Corruptions that stand for the same cause."""
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+_OF_SEVERAL: Final[dict[Family, tuple[str, ...]]] = {
+    "dark": ("night", "dusk", "twilight", "overcast"),
+    "fog": ("fog", "haze"),
+}
+
+
+def corruptions_of(family: Family) -> tuple[str, ...]:
+    """The names in CORRUPTIONS that belong to a family; each name belongs to one."""
+    return _OF_SEVERAL.get(family, (family,))
+
 
 GRADED_SETS: tuple[tuple[str, float], ...] = (
     ("snow", 0.1),

@@ -21,7 +21,7 @@ from patchline_ros.adaptation.trainer import train_on_views
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.config_files import StrictModel
-from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
+from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS, Family, corruptions_of
 from patchline_ros.files import sha256
 from patchline_ros.offline.drifted import Drift, Part, drifted
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
@@ -31,15 +31,22 @@ from patchline_ros.vision.model import TaskModel
 
 CLEAR: Final = ("contrast", 0.0)
 """The source's own frames as a drift: no corruption changes a picture at severity 0."""
-_DARKER: Final = (
+_MORE: Final = (
     ("dusk", 0.75),
     ("dusk", 1.0),
     ("night", 0.6),
     ("twilight", 0.4),
     ("twilight", 0.7),
     ("twilight", 1.0),
+    ("overcast", 0.5),
+    ("overcast", 0.75),
+    ("overcast", 1.0),
+    ("haze", 0.4),
+    ("haze", 0.7),
+    ("haze", 1.0),
 )
-"""Beside the graded sets, which are few where it is dark: what cars meet each day."""
+"""Beside the graded sets, which are few where it is dark: what cars meet each day, and what is
+nearer to real fog."""
 STOPPING_SEVERITY: Final = 0.65
 """Of the drifts that choose the epoch: each corruption is among them, with new frames and draws."""
 
@@ -63,10 +70,11 @@ class PreparationSettings(StrictModel):
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
-    drifts: tuple[tuple[str, _Severity], ...] = Field(
-        default=(*GRADED_SETS, *_DARKER), min_length=1
-    )
+    drifts: tuple[tuple[str, _Severity], ...] = Field(default=(*GRADED_SETS, *_MORE), min_length=1)
     """Corruptions and severities; the source's own frames are always among them."""
+    leave_out: tuple[Family, ...] = Field(default=(), exclude_if=lambda families: not families)
+    """Families of corruptions that nothing sees: neither the patches, nor what chooses the epoch,
+    nor the label-free gate. To measure what a car does in a drift that nobody had thought of."""
     gate_severities: tuple[_Severity, ...] = Field(default=(0.3, 0.55, 0.85), min_length=1)
     """Severities of each corruption on which the label-free gate is fitted; the patches must not
     have been trained on them."""
@@ -94,11 +102,34 @@ class PreparationSettings(StrictModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> PreparationSettings:
+        if len(self.training_drifts) == 1:
+            raise ValueError(
+                f"leave_out has {', '.join(self.leave_out)}, and no other drifts are trained on"
+            )
+        return self
+
+    @property
+    def _left_out(self) -> set[str]:
+        return {name for family in self.leave_out for name in corruptions_of(family)}
+
+    @property
+    def training_drifts(self) -> list[Drift]:
+        """Drifts that the patches are trained on, and the source's own frames."""
+        return [CLEAR, *(drift for drift in self.drifts if drift[0] not in self._left_out)]
+
     @property
     def stopping_drifts(self) -> list[Drift]:
         """Drifts that choose the epoch: of the corruptions that are trained on, and no others."""
-        names = dict.fromkeys(corruption for corruption, _ in self.drifts)
+        names = dict.fromkeys(corruption for corruption, _ in self.training_drifts[1:])
         return [CLEAR, *((name, STOPPING_SEVERITY) for name in names)]
+
+    @property
+    def gate_drifts(self) -> list[Drift]:
+        """Drifts that the label-free gate is fitted to: of corruptions that patches know or not."""
+        names = [name for name in CORRUPTIONS if name not in self._left_out]
+        return [CLEAR, *((name, severity) for severity in self.gate_severities for name in names)]
 
     def frames_of(self, task: Task) -> int:
         """Source frames of each drift."""
@@ -160,7 +191,7 @@ def prepare(
     torch.manual_seed(seed)
     model = PatchedModel(source, PatchSettings(k=len(source.backbone.specs)))
     record = TrainingRecord()
-    task, drifts = source.spec.task, [CLEAR, *settings.drifts]
+    task, drifts = source.spec.task, settings.training_drifts
     training = settings.training(task, len(drifts))
     kept = []
     for done, drift in enumerate(drifts):
