@@ -16,6 +16,7 @@ from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, patch_tables, scene_of, source_waves
 from patchline_ros.bench.result import ExperimentRecord, record_path, write_result
 from patchline_ros.bench.tune import choose_rates, due_trials, read_rates, tuned_rows
+from patchline_ros.bundle import Bundle
 from patchline_ros.host import all_cores
 from patchline_ros.jobs.executors import executor_at
 from patchline_ros.jobs.scheduler import Executor, Job, run_jobs
@@ -80,6 +81,8 @@ def make_plan(options: BenchOptions) -> Plan:
         device=options.device,
         workers=workers,
     )
+    if experiment.preparation == "bundle":
+        _require_prepared(experiment, options.bundle)
     rows = comma_separated(options.rows) or tuple(experiment.rows)
     for row in rows:
         experiment.row(row)
@@ -88,6 +91,21 @@ def make_plan(options: BenchOptions) -> Plan:
         scene_of(experiment, inputs, experiment.seeds[0])
     executor = executor_at(options.ray_address, workers, gpus=int(options.device == "cuda"))
     return Plan(experiment, inputs, rows, executor, console)
+
+
+def _require_prepared(experiment: Experiment, bundle: Path | None) -> None:
+    """Raises ExperimentError where there is no bundle with prepared patches for all tasks."""
+    if bundle is None:
+        raise ExperimentError(
+            f"{experiment.name} starts from a bundle's prepared patches; name one with --bundle"
+        )
+    prepared = Bundle.load(bundle).manifest.prepared
+    missing = [str(task) for task in experiment.tasks if task not in prepared]
+    if missing:
+        raise ExperimentError(
+            f"the bundle {bundle} has no prepared patches for {' and '.join(missing)}; make them "
+            f"with: patchline bundle prepare {bundle}"
+        )
 
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:

@@ -30,6 +30,9 @@ from patchline_ros.tasks import Task
 from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
+Preparation = PreparationSettings | Literal["bundle"]
+"""How patches are prepared, or whose they are."""
+
 CONFIG_FOLDER: Final = "bench"
 """The folder below `config` that holds the experiments of the package."""
 
@@ -145,8 +148,9 @@ class Experiment(StrictModel):
     tuning: Tuning = Tuning()
     predictor: PredictorSettings = PredictorSettings()
     """How the product's patch table is learnt where there is no bundle; as for a bundle."""
-    preparation: PreparationSettings | None = None
-    """How the patches are prepared that rows, and the product, start from; None: there are none."""
+    preparation: Preparation | None = None
+    """How the patches are prepared that rows, and the product, start from, each seed's anew; or
+    `bundle`: all take those of the bundle. None: there are none."""
     reference: str = ""
     """Row that the others are compared with; empty: for each task the better one of those that
     fine-tune everything."""
@@ -169,6 +173,11 @@ class Experiment(StrictModel):
             if _is_prepared(row) and self.preparation is None:
                 raise ValueError(
                     f"row {name} needs prepared patches; say under preparation how they are made"
+                )
+            if row.leave_out and self.preparation == "bundle":
+                raise ValueError(
+                    f"row {name} leaves families out, which a bundle's patches have seen; say "
+                    "under preparation how they are made"
                 )
             if isinstance(row.order, tuple) and set(row.order) != set(self.tasks):
                 raise ValueError(f"row {name}: its order does not name each task once")
@@ -197,18 +206,18 @@ class Experiment(StrictModel):
         changes = {field: getattr(own, field) for field in own.model_fields_set}
         return self.training.model_copy(update=changes)
 
-    def preparation_of(self, row: Row) -> PreparationSettings | None:
+    def preparation_of(self, row: Row) -> Preparation | None:
         """How the patches are prepared for a row; None: the experiment prepares none."""
-        if self.preparation is None:
-            return None
+        if not isinstance(self.preparation, PreparationSettings):
+            return self.preparation
         families = dict.fromkeys((*self.preparation.leave_out, *row.leave_out))
         return self.preparation.model_copy(update={"leave_out": tuple(families)})
 
     @property
     def preparations(self) -> list[PreparationSettings]:
-        """All that the rows start from, each once."""
+        """All that is prepared for the rows, each once."""
         found = [self.preparation_of(row) for row in self.rows.values()]
-        return list(dict.fromkeys(settings for settings in found if settings is not None))
+        return list(dict.fromkeys(s for s in found if isinstance(s, PreparationSettings)))
 
     def source_seed(self, seed: int) -> int:
         """Seed of the source models that a run with this seed starts from."""
@@ -258,8 +267,8 @@ class RunConfig(StrictModel):
     """Tuned factor on the learning rates; of the product that of its task."""
     predictor: PredictorSettings | None = None
     """How the product's patch table is learnt where there is no bundle; None in other rows."""
-    preparation: PreparationSettings | None = None
-    """How the patches are prepared that the row starts from; None in other rows."""
+    preparation: Preparation | None = None
+    """How the patches are prepared that the row starts from, or `bundle`; None in other rows."""
 
 
 def run_config(

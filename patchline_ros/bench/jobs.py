@@ -18,7 +18,7 @@ from patchline_ros.bench.predicted import (
     with_cost,
     with_patches,
 )
-from patchline_ros.bench.prepared import PreparedStore, sources_of_run, with_prepared_of
+from patchline_ros.bench.prepared import PreparedStore, sources_of_run
 from patchline_ros.bench.result import RunResult, read_result, result_path, write_result
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.scenes import load_scene
@@ -137,10 +137,8 @@ class RunJob:
         seed = self.config.seed
         scene = scene_of(self.experiment, self.inputs, seed)
         store = store_of(self.experiment, self.inputs, seed)
-        sources, choice = sources_of_run(self.config, store, scene), None
-        bundle = self.inputs.bundle
-        if self.config.settings.product and bundle is not None:
-            sources = {task: with_prepared_of(bundle, sources[task]) for task in sources}
+        sources = sources_of_run(self.config, store, scene, self.inputs.bundle)
+        choice = None
         if self.config.settings.product:
             car = self._car(store, scene)
             choice, affinity = car.choice, car.affinity

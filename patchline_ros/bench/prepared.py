@@ -35,14 +35,19 @@ def with_prepared_of(bundle: Path, source: Source) -> Source:
     return replace(source, prepared=there.prepared)
 
 
-def sources_of_run(config: RunConfig, store: SourceStore, scene: Scene) -> dict[Task, Source]:
+def sources_of_run(
+    config: RunConfig, store: SourceStore, scene: Scene, bundle: Path | None
+) -> dict[Task, Source]:
     """The source models that a run starts from, with prepared patches where its row takes some.
 
     Raises:
         ExperimentError: one is missing or damaged.
+        ValueError: the bundle is damaged, or its patches are of another model.
     """
     sources = dict(store.sources())
-    if config.preparation is None:
+    if bundle is not None and (config.settings.product or config.preparation == "bundle"):
+        return {task: with_prepared_of(bundle, source) for task, source in sources.items()}
+    if not isinstance(config.preparation, PreparationSettings):
         return sources
     prepared = PreparedStore(store, scene, config.preparation)
     return {task: prepared.started_from(source) for task, source in sources.items()}

@@ -81,7 +81,8 @@ class TrialJob:
         scene = _scene(self.experiment.scene, self.inputs.data, seed)
         store = SourceStore(self.experiment, self.inputs, scene, seed)
         table = store.affinity(self.config.settings.affinity)
-        sources, device = sources_of_run(self.config, store, scene), self.inputs.device
+        sources = sources_of_run(self.config, store, scene, self.inputs.bundle)
+        device = self.inputs.device
         found: dict[Task, list[float]] = {task: [] for task in self.experiment.tasks}
         settings, tasks = settings_of(self.config, hold_out=False), self.experiment.tasks
         folds = inner_folds(scene)

@@ -55,6 +55,10 @@ def test_the_experiments_are_listed() -> None:
         (("run", "smoke", "--device", "tpu"), "--device 'tpu' is not known; write cpu or cuda"),
         (("run", "camvid-dusk"), "no data folder was given: name one that has camvid"),
         (("run", "camvid-dusk", "--data", "/nowhere"), "there is no folder /nowhere: name one"),
+        (
+            ("run", "camvid-dusk-prepared"),
+            "starts from a bundle's prepared patches; name one with --bundle",
+        ),
         (("report", "/nowhere"), "there are no results in /nowhere"),
     ],
 )

@@ -98,6 +98,14 @@ def test_likeness_and_variants(tmp_path: Path) -> None:
         (("most_similar", "most_similar, affinity: hash"), "no similarity 'hash'; known are perce"),
         (("batch_size: 4}", "batch_size: 4}, warm_start: average"), "warm_start is for patches"),
         (("scene: smoke", "scene: smoke\nseeds: [1]\ntuning: {seeds: [1]}"), "seed 1 is tuned on"),
+        (
+            (
+                "rows:",
+                "preparation: bundle\nrows:\n  left: {label_free: true, leave_out: [fog]}",
+            ),
+            "row left leaves families out, which a bundle's patches have seen",
+        ),
+        (("ours: {", "ours: {start: prepared, "), "row ours needs prepared patches; say under"),
         (("scene: smoke", "scene: ["), "is not YAML"),
     ],
 )
