@@ -40,8 +40,8 @@ MOST_LOST: Final = 0.005
 MOST_GROWTH_MIB: Final = 100.0
 """Of a process's memory and of the adapter's folder, from the end of the first round to the last.
 What is kept is bounded by the adapter's `capacity` and the bank's; this is a round trip's share."""
-_TEST_WORLDS: Final = (4000, 4001)
-_TEST_FRAMES: Final = 16
+_TEST_WORLDS: Final = (4000, 4001, 4002)
+_TEST_FRAMES: Final = 20
 """Of each world and weather: the road that is scored on, which no camera has shown."""
 _VISIT_SECONDS: Final = 900.0
 _CLEAR_SECONDS: Final = 120.0
