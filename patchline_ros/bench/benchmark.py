@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 from rich.status import Status
 
-from patchline_ros.bench.experiment import Experiment, ExperimentError, find_experiment
+from patchline_ros.bench.experiment import Experiment, ExperimentError
+from patchline_ros.bench.experiment_files import find_experiment
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import due_runs, patch_tables, scene_of, source_waves
 from patchline_ros.bench.result import ExperimentRecord, record_path, write_result

@@ -150,7 +150,7 @@ def smoke(out: Out = Path("runs") / "smoke", workers: Workers = None) -> None:
 @app.command(name="list")
 def list_() -> None:
     """List the experiments that come with the package."""
-    from patchline_ros.bench.experiment import find_experiment, known_experiments
+    from patchline_ros.bench.experiment_files import find_experiment, known_experiments
 
     with errors_in_a_sentence(interrupted=_INTERRUPTED):
         for name in known_experiments():

@@ -22,6 +22,12 @@ WebsocketPort = Annotated[
         help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
     ),
 ]
+ImageTransport = Annotated[
+    str,
+    typer.Option(
+        help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
+    ),
+]
 
 
 def watch(
@@ -38,12 +44,7 @@ def watch(
             help="Topic of the sign classifier's pictures.", show_default="the road camera's"
         ),
     ] = "",
-    image_transport: Annotated[
-        str,
-        typer.Option(
-            help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
-        ),
-    ] = "raw",
+    image_transport: ImageTransport = "raw",
     host: Annotated[
         str,
         typer.Option(

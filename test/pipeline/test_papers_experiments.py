@@ -13,7 +13,8 @@ from miniatures import make_acdc, make_core50, make_sbd
 
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.experiment import find_experiment, run_config
+from patchline_ros.bench.experiment import run_config
+from patchline_ros.bench.experiment_files import find_experiment
 from patchline_ros.bench.scenes import Scene, load_scene
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.inputs import resized

@@ -11,10 +11,12 @@ from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bench.experiment import (
     Experiment,
     ExperimentError,
+    run_config,
+)
+from patchline_ros.bench.experiment_files import (
     find_experiment,
     known_experiments,
     read_experiment,
-    run_config,
 )
 from patchline_ros.bench.scenes import SCENES
 from patchline_ros.patching.patched_model import PatchSettings
