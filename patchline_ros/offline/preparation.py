@@ -51,7 +51,10 @@ STOPPING_SEVERITY: Final = 0.65
 """Of the drifts that choose the epoch: each corruption is among them, with new frames and draws."""
 
 _ONE_LABEL: Final = 4
-"""As many times more pictures are taken of a task whose pictures have one label."""
+"""As many times more pictures are trained on of a task whose pictures have one label."""
+_ONE_LABEL_HELD_OUT: Final = 16
+"""As many times more are held out. An accuracy on 48 pictures is wrong by six points, which the
+gate would take for an error of its own."""
 
 _Severity = Annotated[float, Field(gt=0, le=1)]
 
@@ -66,7 +69,7 @@ class PreparationSettings(StrictModel):
     label, which says less."""
     held_out_frames: int = Field(default=12, ge=4)
     """Held-out source frames of each drift that chooses the epoch, and of each that the label-free
-    gate is fitted to; likewise."""
+    gate is fitted to; 16 times as many where a picture has one label."""
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
@@ -137,7 +140,7 @@ class PreparationSettings(StrictModel):
 
     def held_out_frames_of(self, task: Task) -> int:
         """Held-out source frames of each drift."""
-        return self.held_out_frames * (_ONE_LABEL if task.traits.one_label else 1)
+        return self.held_out_frames * (_ONE_LABEL_HELD_OUT if task.traits.one_label else 1)
 
     def training(self, task: Task, caches: int) -> TrainingSettings:
         """The same in the trainer's words, for a task and so many sets of views that are kept."""
