@@ -36,7 +36,8 @@ def cost(
         str, typer.Option(help="The model, as the paper's tables name it, such as unet_resnet50.")
     ],
     method: Annotated[
-        str, typer.Option(help="The method: patchline, ft_full, ft_norm, ft_last or lst.")
+        str,
+        typer.Option(help="The method: patchline, ft_full, ft_norm, ft_affine, ft_last or lst."),
     ] = "patchline",
     patches: Patches = None,
     wiring: Wiring = None,

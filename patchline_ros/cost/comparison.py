@@ -126,7 +126,7 @@ def compare(options: CostOptions) -> Comparison:
         k = affordable if options.patches is None else options.patches
         asked: MethodSettings = PatchSettings(k=k, wiring=wiring, head=head)
     else:
-        asked = others.pop(options.method)
+        asked = others.pop(options.method, None) or FineTuneSettings(method="ft_affine")
     settings = [asked, *others.values()]
     costs = {each: method_cost(spec, each, options.batch) for each in settings}
     peaks = None

@@ -23,7 +23,12 @@ pass of fine-tuning. Left out beside an adapter: gradients of the head and of fr
 ACTUAL = """\
 Everything that is computed, in all parts. Cached: an epoch that takes what depends on the picture
 alone from a cache. Mean: such epochs after a first one, which fills it."""
-TITLES = {"ft_full": "FT-full", "ft_norm": "FT-norm", "ft_last": "FT-last"}
+TITLES = {
+    "ft_full": "FT-full",
+    "ft_norm": "FT-norm",
+    "ft_affine": "norms alone",
+    "ft_last": "FT-last",
+}
 
 
 def title(settings: MethodSettings) -> str:

@@ -322,7 +322,7 @@ def test_the_command_prints_both_accountings_and_writes_the_figures(tmp_path) ->
         (["--model", "alexnet"], "there is no model 'alexnet'; known are vgg16, ssd_vgg16"),
         (
             ["--method", "sgd"],
-            "no method 'sgd'; known are patchline, ft_full, ft_norm, ft_last, lst",
+            "no method 'sgd'; known are patchline, ft_full, ft_norm, ft_affine, ft_last, lst",
         ),
         (["--patches", "8"], "8 patches asked for; the backbone mobilenet_v2 takes 1 to 7"),
         (["--size", "31"], "input_size (31, 31) is too small"),
