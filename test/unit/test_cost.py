@@ -316,6 +316,12 @@ def test_the_command_prints_both_accountings_and_writes_the_figures(tmp_path) ->
     assert full["flops"]["paper"] == full["flops"]["actual_mean"]
 
 
+@pytest.mark.parametrize("method", ["ft_affine", "ft_norm", "lst"])
+def test_any_method_may_be_asked_for(method: str) -> None:
+    code, text = cost("--model", "mobilenet_v2", "--size", "64", "--method", method)
+    assert code == 0, text
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
