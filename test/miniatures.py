@@ -52,10 +52,10 @@ def write_voc(path: Path, *things: tuple[str, int, int, int, int]) -> None:
     path.write_text(f"<annotation>{objects}</annotation>")
 
 
-def make_camvid_and_gtsrb(data: Path) -> None:
+def make_camvid_and_gtsrb(data: Path, day: int = 50) -> None:
     ids = stripes(0, 3)
     ids[4:20, 4:20] = 8
-    for drive, frames in (("day", 50), ("dusk", 20)):
+    for drive, frames in (("day", day), ("dusk", 20)):
         for i in range(frames):
             folder = data / "camvid" / drive
             write_picture(folder / "images" / f"{drive}_{i:03d}.png")

@@ -19,6 +19,7 @@ from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.adaptation.task_adaptation import Order, Start, WarmStart, car_settings
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.config_files import ConfigFileError, StrictModel, first_mistake, read_mapping
+from patchline_ros.drift.corruptions import Family
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.recipe import Recipe
@@ -74,6 +75,9 @@ class Row(StrictModel):
     """The trained patches that a task's training begins from."""
     start: Start = "source"
     """What is adapted: the source model, or that with the patches prepared before the car left."""
+    leave_out: tuple[Family, ...] = Field(default=(), exclude_if=lambda families: not families)
+    """Families of corruptions that the preparation of what is started from does not see, beside
+    those that the experiment leaves out."""
     predict_patches: bool = False
     """Whether the bundle's predictor chooses `k`, from the scene's drift; the selection's cost has
     what that takes."""
@@ -105,6 +109,8 @@ class Row(StrictModel):
             raise ValueError("unlabelled is for rows that train; this one has no method")
         if self.unlabelled is not None and self.warm_start != "none":
             raise ValueError("a training without labels takes no warm start; leave it out")
+        if self.leave_out and not _is_prepared(self):
+            raise ValueError("leave_out is for rows that start from prepared patches")
         if self.drift_returns and self.method is None and not self.product:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self
@@ -191,6 +197,19 @@ class Experiment(StrictModel):
         changes = {field: getattr(own, field) for field in own.model_fields_set}
         return self.training.model_copy(update=changes)
 
+    def preparation_of(self, row: Row) -> PreparationSettings | None:
+        """How the patches are prepared for a row; None: the experiment prepares none."""
+        if self.preparation is None:
+            return None
+        families = dict.fromkeys((*self.preparation.leave_out, *row.leave_out))
+        return self.preparation.model_copy(update={"leave_out": tuple(families)})
+
+    @property
+    def preparations(self) -> list[PreparationSettings]:
+        """All that the rows start from, each once."""
+        found = [self.preparation_of(row) for row in self.rows.values()]
+        return list(dict.fromkeys(settings for settings in found if settings is not None))
+
     def source_seed(self, seed: int) -> int:
         """Seed of the source models that a run with this seed starts from."""
         return seed if self.source.seed is None else self.source.seed
@@ -269,7 +288,7 @@ def run_config(
         seed=seed,
         rates={task: rates.get(task, 1.0) for task in experiment.tasks},
         predictor=predictor,
-        preparation=experiment.preparation if _is_prepared(settings) else None,
+        preparation=experiment.preparation_of(settings) if _is_prepared(settings) else None,
     )
 
 

@@ -26,6 +26,7 @@ from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.jobs.scheduler import Job, ReportProgress
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.source_training import in_training_order
 from patchline_ros.tasks import Task
 
@@ -102,18 +103,20 @@ class PreparationJob:
     inputs: Inputs
     seed: int
     task: Task
+    settings: PreparationSettings
 
     @property
     def name(self) -> str:
         """Name in messages."""
-        return f"prepared patches for {self.task}, seed {self.seed}"
+        left_out = ", ".join(self.settings.leave_out)
+        without = f" without {left_out}" if left_out else ""
+        return f"prepared patches for {self.task}{without}, seed {self.seed}"
 
     def __call__(self, report: ReportProgress) -> None:
         """Leaves them in OUT/sources."""
         scene = scene_of(self.experiment, self.inputs, self.seed)
         store = store_of(self.experiment, self.inputs, self.seed)
-        assert self.experiment.preparation is not None
-        PreparedStore(store, scene, self.experiment.preparation).make(self.task, report)
+        PreparedStore(store, scene, self.settings).make(self.task, report)
 
 
 @dataclass(frozen=True)
@@ -198,9 +201,10 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
         [SourceJob(experiment, inputs, seed, t) for seed in by_source.values() for t in others],
         [AffinityJob(experiment, inputs, seed) for seed in by_source.values()],
         [
-            PreparationJob(experiment, inputs, seed, task)
+            PreparationJob(experiment, inputs, seed, task, settings)
             for seed in by_source.values()
-            for task in (experiment.tasks if experiment.preparation else ())
+            for task in experiment.tasks
+            for settings in experiment.preparations
         ],
     ]
 

@@ -13,6 +13,7 @@ from patchline_ros.bench.camvid_scene import (
     camvid_dusk_to_tune,
 )
 from patchline_ros.bench.dawn_scene import dawn_fog
+from patchline_ros.bench.made_scenes import MADE, made_drift
 from patchline_ros.bench.scene import Scene, TaskScene
 from patchline_ros.sim.defaults import SEVERITIES
 
@@ -21,6 +22,7 @@ __all__ = ["SCENES", "Scene", "TaskScene", "load_scene", "load_tuning_scene"]
 SCENES: dict[str, Callable[[Path | None, int], Scene]] = {
     "camvid-dusk": camvid_dusk,
     "camvid-dusk-future": camvid_dusk_future,
+    **{f"camvid-made-{family}": partial(made_drift, family) for family in MADE},
     "dawn-fog": dawn_fog,
     **{f"sim-{name}": partial(sim_scenes.sim_weather, name) for name in SEVERITIES},
     "core50-nc": paper_scenes.core50_nc,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -168,6 +168,19 @@ _RECIPES: dict[str, Callable[[_Pixels, float, np.random.Generator], _Pixels]] = 
 
 CORRUPTIONS: tuple[str, ...] = tuple(_RECIPES)
 """The names that corrupt() knows."""
+
+Family = Literal["dark", "fog", "rain", "snow", "blur", "noise", "contrast"]
+"""Corruptions that stand for the same cause."""
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+_DARK: Final = ("night", "dusk", "twilight")
+
+
+def corruptions_of(family: Family) -> tuple[str, ...]:
+    """The names in CORRUPTIONS that belong to a family; each name belongs to one."""
+    return _DARK if family == "dark" else (family,)
+
 
 GRADED_SETS: tuple[tuple[str, float], ...] = (
     ("snow", 0.1),

@@ -132,7 +132,7 @@ def prepare_models(
         entropy = entries[task].source_entropy
         points = gate_points_once(place, model, data.held_out, settings, entropy, seed, at_gate)
         entry = PreparedEntry(
-            drifts=list(settings.drifts),
+            drifts=settings.training_drifts[1:],
             source_metric=patches.record.metrics[0],
             prepared_metric=max(patches.record.metrics),
             gflops=patches.record.gflops,

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from patchline_ros.adaptation.label_free_candidates import label_free_candidates
 from patchline_ros.adaptation.norm_statistics import norm_prior_of, with_norm_of
-from patchline_ros.drift.corruptions import CORRUPTIONS
 from patchline_ros.manifest import GatePoint
-from patchline_ros.offline.preparation import CLEAR, PreparationSettings, frames_of_drift
+from patchline_ros.offline.preparation import PreparationSettings, frames_of_drift
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evidence import Look, evidence
 from patchline_ros.vision.metrics import score
 from patchline_ros.vision.model import TaskModel
-
-_AWAY: Final = 7
-"""Places in the list of drifts to another drift: one of another corruption and severity."""
 
 
 def gate_points(
@@ -38,18 +33,19 @@ def gate_points(
         source: the source model, in evaluation mode.
         prepared: the same with its prepared patches.
         held_out: source samples.
-        settings: how many frames, and at which severities of each corruption.
+        settings: how many frames, and under which drifts.
         source_entropy: I_source, in nats.
         seed: of the frames and of the drifts.
         progress: told the share that is done, 0..1.
     """
     count = settings.held_out_frames_of(source.spec.task)
-    severities = settings.gate_severities
-    drifts = [CLEAR, *((name, severity) for severity in severities for name in CORRUPTIONS)]
+    drifts = settings.gate_drifts
+    # Two places short of a round through the corruptions: another one, mostly more severe.
+    away = max(1, len({name for name, _ in drifts}) - 2)
     points = []
     for place, drift in enumerate(drifts):
         samples = frames_of_drift(source, held_out, count, drift, "held_out", seed)
-        strange = drifts[(place + _AWAY) % len(drifts)]
+        strange = drifts[(place + away) % len(drifts)]
         others = frames_of_drift(source, held_out, count, strange, "held_out", seed)
         images = [sample.image for sample in samples]
         models = {c.name: c.model for c in label_free_candidates(prepared, images)}

@@ -21,7 +21,7 @@ from patchline_ros.adaptation.trainer import train_on_views
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.config_files import StrictModel
-from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
+from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS, Family, corruptions_of
 from patchline_ros.files import sha256
 from patchline_ros.offline.drifted import Drift, Part, drifted
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
@@ -67,6 +67,9 @@ class PreparationSettings(StrictModel):
         default=(*GRADED_SETS, *_DARKER), min_length=1
     )
     """Corruptions and severities; the source's own frames are always among them."""
+    leave_out: tuple[Family, ...] = Field(default=(), exclude_if=lambda families: not families)
+    """Families of corruptions that nothing sees: neither the patches, nor what chooses the epoch,
+    nor the label-free gate. To measure what a car does in a drift that nobody had thought of."""
     gate_severities: tuple[_Severity, ...] = Field(default=(0.3, 0.55, 0.85), min_length=1)
     """Severities of each corruption on which the label-free gate is fitted; the patches must not
     have been trained on them."""
@@ -94,11 +97,34 @@ class PreparationSettings(StrictModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_is_left(self) -> PreparationSettings:
+        if len(self.training_drifts) == 1:
+            raise ValueError(
+                f"leave_out has {', '.join(self.leave_out)}, and no other drifts are trained on"
+            )
+        return self
+
+    @property
+    def _left_out(self) -> set[str]:
+        return {name for family in self.leave_out for name in corruptions_of(family)}
+
+    @property
+    def training_drifts(self) -> list[Drift]:
+        """Drifts that the patches are trained on, and the source's own frames."""
+        return [CLEAR, *(drift for drift in self.drifts if drift[0] not in self._left_out)]
+
     @property
     def stopping_drifts(self) -> list[Drift]:
         """Drifts that choose the epoch: of the corruptions that are trained on, and no others."""
-        names = dict.fromkeys(corruption for corruption, _ in self.drifts)
+        names = dict.fromkeys(corruption for corruption, _ in self.training_drifts[1:])
         return [CLEAR, *((name, STOPPING_SEVERITY) for name in names)]
+
+    @property
+    def gate_drifts(self) -> list[Drift]:
+        """Drifts that the label-free gate is fitted to: of corruptions that patches know or not."""
+        names = [name for name in CORRUPTIONS if name not in self._left_out]
+        return [CLEAR, *((name, severity) for severity in self.gate_severities for name in names)]
 
     def frames_of(self, task: Task) -> int:
         """Source frames of each drift."""
@@ -160,7 +186,7 @@ def prepare(
     torch.manual_seed(seed)
     model = PatchedModel(source, PatchSettings(k=len(source.backbone.specs)))
     record = TrainingRecord()
-    task, drifts = source.spec.task, [CLEAR, *settings.drifts]
+    task, drifts = source.spec.task, settings.training_drifts
     training = settings.training(task, len(drifts))
     kept = []
     for done, drift in enumerate(drifts):

@@ -13,12 +13,12 @@ from patchline_ros.adaptation.label_free_candidates import label_free_candidates
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.bundle import Bundle
-from patchline_ros.drift.corruptions import CORRUPTIONS
+from patchline_ros.drift.corruptions import CORRUPTIONS, FAMILIES, Family, corruptions_of
 from patchline_ros.offline.bundle_preparation import prepare_bundle
 from patchline_ros.offline.bundle_view import check_bundle
 from patchline_ros.offline.gate_points import gate_points
-from patchline_ros.offline.preparation import PreparationSettings, frames_of_drift, prepare
-from patchline_ros.offline.prepared_patches import prepare_once
+from patchline_ros.offline.preparation import CLEAR, PreparationSettings, frames_of_drift, prepare
+from patchline_ros.offline.prepared_patches import gate_points_once, prepare_once
 from patchline_ros.offline.sources import SourceData, TaskData
 from patchline_ros.patching.patch_set import apply, read_metadata
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
@@ -180,6 +180,39 @@ def test_the_gate_gets_a_point_of_each_candidate_on_each_drift(
     plain = frames_of_drift(source, HELD_OUT, 4, ("contrast", 0.0), "held_out", seed=0)
     of_source_norm = next(p for p in clear if p.candidate == "prepared, source norm")
     assert of_source_norm.after == evaluate(prepared, plain)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_nothing_sees_a_family_that_is_left_out(family: Family) -> None:
+    whole, part = PreparationSettings(), PreparationSettings(leave_out=(family,))
+    for drifts in ("training_drifts", "stopping_drifts", "gate_drifts"):
+        left = [
+            drift
+            for drift in getattr(whole, drifts)
+            if drift == CLEAR or drift[0] not in corruptions_of(family)
+        ]
+        assert left != getattr(whole, drifts)
+        assert getattr(part, drifts) == left
+
+
+def test_patches_and_gate_are_made_without_a_family(source: TaskModel, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"leave_out": ("fog", "dark")})
+    with pytest.raises(ValueError, match="leave_out has fog, dark, and no other drifts"):
+        PreparationSettings.model_validate(settings.model_dump())
+    settings = settings.model_copy(update={"leave_out": ("fog",)})
+    whole = prepare_once(tmp_path / "whole", source, TRAIN, HELD_OUT, SETTINGS, 0)
+    patches = prepare_once(tmp_path / "part", source, TRAIN, HELD_OUT, settings, 0)
+    # The source's own frames and one drift are left of it and three.
+    assert 2 * patches.record.samples == whole.record.samples
+    points = gate_points_once(tmp_path / "part", source, HELD_OUT, settings, 0.5, 0)
+    assert {point.corruption for point in points} == set(CORRUPTIONS) - {"fog"}
+
+
+def test_a_setting_that_leaves_nothing_out_changes_no_name_of_a_kept_file() -> None:
+    assert "leave_out" not in PreparationSettings().model_dump(mode="json")
+    assert "leave_out" not in PreparationSettings().model_dump_json()
+    settings = PreparationSettings(leave_out=("fog",))
+    assert PreparationSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
 def test_the_gate_is_not_fitted_to_drifts_that_the_patches_know() -> None:

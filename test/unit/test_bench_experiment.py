@@ -145,6 +145,7 @@ def test_the_patches_of_every_shipped_experiment_fit_its_backbone(name: str) -> 
     for row in experiment.rows.values():
         if isinstance(row.method, PatchSettings):
             assert row.method.k <= groups
-    ours = experiment.rows["ours"].method
-    assert isinstance(ours, PatchSettings)
-    assert ours.k == groups
+    if "ours" in experiment.rows:
+        ours = experiment.rows["ours"].method
+        assert isinstance(ours, PatchSettings)
+        assert ours.k == groups

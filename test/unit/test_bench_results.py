@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import tiny_experiment as tiny
+from pydantic import ValidationError
 
-from patchline_ros.bench.experiment import Experiment, ExperimentError
+from patchline_ros.bench.experiment import Experiment, ExperimentError, Row, run_config
 from patchline_ros.bench.inputs import Inputs
 from patchline_ros.bench.jobs import RunJob, due_runs, source_waves
 from patchline_ros.bench.result import (
@@ -130,6 +131,23 @@ def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Pat
     shared = shared.model_copy(update={"preparation": PreparationSettings()})
     waves = source_waves(shared, inputs, [0, 1])
     assert [len(wave) for wave in waves] == [1, 1, 1, len(shared.tasks)]
+
+
+def test_a_preparation_is_made_once_for_the_rows_that_leave_out_the_same(tmp_path: Path) -> None:
+    plain = tiny.EXPERIMENT
+    started = {"start": "prepared", "leave_out": ["fog"]}
+    rows = {**plain["rows"], "without": started, "also": started, "all": {"start": "prepared"}}
+    experiment = Experiment.model_validate({**plain, "rows": rows, "preparation": {}})
+    jobs = source_waves(experiment, Inputs(data=None, out=tmp_path), [0])[-1]
+    assert [job.name for job in jobs] == [
+        f"prepared patches for {task}{without}, seed 0"
+        for task in experiment.tasks
+        for without in ("", " without fog")
+    ]
+    config = run_config(experiment, "without", 0, {}, "random")
+    assert config.preparation == PreparationSettings(leave_out=("fog",))
+    with pytest.raises(ValidationError, match="leave_out is for rows that start from prepared"):
+        Row(leave_out=("fog",))
 
 
 def test_the_best_rate_wins_and_equal_ones_are_near_one() -> None:

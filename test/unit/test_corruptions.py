@@ -9,7 +9,13 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS, corrupt
+from patchline_ros.drift.corruptions import (
+    CORRUPTIONS,
+    FAMILIES,
+    GRADED_SETS,
+    corrupt,
+    corruptions_of,
+)
 from patchline_ros.drift.kernels import median_bandwidth
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.tasks import Image
@@ -105,6 +111,11 @@ def distances_of_graded_sets(
         drifted = np.stack([features(corrupt(p, name, severity, rng)) for p in clean[1::2]])
         values.append(mmd2((drifted - mean) / scale, reference, bandwidth))
     return values
+
+
+def test_each_corruption_belongs_to_one_family() -> None:
+    names = [name for family in FAMILIES for name in corruptions_of(family)]
+    assert sorted(names) == sorted(CORRUPTIONS)
 
 
 def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() -> None:

@@ -21,11 +21,14 @@ from miniatures import (
     write_voc,
 )
 
+from patchline_ros.bench.made_scenes import MADE
 from patchline_ros.bench.scene import TaskScene
 from patchline_ros.bench.scenes import SCENES, Scene, load_scene, load_tuning_scene
 from patchline_ros.datasets.paper_splits import CORE50_CATEGORIES, KNOWN_SESSIONS
 from patchline_ros.datasets.voc import VocFolder
 from patchline_ros.datasets.yolo import YoloFolder
+from patchline_ros.drift.corruptions import FAMILIES, corruptions_of
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.tasks import IGNORE, Boxes, Task
 from patchline_ros.vision.inputs import check_label
 
@@ -94,6 +97,33 @@ def test_small_camvid_dusk(tmp_path: Path) -> None:
     assert counts(scene, Task.CLASSIFICATION) == [2 * 5 + 6 * 5, 5 + 2 * 5, 2 * 2, 5 + 5]
     assert sum(name in signs.names["source_train"] for name in signs.names["adapt"]) == 2
     assert {name.split("_")[1] for name in signs.names["adapt"]} == {"00000", "00004"}
+
+
+def test_a_made_drift_shows_nothing_that_a_preparation_sees(tmp_path: Path) -> None:
+    make_camvid_and_gtsrb(tmp_path, day=200)
+    scene = load_scene("camvid-made-dark", tmp_path)
+    check(scene)
+    assert counts(scene, Task.SEGMENTATION) == [160, 10, 10, 20]
+    assert counts(scene, Task.CLASSIFICATION) == [2 * 5 + 6 * 5, 5, 2, 5]
+    for task in scene.tasks.values():
+        drift = {*task.names["adapt"], *task.names["test"]}
+        assert not drift & {*task.names["source_train"], *task.names["source_held_out"]}
+    lanes = scene.tasks[Task.SEGMENTATION]
+    # Stretches stay whole: frames to adapt on are no neighbours of those to test on.
+    assert lanes.names["adapt"] == tuple(f"day_{i:03d}" for i in range(40, 50))
+    assert lanes.adapt[0].image is scene.tasks[Task.DETECTION].adapt[0].image
+    fog = load_scene("camvid-made-fog", tmp_path).tasks[Task.SEGMENTATION]
+    assert fog.names == lanes.names
+    assert fog.test[0].image.mean() > lanes.test[0].image.mean()
+
+
+def test_made_drifts_are_of_severities_that_no_preparation_sees() -> None:
+    settings = PreparationSettings()
+    seen = {*settings.training_drifts, *settings.stopping_drifts, *settings.gate_drifts}
+    assert set(MADE) == set(FAMILIES)
+    for family, drifts in MADE.items():
+        assert {name for name, _ in drifts} == set(corruptions_of(family))
+        assert not seen & set(drifts)
 
 
 def test_small_dawn_fog(tmp_path: Path) -> None:
