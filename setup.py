@@ -52,7 +52,7 @@ setup(
         "pillow>=10",
         "psutil>=6",
         "pycocotools>=2.0.8",
-        "pydantic>=2.10",
+        "pydantic>=2.12",
         "rich>=13",
         "rosbags>=0.11",
         "ruamel.yaml>=0.19",

@@ -30,7 +30,7 @@ from patchline_ros.vision.inputs import resized
 
 MADE: Final[dict[Family, tuple[Drift, ...]]] = {
     "dark": (("dusk", 0.9), ("night", 0.8), ("twilight", 0.9)),
-    "fog": (("fog", 0.9),),
+    "fog": (("fog", 0.9), ("haze", 0.9)),
     "rain": (("rain", 0.9),),
     "snow": (("snow", 0.9),),
     "blur": (("blur", 0.7),),

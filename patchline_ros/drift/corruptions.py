@@ -22,6 +22,13 @@ _Pixels: TypeAlias = NDArray[np.float32]
 """(H, W, 3), or (H, W) for a layer, of light from 0 to 1."""
 
 
+_HORIZON: Final = 0.45
+"""Where the road ends, as a share of the picture's height."""
+_FARTHEST: Final = 12.0
+"""How far haze reaches, in units of the distance at which the picture's lower edge shows the road:
+what is above the horizon is that far away."""
+
+
 def corrupt(image: Image, name: str, severity: float, rng: np.random.Generator) -> Image:
     """A corrupted copy of a uint8 RGB picture (H, W, 3) of any size.
 
@@ -74,13 +81,21 @@ def _twilight(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pi
 
 def _fog(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
     """Light scattered into the view, in drifting banks, denser towards the horizon and the sky."""
-    height, width = pixels.shape[:2]
-    banks = cv2.resize(
-        rng.random((4, 5), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
-    far = np.linspace(1.0, 0.6, height, dtype=np.float32)[:, None]
-    density = 0.95 * severity * far * np.clip(0.75 + 0.25 * banks, 0.0, 1.0)
+    far = np.linspace(1.0, 0.6, pixels.shape[0], dtype=np.float32)[:, None]
+    density = 0.95 * severity * far * np.clip(0.75 + 0.25 * _banks(pixels, rng), 0.0, 1.0)
     return _mixed(pixels, 0.82, density)
+
+
+def _haze(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
+    """Light scattered into the view of a flat road: what is seen sinks with the distance, to
+    nothing at the horizon, in a grey that is not far from the picture's own.
+    """
+    height = pixels.shape[0]
+    below = (np.arange(height, dtype=np.float32) + 0.5) / height - _HORIZON
+    # In units of the distance at which the lower edge of the picture shows the road.
+    distance = np.minimum((1 - _HORIZON) / np.maximum(below, 1e-6), _FARTHEST)[:, None]
+    thickness = 0.4 * severity * distance * (0.5 + _banks(pixels, rng))
+    return _mixed(pixels, 0.48 + 0.4 * float(pixels.mean()), 1 - np.exp(-thickness))
 
 
 def _rain(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixels:
@@ -105,6 +120,13 @@ def _noise(pixels: _Pixels, severity: float, rng: np.random.Generator) -> _Pixel
 
 def _contrast(pixels: _Pixels, severity: float, _rng: np.random.Generator) -> _Pixels:
     return _mixed(pixels, float(pixels.mean()), 0.85 * severity)
+
+
+def _banks(pixels: _Pixels, rng: np.random.Generator) -> _Pixels:
+    """A layer (H, W) of soft clouds, about 0 to 1."""
+    height, width = pixels.shape[:2]
+    coarse = rng.random((4, 5), dtype=np.float32)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _mixed(pixels: _Pixels, light: float, amount: float | _Pixels) -> _Pixels:
@@ -164,6 +186,7 @@ _RECIPES: dict[str, Callable[[_Pixels, float, np.random.Generator], _Pixels]] = 
     "noise": _noise,
     "contrast": _contrast,
     "twilight": _twilight,
+    "haze": _haze,
 }
 
 CORRUPTIONS: tuple[str, ...] = tuple(_RECIPES)
@@ -174,12 +197,15 @@ Family = Literal["dark", "fog", "rain", "snow", "blur", "noise", "contrast"]
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
-_DARK: Final = ("night", "dusk", "twilight")
+_OF_SEVERAL: Final[dict[Family, tuple[str, ...]]] = {
+    "dark": ("night", "dusk", "twilight"),
+    "fog": ("fog", "haze"),
+}
 
 
 def corruptions_of(family: Family) -> tuple[str, ...]:
     """The names in CORRUPTIONS that belong to a family; each name belongs to one."""
-    return _DARK if family == "dark" else (family,)
+    return _OF_SEVERAL.get(family, (family,))
 
 
 GRADED_SETS: tuple[tuple[str, float], ...] = (

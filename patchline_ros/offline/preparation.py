@@ -31,15 +31,19 @@ from patchline_ros.vision.model import TaskModel
 
 CLEAR: Final = ("contrast", 0.0)
 """The source's own frames as a drift: no corruption changes a picture at severity 0."""
-_DARKER: Final = (
+_MORE: Final = (
     ("dusk", 0.75),
     ("dusk", 1.0),
     ("night", 0.6),
     ("twilight", 0.4),
     ("twilight", 0.7),
     ("twilight", 1.0),
+    ("haze", 0.4),
+    ("haze", 0.7),
+    ("haze", 1.0),
 )
-"""Beside the graded sets, which are few where it is dark: what cars meet each day."""
+"""Beside the graded sets, which are few where it is dark: what cars meet each day, and what is
+nearer to real fog."""
 STOPPING_SEVERITY: Final = 0.65
 """Of the drifts that choose the epoch: each corruption is among them, with new frames and draws."""
 
@@ -63,9 +67,7 @@ class PreparationSettings(StrictModel):
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
-    drifts: tuple[tuple[str, _Severity], ...] = Field(
-        default=(*GRADED_SETS, *_DARKER), min_length=1
-    )
+    drifts: tuple[tuple[str, _Severity], ...] = Field(default=(*GRADED_SETS, *_MORE), min_length=1)
     """Corruptions and severities; the source's own frames are always among them."""
     leave_out: tuple[Family, ...] = Field(default=(), exclude_if=lambda families: not families)
     """Families of corruptions that nothing sees: neither the patches, nor what chooses the epoch,

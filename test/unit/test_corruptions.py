@@ -121,8 +121,8 @@ def test_each_corruption_belongs_to_one_family() -> None:
 def test_the_graded_sets_are_18_and_stronger_with_severity_within_each_kind() -> None:
     assert len(set(GRADED_SETS)) == len(GRADED_SETS) == 18
     kinds = dict.fromkeys(name for name, _ in GRADED_SETS)
-    # It was found after the sets were graded, and patches are prepared on it, too.
-    assert set(CORRUPTIONS) - set(kinds) == {"twilight"}
+    # They were found after the sets were graded, and patches are prepared on them, too.
+    assert set(CORRUPTIONS) - set(kinds) == {"twilight", "haze"}
 
     def light(picture: Image) -> np.ndarray:
         """Means and deviations of the channels, and of their changes from pixel to pixel."""
@@ -167,9 +167,13 @@ def imagenet_features(data_root: Path) -> Features:
 
 def drive(data_root: Path, part: str, count: int) -> list[Image]:
     """Small pictures of CamVid, evenly over a drive."""
-    pictures = sorted((data_root / "camvid" / part / "images").glob("*.jpg"))
+    return pictures_in(data_root / "camvid" / part / "images", count)
+
+
+def pictures_in(folder: Path, count: int) -> list[Image]:
+    pictures = sorted(folder.glob("*.jpg"))
     if not pictures:
-        pytest.skip(f"{data_root} has no pictures of CamVid's {part}")
+        pytest.skip(f"there are no pictures in {folder}")
     chosen = [pictures[i] for i in np.linspace(0, len(pictures) - 1, count).astype(int)]
     return [
         cv2.resize(cv2.imread(str(p))[:, :, ::-1], (160, 120), interpolation=cv2.INTER_AREA)
@@ -186,24 +190,50 @@ def test_the_graded_sets_span_the_papers_range_on_real_pictures(
     assert spearmanr(values, range(18)).statistic > 0.95
 
 
+def distances_to(
+    real: list[Image], clear: list[Image], features: Features
+) -> Callable[[str, float], float]:
+    """MMD^2 of a corruption of the clear pictures from the real drift, as a monitor measures it."""
+    raw = np.stack([features(picture) for picture in clear])
+    mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
+    bandwidth = median_bandwidth((raw - mean) / scale)
+    drift = (np.stack([features(picture) for picture in real]) - mean) / scale
+
+    def of(name: str, severity: float) -> float:
+        rng = np.random.default_rng(0)
+        made = np.stack([features(corrupt(p, name, severity, rng)) for p in clear])
+        return mmd2((made - mean) / scale, drift, bandwidth)
+
+    return of
+
+
 def test_twilight_is_nearer_to_a_real_dusk_than_the_day_and_a_dark_sensor_are(
     data_root: Path, imagenet_features: Features
 ) -> None:
     day, dusk = drive(data_root, "day", 24), drive(data_root, "dusk", 24)
-    raw = np.stack([imagenet_features(picture) for picture in day])
-    mean, scale = raw.mean(axis=0), np.maximum(raw.std(axis=0), 1e-3)
-    bandwidth = median_bandwidth((raw - mean) / scale)
-    real = (np.stack([imagenet_features(picture) for picture in dusk]) - mean) / scale
-
-    def to_dusk(name: str, severity: float) -> float:
-        rng = np.random.default_rng(0)
-        made = np.stack([imagenet_features(corrupt(p, name, severity, rng)) for p in day])
-        return mmd2((made - mean) / scale, real, bandwidth)
-
+    to_dusk = distances_to(dusk, day, imagenet_features)
     of_day, of_twilight = to_dusk("twilight", 0.0), to_dusk("twilight", 0.7)
     assert of_twilight < 0.75 * of_day
     for dark in (("dusk", 0.5), ("dusk", 1.0), ("night", 0.6)):
         assert of_twilight < to_dusk(*dark), dark
+
+
+def test_haze_is_nearer_to_real_fog_than_fog_and_low_contrast_are(
+    data_root: Path, imagenet_features: Features
+) -> None:
+    day, fog = drive(data_root, "day", 24), pictures_in(data_root / "dawn_fog" / "images", 24)
+    to_fog = distances_to(fog, day, imagenet_features)
+    of_haze = to_fog("haze", 0.7)
+    for other in (("haze", 0.0), ("fog", 0.5), ("fog", 1.0), ("contrast", 0.75), ("contrast", 1.0)):
+        assert of_haze < 0.8 * to_fog(*other), other
+
+
+def test_in_haze_the_near_road_stays_and_what_is_far_goes() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    found = corrupt(picture, "haze", 0.5, np.random.default_rng(0))
+    left = found.std(axis=(1, 2)) / picture.std(axis=(1, 2))
+    assert left[:18].max() < 0.25
+    assert left[-3:].min() > 0.5
 
 
 def test_in_twilight_a_bright_sky_stays_and_the_ground_sinks() -> None:
