@@ -99,6 +99,7 @@ def section(results: Collected, figures: str) -> str:
         tables.accuracy(results),
         *tables.untrained(results),
         *tables.gates(results),
+        *tables.answers(results),
         "### Cost",
         _compared_with(results),
         tables.compute(results),

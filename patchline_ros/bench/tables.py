@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from patchline_ros.adaptation.gain_predictor import PredictedGain
+from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.result import Gate, Returned, Scores, TaskResult
 from patchline_ros.bench.statistics import Difference, Summary, difference
@@ -249,6 +251,34 @@ def _decided(both: list[tuple[Scores, Gate]]) -> list[str]:
         mean(lambda test, _: test.source),
         mean(lambda _, gate: gate.test),
         mean(lambda test, _: test.final),
+    ]
+
+
+def answers(results: Collected) -> list[str]:
+    """What the label-free gate predicted of the model that it preferred; nothing where no row
+    asked it.
+    """
+    head = ["the label-free gate", "accepted", "predicted gain", "error", "source", "what runs"]
+    rows = []
+    for row in results.rows:
+        for task in results.experiment.tasks:
+            runs = [run.tasks[task] for run in results.runs(row).values()]
+            asked = [(run.test, run.predicted) for run in runs if run.predicted is not None]
+            if asked:
+                rows.append([f"{task}: {results.title(row)}", *_answered(asked)])
+    return [table(head, rows)] if rows else []
+
+
+def _answered(asked: list[tuple[Scores, PredictedGain]]) -> list[str]:
+    def mean(figure: Callable[[Scores, PredictedGain], float]) -> float:
+        return 100 * sum(figure(test, gain) for test, gain in asked) / len(asked)
+
+    return [
+        f"{sum(gain.accepted(MARGIN) for _, gain in asked)} of {len(asked)}",
+        f"{mean(lambda _, gain: gain.gain):+.1f}",
+        f"{mean(lambda _, gain: gain.error):.1f}",
+        f"{mean(lambda test, _: test.source):.1f}",
+        f"{mean(lambda test, _: test.final):.1f}",
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tiny_experiment as tiny
 
+from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.experiment import Experiment
 from patchline_ros.bench.report import write_report
@@ -24,7 +25,7 @@ from patchline_ros.bench.result import (
     result_path,
     write_result,
 )
-from patchline_ros.bench.tables import accuracy, compute, differences, gates
+from patchline_ros.bench.tables import accuracy, answers, compute, differences, gates
 from patchline_ros.tasks import Task
 
 NOTHING = PartStep(frozen_forward=0, trained_forward=0, backward=0)
@@ -110,18 +111,39 @@ def test_accuracy_is_compared_with_fine_tuning_everything(folder: Path) -> None:
     ]
 
 
+def change_lanes(folder: Path, seed: int, changed: dict[str, object]) -> None:
+    """Changes what a result of the row `ours` says of segmentation."""
+    path = result_path(folder, "tiny", "ours", seed)
+    one = read_result(path)
+    lanes = one.tasks[Task.SEGMENTATION].model_copy(update=changed)
+    write_result(path, one.model_copy(update={"tasks": {**one.tasks, Task.SEGMENTATION: lanes}}))
+
+
+def test_what_the_label_free_gate_predicted_is_shown_beside_what_came(folder: Path) -> None:
+    assert answers(Collected.read(folder / "tiny")) == []
+    for seed, gain in enumerate((0.1, 0.02)):
+        predicted = PredictedGain(gain=gain, error=0.03)
+        final = Scores(source=0.4, norm=0.5, final=0.4 + gain)
+        change_lanes(folder, seed, {"predicted": predicted, "test": final})
+    (shown,) = answers(Collected.read(folder / "tiny"))
+    # The second is not better by the margin and one error.
+    assert cells(shown, "segmentation: our patches")[1:] == [
+        "1 of 2",
+        "+6.0",
+        "3.0",
+        "40.0",
+        "46.0",
+    ]
+    assert "classification" not in shown
+
+
 def test_what_the_gate_decided_is_shown_beside_what_it_was_worth(folder: Path) -> None:
     assert gates(Collected.read(folder / "tiny")) == []
     facts = {"running": 0.4, "error": 0.02, "frames": 9, "patch_set": "ab"}
     for seed, accepted in enumerate((True, False)):
-        path = result_path(folder, "tiny", "ours", seed)
-        one = read_result(path)
         gate = Gate(accepted=accepted, candidate=0.5 - seed / 5, test=0.7 - seed / 5, **facts)
         final = Scores(source=0.4, norm=0.5, final=0.7 if accepted else 0.4)
-        changed = {"gate": gate, "test": final}
-        lanes = one.tasks[Task.SEGMENTATION].model_copy(update=changed)
-        tasks = {**one.tasks, Task.SEGMENTATION: lanes}
-        write_result(path, one.model_copy(update={"tasks": tasks}))
+        change_lanes(folder, seed, {"gate": gate, "test": final})
     (shown,) = gates(Collected.read(folder / "tiny"))
     assert cells(shown, "segmentation: our patches")[1:] == [
         *("1 of 2", "40.0", "40.0", "2.0"),
