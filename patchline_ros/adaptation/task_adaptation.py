@@ -282,7 +282,8 @@ class Adaptation:
                     progress,
                 )
                 # Nothing was chosen by it: it is there for those who compare.
-                record.metrics.append(evaluate(model, frames.held_out))
+                if frames.held_out:
+                    record.metrics.append(evaluate(model, frames.held_out))
         seconds = time.monotonic() - started
         if isinstance(model, PatchedModel):
             self._patched[task] = model

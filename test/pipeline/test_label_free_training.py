@@ -153,6 +153,7 @@ def test_labels_of_the_road_are_not_read(task: Task) -> None:
             training=SETTINGS,
             rate_factors={task: 1.0},
             seed=0,
+            hold_out_every=None,
             unlabelled=TENT,
         )
         road = [Sample(image, labels[task]) for image in pictures()]
