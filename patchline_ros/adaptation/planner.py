@@ -138,6 +138,7 @@ class Planner:
             and drift.drifting
             and self._labels is not LabelPolicy.REQUIRED
             and drift.since_ns not in (self._settled_ns, self._answered_ns)
+            and drift.stamp_ns >= self._again_ns
         )
 
     def heard(self, drift: Drift) -> None:
@@ -270,7 +271,11 @@ class Planner:
             still needs. An answer without labels is tried again only where no labels will come.
         """
         episode, drift = self._under_way, self._drift
-        if self._answering and self._labels is LabelPolicy.NONE and drift is not None:
+        if self._answering:
+            # The next drift has an answer of its own before it.
+            still = drift is not None and drift.since_ns == self._answered_ns
+            if drift is None or not still or self._labels is not LabelPolicy.NONE:
+                return None
             self._answered_ns = None
             return self._pause(drift)
         if episode is None:
