@@ -1,7 +1,7 @@
-"""An episode without labels: prepared patches take over the road's norm statistics, and are judged.
+"""An episode without labels: the road's norm statistics and the prepared patches are judged.
 
 Nothing is trained. What decides is the label-free gate, which predicts from pictures alone how much
-better the prepared patches are than what runs.
+better they are than what runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from patchline_ros.tasks import Image, Task
 
 
 def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
-    """Judges the prepared patches of each task that has pictures, those of small ones first.
+    """Judges the candidates of each task that has pictures, those of small ones first.
 
     So the first patch set is there long before the last: pictures of signs are judged in a moment.
 
@@ -57,21 +57,30 @@ def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
 def _answer(
     job: EpisodeJob, bundle: Bundle, task: Task, images: Sequence[Image], report: EpisodeReport
 ) -> Accepted | Rejected:
-    """Judges the patches of one task; adds it to the report."""
+    """Judges the candidates of one task; adds it to the report."""
     started = time.monotonic()
     source = SourceModel.of_bundle(bundle, task)
     if source.prepared is None:
         raise ValueError(f"the bundle has no prepared patches for {task}")
     running, prepared = running_model(job, bundle, source.model, task), source.prepared
-    best = label_free_answer(running.model, prepared.model, images, prepared.gate, source.entropy)
+    best = label_free_answer(
+        running.model,
+        source.model,
+        prepared.model,
+        images,
+        prepared.gate,
+        source.entropy,
+        job.margin,
+    )
     report.predicted[task] = best.gain
     report.seconds[task] = time.monotonic() - started
-    report.accepted[task] = best.gain.accepted(job.margin)
-    if not report.accepted[task]:
+    report.accepted[task] = best.accepted
+    if not best.accepted:
         return Rejected(
             task,
-            f"without labels the prepared patches are predicted to gain {best.gain.gain:+.3f} "
-            f"(± {best.gain.error:.3f}), which is not surely more than {job.margin:.3f}",
+            f"without labels the best candidate ({best.candidate.name}) is predicted to gain "
+            f"{best.gain.gain:+.3f} (± {best.gain.error:.3f}), which is not surely more than "
+            f"{job.margin:.3f}",
         )
     version = job.next_version[task]
     path = patch_set_file(job.output, task, version)

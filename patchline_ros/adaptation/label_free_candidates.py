@@ -1,4 +1,4 @@
-"""What may answer a drift without labels: the prepared patches, under either norm statistics."""
+"""What may answer a drift without labels: norm statistics, prepared patches, or both."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Final
 
 from patchline_ros.adaptation.norm_statistics import moved_norm, norm_prior_of
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
+from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image
+from patchline_ros.vision.model import TaskModel
 
-CANDIDATES: Final[dict[NormPolicy, str]] = {
-    "source": "prepared, source norm",
-    "reestimated": "prepared",
-}
-"""What a car tries, by whose norm statistics it has: names for people and files."""
+_NORM: Final = "norm statistics"
+_PATCHES: Final = "prepared, source norm"
+_BOTH: Final = "prepared"
+CANDIDATES: Final = (_NORM, _PATCHES, _BOTH)
+"""What a car tries: names for people and files."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +24,35 @@ class Candidate:
     """A model that may take the place of what runs.
 
     Attributes:
+        name: one of CANDIDATES.
         model: in evaluation mode.
         norm: whose norm statistics it has: the source's, or those of the pictures.
     """
 
+    name: str
     model: AdaptedModel
     norm: NormPolicy
 
-    @property
-    def name(self) -> str:
-        """What it is."""
-        return CANDIDATES[self.norm]
 
+def label_free_candidates(
+    source: TaskModel, prepared: PatchedModel, images: Sequence[Image]
+) -> list[Candidate]:
+    """Norm statistics of the pictures alone, the prepared patches alone, and both.
 
-def label_free_candidates(prepared: AdaptedModel, images: Sequence[Image]) -> list[Candidate]:
-    """The prepared patches with the source's norm statistics, and with those of the pictures.
-
-    Re-estimated statistics help most models in most drifts, and hurt some: which of the two is
-    better the gate decides for each drift.
+    Re-estimated statistics help most models in most drifts, and hurt some. Patches do the most
+    where they were prepared for the drift. Which is best the gate decides for each drift.
 
     Args:
-        prepared: the source model with its prepared patches.
+        source: the source model.
+        prepared: the same with its prepared patches.
         images: of the road, two or more.
     """
+    prior = norm_prior_of(len(images))
+    # Fresh patches add nothing: the source model, in the same form as all else that a car swaps.
+    fresh = PatchedModel(source, prepared.settings)
     # Not counted: what counts FLOPs takes seconds to import, for which the answer would wait.
-    moved = moved_norm(prepared, images, norm_prior_of(len(images)))
-    return [Candidate(prepared, "source"), Candidate(moved, "reestimated")]
+    return [
+        Candidate(_NORM, moved_norm(fresh, images, prior), "reestimated"),
+        Candidate(_PATCHES, prepared, "source"),
+        Candidate(_BOTH, moved_norm(prepared, images, prior), "reestimated"),
+    ]

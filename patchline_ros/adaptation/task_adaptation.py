@@ -338,14 +338,15 @@ class Adaptation:
         with FlopCounter() as flops:
             answer = label_free_answer(
                 source.model,
+                source.model,
                 source.prepared.model,
                 frames.scene,
                 source.prepared.gate,
                 source.entropy,
+                MARGIN,
             )
-        record.spend("norm", flops.total / 1e9)
-        accepted = answer.gain.accepted(MARGIN)
-        model = answer.candidate.model if accepted else source.model
+        record.spend("gate", flops.total / 1e9)
+        model = answer.candidate.model if answer.accepted else source.model
         seconds = time.monotonic() - started
         # Nothing was chosen by it: it is there for those who compare.
         record.metrics.append(evaluate(model, frames.held_out))

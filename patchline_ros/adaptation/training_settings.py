@@ -11,7 +11,7 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.tasks import Task
 
 CachePolicy = Literal["float32", "float16", "int8", "none"]
-Stage = Literal["norm", "frozen", "training", "validation"]
+Stage = Literal["norm", "frozen", "training", "validation", "gate"]
 
 
 class TrainingSettings(StrictModel):

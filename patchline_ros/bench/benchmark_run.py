@@ -190,7 +190,7 @@ class _TaskScores:
         }
         if adapted_task.frames.selection_gflops and not adapted_task.untrained:
             gflops["selection"] = adapted_task.frames.selection_gflops
-        if adapted_task.model is not source:
+        if adapted_task.model is not source and adapted_task.predicted is None:
             deciding = adapted_task.deciding if self._outcome.gate else adapted_task.frames.held_out
             gflops["gate"] = gflops_of_scoring([source, adapted_task.model], deciding)
         return gflops

@@ -71,7 +71,7 @@ def _gate_words(entry: PreparedEntry) -> str:
     tried = [
         (predicted.accepted(MARGIN), true)
         for point, predicted, true in zip(entry.gate, gate.held_out_gains, gate.true, strict=True)
-        if point.candidate in CANDIDATES.values()
+        if point.candidate in CANDIDATES
     ]
     accepted = [true for taken, true in tried if taken]
     worse = sum(true < 0 for true in accepted)

@@ -9,6 +9,7 @@ from patchline_ros.adaptation.norm_statistics import norm_prior_of, with_norm_of
 from patchline_ros.manifest import GatePoint
 from patchline_ros.offline.preparation import PreparationSettings, frames_of_drift
 from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evidence import Look, evidence
 from patchline_ros.vision.metrics import score
@@ -17,7 +18,7 @@ from patchline_ros.vision.model import TaskModel
 
 def gate_points(
     source: TaskModel,
-    prepared: AdaptedModel,
+    prepared: PatchedModel,
     held_out: Sequence[Sample],
     settings: PreparationSettings,
     source_entropy: float,
@@ -48,7 +49,8 @@ def gate_points(
         strange = drifts[(place + away) % len(drifts)]
         others = frames_of_drift(source, held_out, count, strange, "held_out", seed)
         images = [sample.image for sample in samples]
-        models = {c.name: c.model for c in label_free_candidates(prepared, images)}
+        candidates = label_free_candidates(source, prepared, images)
+        models: dict[str, AdaptedModel] = {each.name: each.model for each in candidates}
         of_another, _ = with_norm_of(
             prepared, [sample.image for sample in others], norm_prior_of(len(others))
         )

@@ -23,6 +23,7 @@ from patchline_ros.manifest import GatePoint
 from patchline_ros.offline.gate_points import gate_points
 from patchline_ros.offline.preparation import PreparationSettings, prepare
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
+from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.model import TaskModel, fingerprint
 
@@ -115,6 +116,7 @@ def gate_points_once(
         except ValidationError as error:
             raise ValueError(f"{path} is damaged; delete it to make it again") from error
     prepared = apply(source, fingerprint(source), patches_at(place).read_bytes())
+    assert isinstance(prepared, PatchedModel)
     points = gate_points(source, prepared, held_out, settings, source_entropy, seed, progress)
     write_file(path, _POINTS.dump_json(points, indent=1))
     return points

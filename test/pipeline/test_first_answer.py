@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from test_adaptation import events_of, runner_for
 from test_adaptation_loop import CALM, DRIFT_BEGAN, SECOND, Adapter, drift
 
 from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, Rejected
-from patchline_ros.adaptation.label_free_candidates import label_free_candidates
+from patchline_ros.adaptation.label_free_candidates import CANDIDATES, label_free_candidates
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.unlabelled_frames import (
@@ -83,12 +84,12 @@ def test_what_is_surely_better_becomes_a_version_that_says_what_to_expect(
     assert source.prepared is not None
     images = [tiny_bundle.picture(number) for number in range(12)]
     before, gains = Look.at(source.model, images), {}
-    for candidate in label_free_candidates(source.prepared.model, images):
+    for candidate in label_free_candidates(source.model, source.prepared.model, images):
         seen = evidence(before, Look.at(candidate.model, images), source.entropy)
-        gains[candidate.norm] = source.prepared.gate.predict(seen)
-    assert predicted == max(gains.values(), key=lambda gain: gain.gain)
-    assert gains[metadata.norm] == predicted
-    assert gains["source"] != gains["reestimated"]
+        gains[candidate.name] = source.prepared.gate.predict(seen), candidate.norm
+    best = max(gains.values(), key=lambda each: each[0].gain)
+    assert (predicted, metadata.norm) == best
+    assert set(gains) == set(CANDIDATES) and len({gain.gain for gain, _ in gains.values()}) > 1
 
 
 def test_what_is_not_surely_better_is_not_taken_and_why_is_said(tmp_path: Path) -> None:
@@ -98,7 +99,9 @@ def test_what_is_not_surely_better_is_not_taken_and_why_is_said(tmp_path: Path) 
     runner.start(since_ns=1000, mmd2=0.5, active={}, unlabelled=pictures(task, 12))
     rejected, finished = events_of(runner)
     assert isinstance(rejected, Rejected) and isinstance(finished, Finished)
-    assert "without labels the prepared patches are predicted to gain -0." in rejected.reason
+    assert re.match(
+        r"without labels the best candidate \(.+\) is predicted to gain -0\.", rejected.reason
+    )
     assert finished.episode.accepted == {task: False}
     assert runner.latest() == {}
 

@@ -9,7 +9,8 @@ import pytest
 import tiny_bundle
 import torch
 
-from patchline_ros.adaptation.label_free_candidates import label_free_candidates
+from patchline_ros.adaptation.label_free_candidates import CANDIDATES, label_free_candidates
+from patchline_ros.adaptation.norm_statistics import moved_norm, norm_prior_of
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.bundle import Bundle
@@ -67,8 +68,11 @@ def test_the_patches_are_better_on_drifts_that_they_were_not_trained_on(source: 
     assert max(found.record.metrics) > found.record.metrics[0] + 0.2
     unseen = frames_of_drift(source, HELD_OUT, 12, ("rain", 0.5), "held_out", seed=3)
     images = [sample.image for sample in unseen]
-    _, with_norm_of_rain = label_free_candidates(found.model, images)
+    norm, _, with_norm_of_rain = label_free_candidates(source, found.model, images)
     assert evaluate(with_norm_of_rain.model, unseen) > evaluate(source, unseen) + 0.2
+    # Norm statistics alone are the source model's, whatever was prepared.
+    moved = moved_norm(source, images, norm_prior_of(len(images)))
+    assert evaluate(norm.model, unseen) == evaluate(moved, unseen)
     # It has the source's own norm statistics: those of a road are taken there.
     for name, value in found.model.backbone.state_dict().items():
         assert torch.equal(value, source.backbone.state_dict()[name]), name
@@ -168,12 +172,12 @@ def test_the_gate_gets_a_point_of_each_candidate_on_each_drift(
 ) -> None:
     patches = prepare_once(tmp_path / "p", source, TRAIN, HELD_OUT, SETTINGS, 0)
     prepared = apply(source, fingerprint(source), patches.data)
+    assert isinstance(prepared, PatchedModel)
     points = gate_points(source, prepared, HELD_OUT, SETTINGS, source_entropy=0.5, seed=0)
-    assert len(points) == 3 * (1 + len(CORRUPTIONS))
+    assert len(points) == 4 * (1 + len(CORRUPTIONS))
     clear = [point for point in points if point.severity == 0.0]
     assert {point.candidate for point in clear} == {
-        "prepared",
-        "prepared, source norm",
+        *CANDIDATES,
         "prepared, norm of another drift",
     }
     assert all(point.before == clear[0].before for point in clear)
