@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from tiny_watched import road
 
+from patchline_ros.offline.drifted_views import DriftedViews
 from patchline_ros.tasks import Task
 from patchline_ros.vision import training
 from patchline_ros.vision.fabric import training_fabric
@@ -33,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 SAMPLES = [road(seed) for seed in range(16)]
 NORMLESS = SPEC.model_copy(update={"backbone": "vgg16"})
 """In which no picture of a batch sees the others, so that shares change nothing."""
-NORMLESS_SETTINGS = {**SETTINGS, "learning_rate": 1e-3}
+NORMLESS_SETTINGS = {**SETTINGS, "learning_rate": 1e-3, "draw_change": DriftedViews(0.25)}
 
 
 def main(out: Path) -> None:

@@ -49,6 +49,8 @@ class SourceRecipe(StrictModel):
     """Passes over the source pictures, by task; a task that is not named has its own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
+    drifted_views: float = Field(default=0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    """Share of the source pictures that are trained on under a made drift; as in a recipe."""
     seed: int | None = None
     """Seed of one set of source models that all runs share; None: each seed has its own set."""
 
@@ -226,6 +228,7 @@ class Experiment(StrictModel):
             epochs=self.source.epochs,
             batch_size=self.source.batch_size,
             learning_rate=self.source.learning_rate,
+            drifted_views=self.source.drifted_views,
             seed=self.source_seed(seed),
         )
 

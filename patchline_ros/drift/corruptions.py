@@ -263,3 +263,21 @@ The severities were chosen so that MMD^2 from the source rises from set to set o
 MobileNetV2 with ImageNet weights (a test holds that), over about the range of the paper's sets,
 0.0579 to 1.5670. Other pictures, layers and kernels give other values, in about the same order.
 """
+
+MADE_DRIFTS: Final = (
+    *GRADED_SETS,
+    ("dusk", 0.75),
+    ("dusk", 1.0),
+    ("night", 0.6),
+    ("twilight", 0.4),
+    ("twilight", 0.7),
+    ("twilight", 1.0),
+    ("overcast", 0.5),
+    ("overcast", 0.75),
+    ("overcast", 1.0),
+    ("haze", 0.4),
+    ("haze", 0.7),
+    ("haze", 1.0),
+)
+"""(name, severity) of what models are prepared for before a car leaves: the graded sets, which are
+few where it is dark, with what cars meet each day and what is nearer to real fog."""

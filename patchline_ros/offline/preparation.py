@@ -21,7 +21,7 @@ from patchline_ros.adaptation.trainer import train_on_views
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.config_files import StrictModel
-from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS, Family, corruptions_of
+from patchline_ros.drift.corruptions import CORRUPTIONS, MADE_DRIFTS, Family, corruptions_of
 from patchline_ros.files import sha256
 from patchline_ros.offline.drifted import Drift, Part, drifted
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
@@ -31,22 +31,6 @@ from patchline_ros.vision.model import TaskModel
 
 CLEAR: Final = ("contrast", 0.0)
 """The source's own frames as a drift: no corruption changes a picture at severity 0."""
-_MORE: Final = (
-    ("dusk", 0.75),
-    ("dusk", 1.0),
-    ("night", 0.6),
-    ("twilight", 0.4),
-    ("twilight", 0.7),
-    ("twilight", 1.0),
-    ("overcast", 0.5),
-    ("overcast", 0.75),
-    ("overcast", 1.0),
-    ("haze", 0.4),
-    ("haze", 0.7),
-    ("haze", 1.0),
-)
-"""Beside the graded sets, which are few where it is dark: what cars meet each day, and what is
-nearer to real fog."""
 STOPPING_SEVERITY: Final = 0.65
 """Of the drifts that choose the epoch: each corruption is among them, with new frames and draws."""
 
@@ -73,7 +57,7 @@ class PreparationSettings(StrictModel):
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
-    drifts: tuple[tuple[str, _Severity], ...] = Field(default=(*GRADED_SETS, *_MORE), min_length=1)
+    drifts: tuple[tuple[str, _Severity], ...] = Field(default=MADE_DRIFTS, min_length=1)
     """Corruptions and severities; the source's own frames are always among them."""
     leave_out: tuple[Family, ...] = Field(default=(), exclude_if=lambda families: not families)
     """Families of corruptions that nothing sees: neither the patches, nor what chooses the epoch,

@@ -29,6 +29,9 @@ class Recipe(StrictModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which a bundle takes in their place; 0: none."""
+    drifted_views: float = Field(default=0.0, ge=0, le=1, exclude_if=lambda share: not share)
+    """Share of the source pictures that are trained on under a made drift: a source model that
+    knows weather; 0: the paper's, which knows none."""
     precision: Precision = "auto"
     drift_tap: int = Field(default=3, ge=0)
     drift_window: int = Field(default=16, ge=2)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from patchline_ros.adaptation.selection import entropies
 from patchline_ros.manifest import ModelEntry
+from patchline_ros.offline.drifted_views import DriftedViews
 from patchline_ros.offline.kept_models import KeptModels
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.tasks import TRAINING_ORDER, Sample, Task
@@ -60,7 +61,7 @@ def train_source_model(
     Args:
         spec: what to build.
         samples: training data.
-        recipe: epochs, batch size, learning rate, moving average and seed.
+        recipe: epochs, batch size, learning rate, moving average, drifted views and seed.
         weights: torchvision state dict to start from, or None.
         backbone: state dict of a trained backbone to start from, or None.
         kept: where finished models and the state of unfinished trainings lie; None in all
@@ -89,6 +90,7 @@ def train_source_model(
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
         ema=recipe.ema,
+        draw_change=DriftedViews(recipe.drifted_views) if recipe.drifted_views else None,
         checkpoint=kept.checkpoint(name) if kept else None,
         fabric=fabric,
     ):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
-from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.tasks import Boxes, Image, Sample, Task
 from patchline_ros.vision.augmentation import draw_view
 from patchline_ros.vision.checkpoint import (
     Checkpoint,
@@ -35,6 +35,10 @@ from patchline_ros.vision.model import ModelSpec, TaskModel
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+DrawChange = Callable[[np.random.Generator], Callable[[Image], Image]]
+"""Draws a change that a picture undergoes before it is seen in a view. Its `str` says which changes
+it draws."""
 
 CHECKPOINT_SECONDS = 30.0
 """Seconds between two checkpoints of a source training: what a kill costs at most."""
@@ -85,9 +89,11 @@ class _SourceTraining:
         batch_size: int,
         learning_rate: float,
         ema: float,
+        draw_change: DrawChange | None,
         rng: np.random.Generator,
         fabric: Fabric,
     ) -> None:
+        self._draw_change = draw_change
         self._samples, self._batch_size, self._rng = samples, batch_size, rng
         self._fabric = fabric
         if fabric.device.type == "cuda" and fabric.world_size > 1:
@@ -142,7 +148,16 @@ class _SourceTraining:
         task = self.model.spec.task
         views = [draw_view(task, sample.image.shape[:2], self._rng) for sample in chosen]
         share = slice(self._fabric.global_rank, None, self._fabric.world_size)
-        return [view.of(sample) for view, sample in zip(views[share], chosen[share], strict=True)]
+        changed = self._changed(chosen, share)
+        return [view.of(sample) for view, sample in zip(views[share], changed, strict=True)]
+
+    def _changed(self, chosen: list[Sample], share: slice) -> list[Sample]:
+        """This process's share of the samples after changes that are drawn for all processes."""
+        if self._draw_change is None:
+            return chosen[share]
+        changes = [self._draw_change(self._rng) for _ in chosen]
+        pairs = zip(changes[share], chosen[share], strict=True)
+        return [Sample(change(sample.image), sample.label) for change, sample in pairs]
 
     def finished(self) -> TaskModel:
         """A copy of the trained model, or of its average, in evaluation mode on the CPU."""
@@ -238,6 +253,20 @@ def _check_batch(task: Task, samples: int, batch_size: int, processes: int) -> N
         )
 
 
+def _first_model(
+    spec: ModelSpec,
+    weights: dict[str, torch.Tensor] | None,
+    backbone: dict[str, torch.Tensor] | None,
+    seed: int,
+) -> TaskModel:
+    """What a training starts from; the draws after it go on from the same seed."""
+    torch.manual_seed(seed)
+    model = TaskModel(spec, weights)
+    if backbone is not None:
+        model.backbone.load_state_dict(backbone)
+    return model
+
+
 def train_source(
     spec: ModelSpec,
     samples: Sequence[Sample],
@@ -249,6 +278,7 @@ def train_source(
     learning_rate: float,
     seed: int,
     ema: float = 0.0,
+    draw_change: DrawChange | None = None,
     checkpoint: Path | None = None,
     fabric: Fabric | None = None,
 ) -> Iterator[tuple[SourceStep, TaskModel]]:
@@ -265,6 +295,7 @@ def train_source(
             all processes.
         seed: of weights, order and augmentation.
         ema: decay of a moving average of the weights, which is the finished model then; 0: none.
+        draw_change: of pictures, before they are augmented; None: they stay as they are.
         checkpoint: file that is written now and then, and gone on from where it is there, with the
             same result as without a pause.
         fabric: of `training_fabric`; None: this process alone, on the CPU with 32 bit.
@@ -276,18 +307,17 @@ def train_source(
     """
     fabric = fabric or training_fabric()
     _check_batch(spec.task, len(samples), batch_size, fabric.world_size)
-    torch.manual_seed(seed)
-    model = TaskModel(spec, weights)
-    if backbone is not None:
-        model.backbone.load_state_dict(backbone)
+    model = _first_model(spec, weights, backbone, seed)
     small = [resized(sample, spec.input_size) for sample in samples]
     path = checkpoint if fabric.is_global_zero else None
     precision = fabric.strategy.precision.precision
-    settings = f"{epochs} {batch_size} {learning_rate} {seed} {ema} {precision}"
+    settings = f"{epochs} {batch_size} {learning_rate} {seed} {ema} {precision} {draw_change}"
     key = _key(model, small, settings) if path else ""
     kept = fabric.broadcast(read_checkpoint(path, key) if path else None)
     rng = np.random.default_rng(seed)
-    training = _SourceTraining(model, small, epochs, batch_size, learning_rate, ema, rng, fabric)
+    training = _SourceTraining(
+        model, small, epochs, batch_size, learning_rate, ema, draw_change, rng, fabric
+    )
     if kept is not None:
         training.resume(kept)
     written = time.monotonic()

@@ -8,13 +8,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tiny_watched
 import together
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from pydantic import ValidationError
 
+from patchline_ros.drift.corruptions import MADE_DRIFTS
+from patchline_ros.offline.drifted_views import DriftedViews
+from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.training_log import TrainingLog
 from patchline_ros.tasks import Task
@@ -69,6 +74,35 @@ def test_a_training_goes_on_from_its_checkpoint_with_the_same_bits(
     assert fingerprint(resumed[-1][1]) == fingerprint(whole)
     with pytest.raises(ValueError, match="belongs to a training with other frames, settings"):
         trained(**{**settings, "ema": 0.9}, fabric=fabric())
+
+
+def test_pictures_that_are_changed_first_are_so_again_after_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {"epochs": 2, "draw_change": DriftedViews(0.5)}
+    whole = trained(**changed)[-1][1]
+    assert fingerprint(whole) != fingerprint(trained(epochs=2)[-1][1])
+    # None of them is under a drift, and nothing is left but other draws of their views.
+    assert fingerprint(whole) != fingerprint(trained(epochs=2, draw_change=DriftedViews(0))[-1][1])
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    settings = {**together.SETTINGS, **changed, "checkpoint": tmp_path / "checkpoint"}
+    for step, _ in train_source(together.SPEC, together.SAMPLES, **settings):
+        if step.number == 2:
+            break
+    with pytest.raises(ValueError, match="belongs to a training with other frames, settings"):
+        trained(**{**settings, "draw_change": None})
+    assert fingerprint(trained(**settings)[-1][1]) == fingerprint(whole)
+
+
+def test_a_share_of_the_pictures_is_under_a_drift_that_no_gate_is_fitted_to() -> None:
+    picture = tiny_watched.road(0).image
+    rng = np.random.default_rng(0)
+    changes = [DriftedViews(0.5)(rng) for _ in range(200)]
+    drifted = [change for change in changes if not np.array_equal(change(picture), picture)]
+    assert 70 < len(drifted) < 130
+    assert all(np.array_equal(change(picture), change(picture)) for change in drifted[:20])
+    settings = PreparationSettings()
+    assert not set(MADE_DRIFTS) & {*settings.stopping_drifts, *settings.gate_drifts}
 
 
 def test_wrong_precisions_are_named() -> None:
