@@ -45,6 +45,7 @@ EXPERIMENT = {
         },
         "reversed": {"method": {"method": "patchline", "k": 7}, "order": "reversed"},
         "paper": {"method": {"method": "patchline", "k": 7}, "entropy_filter": "paper"},
+        "few": {"method": {"method": "patchline", "k": 7}, "most_labelled": 3},
         "wild": {"method": {"method": "patchline", "k": 7}, "training": {"rate": 1e30}},
     },
 }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from patchline_ros.adaptation.predictor import evenly
 from patchline_ros.adaptation.selection import LEAST_KEPT, entropies, uncertain
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.cost.flops import FlopCounter
@@ -36,10 +37,11 @@ _LEAST_SHARE: Final[dict[EntropyFilter, float]] = {
 
 @dataclass(frozen=True)
 class ChosenFrames:
-    """One task's labelled frames of a drift, in the order of time.
+    """One task's frames of a drift, in the order of time.
 
     Attributes:
-        labelled: all of them.
+        scene: pictures of all of them: their norm statistics are taken, which needs no label.
+        labelled: those that came with a label.
         collected: those that are not held out.
         train: of these, what the entropy filter leaves.
         held_out: choose the epoch.
@@ -48,6 +50,7 @@ class ChosenFrames:
         nothing_left: why the entropy filter leaves no frame; empty where it leaves some.
     """
 
+    scene: list[Image]
     labelled: list[Sample]
     collected: list[Sample]
     train: list[Sample]
@@ -56,31 +59,32 @@ class ChosenFrames:
     seconds: float = 0.0
     nothing_left: str = ""
 
-    @property
-    def scene(self) -> list[Image]:
-        """All pictures that came with a label: their norm statistics are taken."""
-        return [sample.image for sample in self.labelled]
-
 
 def choose_frames(
     source: SourceModel,
-    labelled: Sequence[Sample],
+    frames: Sequence[Sample],
     entropy_filter: EntropyFilter,
     hold_out_every: int | None,
+    most_labelled: int | None = None,
 ) -> ChosenFrames:
     """Holds each so-manieth frame out, and leaves out what the entropy filter does not want.
 
     Args:
         source: the model whose entropies are taken.
-        labelled: frames in the order of time.
+        frames: in the order of time.
         entropy_filter: see `EntropyFilter`.
-        hold_out_every: None: no frame is held out.
+        hold_out_every: None: no frame is held out; nor is one of fewer than LEAST_FRAMES where
+            `most_labelled` leaves no more.
+        most_labelled: of so many frames, evenly spread, the labels are used; None: of all.
 
     Raises:
         ValueError: the filter has no frame to choose from.
     """
     started = time.monotonic()
-    every = hold_out_every
+    labelled, every = list(frames), hold_out_every
+    if most_labelled is not None:
+        labelled = [frames[place] for place in evenly(len(frames), most_labelled)]
+        every = hold_out_every if len(labelled) >= LEAST_FRAMES else None
     held_out = list(labelled[every - 1 :: every]) if every else []
     collected = [s for i, s in enumerate(labelled) if not every or (i + 1) % every]
     few = entropy_filter == "half_of_many" and len(collected) <= FILTER_ABOVE
@@ -95,4 +99,5 @@ def choose_frames(
             places, reason = [], str(error)
         kept = [collected[i] for i in places]
     seconds = time.monotonic() - started
-    return ChosenFrames(list(labelled), collected, kept, held_out, gflops, seconds, reason)
+    scene = [frame.image for frame in frames]
+    return ChosenFrames(scene, labelled, collected, kept, held_out, gflops, seconds, reason)

@@ -64,6 +64,7 @@ class AdaptationSettings:
         warm_start: whose trained patches a task's training begins from.
         label_free: no label is used: the prepared patches answer, if they are surely better.
         unlabelled: what is learnt from where no label of the road is used; None: from the labels.
+        most_labelled: of so many frames of each task the labels are used; None: of all.
         start: what is adapted. Prepared patches stay as many as they are, and take no warm start.
         least_held_out: a task with fewer held-out frames is refused.
     """
@@ -79,6 +80,7 @@ class AdaptationSettings:
     start: Start = "source"
     label_free: bool = False
     unlabelled: UnlabelledSettings | None = None
+    most_labelled: int | None = None
     least_held_out: int = 0
 
 
@@ -180,7 +182,11 @@ class Adaptation:
         self._affinity = affinity
         self.frames = {
             task: choose_frames(
-                sources[task], samples, settings.entropy_filter, settings.hold_out_every
+                sources[task],
+                samples,
+                settings.entropy_filter,
+                settings.hold_out_every,
+                settings.most_labelled,
             )
             for task, samples in labelled.items()
         }

@@ -68,6 +68,7 @@ def settings_of(
         start=row.start,
         label_free=row.label_free,
         unlabelled=row.unlabelled,
+        most_labelled=row.most_labelled,
     )
 
 
@@ -162,7 +163,7 @@ class _TaskScores:
                 norm=evaluate(with_norm, test),
                 final=evaluate(self._outcome.runs_on or source, test),
             ),
-            validation_source=evaluate(source, frames.held_out),
+            validation_source=evaluate(source, frames.held_out) if frames.held_out else None,
             validation=record.metrics,
             losses=record.losses,
             best_epoch=record.best_epoch,
@@ -190,8 +191,8 @@ class _TaskScores:
         }
         if adapted_task.frames.selection_gflops and not adapted_task.untrained:
             gflops["selection"] = adapted_task.frames.selection_gflops
-        if adapted_task.model is not source and adapted_task.predicted is None:
-            deciding = adapted_task.deciding if self._outcome.gate else adapted_task.frames.held_out
+        deciding = adapted_task.deciding if self._outcome.gate else adapted_task.frames.held_out
+        if deciding and adapted_task.model is not source and adapted_task.predicted is None:
             gflops["gate"] = gflops_of_scoring([source, adapted_task.model], deciding)
         return gflops
 

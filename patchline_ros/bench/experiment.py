@@ -84,6 +84,9 @@ class Row(StrictModel):
     """Whether no label is used: what is prepared answers, as on a car without labels."""
     unlabelled: UnlabelledSettings | None = None
     """What a row that trains learns from where it uses no label of the road; None: the labels."""
+    most_labelled: int | None = Field(default=None, ge=1, exclude_if=lambda most: most is None)
+    """Of so many of a task's frames to adapt on the labels are used, and of the others the norm
+    statistics alone; None: the labels of all."""
     drift_returns: bool = False
     """Whether the drift comes again at the end, and the bank of earlier patch sets is asked."""
     product: bool = False
@@ -106,6 +109,8 @@ class Row(StrictModel):
             raise ValueError("prepared patches are for patches; start other methods from source")
         if self.unlabelled is not None and self.method is None:
             raise ValueError("unlabelled is for rows that train; this one has no method")
+        if self.most_labelled is not None and (self.method is None or self.unlabelled is not None):
+            raise ValueError("most_labelled is for rows that train on labels")
         if self.unlabelled is not None and self.warm_start != "none":
             raise ValueError("a training without labels takes no warm start; leave it out")
         if self.leave_out and not _is_prepared(self):

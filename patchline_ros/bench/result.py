@@ -147,8 +147,8 @@ class TaskResult(StrictModel):
     source_held_out: float
     """Metric of the source model on held-out source data."""
     test: Scores
-    validation_source: float
-    """Metric of the source model on the validation frames."""
+    validation_source: float | None
+    """Metric of the source model on the validation frames; None: there are none."""
     validation: list[float]
     """Metric on the validation frames: before any training, then after each epoch."""
     losses: list[float]

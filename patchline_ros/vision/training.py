@@ -296,8 +296,7 @@ def train_source(
         seed: of weights, order and augmentation.
         ema: decay of a moving average of the weights, which is the finished model then; 0: none.
         draw_change: of pictures, before they are augmented; None: they stay as they are.
-        checkpoint: file that is written now and then, and gone on from where it is there, with the
-            same result as without a pause.
+        checkpoint: file that is written now and then, and gone on from with the same result.
         fabric: of `training_fabric`; None: this process alone, on the CPU with 32 bit.
 
     Raises:

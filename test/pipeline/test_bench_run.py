@@ -137,6 +137,26 @@ def test_order_warm_start_and_filter(
     assert reversed_.tasks[SIGNS].warm_start == []
 
 
+def test_of_frames_whose_labels_are_not_used_only_the_pictures_count(
+    scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]], ours: RunResult
+) -> None:
+    few = run_row(tiny.config_of("few"), scene, sources, table).tasks[LANES]
+    assert (few.collected, few.kept, few.validated) == (3, 3, 0)
+    assert few.best_epoch == len(few.losses)
+    assert few.test.norm == ours.tasks[LANES].test.norm
+    adapt = scene.tasks[LANES].adapt
+    used = [0, 4, 9]
+    others = tiny.samples(LANES, len(adapt), seed=9)
+    mixed = [
+        frame if place in used else Sample(frame.image, others[place].label)
+        for place, frame in enumerate(adapt)
+    ]
+    lanes = dataclasses.replace(scene.tasks[LANES], adapt=mixed)
+    relabelled = dataclasses.replace(scene, tasks={**scene.tasks, LANES: lanes})
+    again = run_row(tiny.config_of("few"), relabelled, sources, table).tasks[LANES]
+    assert (again.losses, again.test) == (few.losses, few.test)
+
+
 def test_where_nothing_can_be_trained_the_source_model_stays(
     scene: Scene, table: dict[str, list[float]]
 ) -> None:

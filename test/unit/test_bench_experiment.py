@@ -108,6 +108,10 @@ def test_likeness_and_variants(tmp_path: Path) -> None:
             "row left leaves families out, which a bundle's patches have seen",
         ),
         (("ours: {", "ours: {start: prepared, "), "row ours needs prepared patches; say under"),
+        (
+            ("rows:", "rows:\n  few: {most_labelled: 3}"),
+            "rows.few: most_labelled is for rows that train on labels",
+        ),
         (("scene: smoke", "scene: ["), "is not YAML"),
     ],
 )
