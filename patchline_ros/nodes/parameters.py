@@ -128,6 +128,14 @@ PERCEPTION = (
         1000,
         read_only=False,
     ),
+    Parameter(
+        "max_rate",
+        0.0,
+        "most pictures a second that are used, by their stamps; 0: all of them",
+        0.0,
+        1e3,
+        read_only=False,
+    ),
 )
 
 SIGN_CLASSIFIER = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from array import array
@@ -21,7 +22,12 @@ from patchline_ros.messages.labels import ConversionError, Regions
 from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos, signing_keys
-from patchline_ros.nodes.conversions import label_info, rgb_to_image
+from patchline_ros.nodes.conversions import (
+    NANOSECONDS,
+    label_info,
+    rgb_to_image,
+    stamp_to_ns,
+)
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread
@@ -100,6 +106,7 @@ class PerceptionNode(ManagedNode):
         """Subscribes to the camera and to patch sets, offers the services."""
         self.counts = PictureCounts()
         self._enabled = True
+        self._sampled_ns = -math.inf
         self._inference = NewestItemThread[Arrival](
             "inference", self._queue_depth, self.guarded(self._process)
         )
@@ -155,13 +162,22 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._watchdog.heard()
         self.counts.received += 1
-        if not self._enabled:
+        if self._enabled and self._is_sampled(stamp_to_ns(msg.header.stamp)):
+            self.take(msg, arrived)
+        else:
             self.counts.not_sampled += 1
-            return
+
+    def _is_sampled(self, stamp_ns: int) -> bool:
+        """Whether the parameters let the model look at the picture that has just come."""
         if (self.counts.received - 1) % self.get_parameter("sample_every").value:
-            self.counts.not_sampled += 1
-            return
-        self.take(msg, arrived)
+            return False
+        rate = self.get_parameter("max_rate").value
+        # A bag that is played in a loop goes back in time.
+        apart_ns = abs(stamp_ns - self._sampled_ns)
+        if rate and apart_ns < round(NANOSECONDS / rate):
+            return False
+        self._sampled_ns = stamp_ns
+        return True
 
     def take(self, msg: Image | CompressedImage, arrived: float) -> None:
         """A picture that is to be looked at has come."""

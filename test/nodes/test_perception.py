@@ -17,7 +17,7 @@ from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import input_watchdog, qos, refusals
-from patchline_ros.nodes.conversions import bytes_field
+from patchline_ros.nodes.conversions import bytes_field, ns_to_stamp, stamp_to_ns
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
@@ -223,6 +223,23 @@ def test_every_nth_picture(bench, bundle):
     at.until(lambda: len(masks) == 3)
     stamps = [mask.header.stamp for mask in masks]
     assert stamps == [picture_msg(number).header.stamp for number in (0, 3, 6)]
+
+
+def test_at_most_so_many_pictures_a_second_by_their_stamps(bench, bundle):
+    """A bag that starts again goes back in time, and is looked at again."""
+    at = bench(bundle=str(bundle.path), image_reliability="reliable", max_rate=2.0, queue_depth=20)
+    masks = at.collect(Image, "lane_segmenter/mask")
+    node = at.start(LaneSegmenter)
+    camera = at.publisher(Image, "image_raw", RELIABLE)
+    sent = (0, 400, 500, 999, 1000, 1700, 200, 600, 700)
+    for milliseconds in sent:
+        msg = picture_msg(0)
+        msg.header.stamp = ns_to_stamp(milliseconds * 1_000_000)
+        camera.publish(msg)
+    at.until(lambda: node.counts.received == len(sent) and len(masks) == 6)
+    stamps = [stamp_to_ns(mask.header.stamp) // 1_000_000 for mask in masks]
+    assert stamps == [0, 500, 1000, 1700, 200, 700]
+    assert node.counts.not_sampled == 3
 
 
 def test_a_slow_model_gets_the_latest_picture(bench, bundle, monkeypatch):
