@@ -1,4 +1,4 @@
-"""The car's graph: three perception nodes, the drift monitor, the adapter, and a labeller if asked.
+"""The car's graph: three perception nodes, the drift monitor, the adapter, and who labels if asked.
 
     ros2 launch patchline_ros car.launch.py image_topic:=/camera/color/image_raw
 
@@ -29,11 +29,13 @@ from patchline_ros.graph.description import (
     SIGN_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
+    Teacher,
     describe,
     parse_remap,
     profile_variables,
 )
 from patchline_ros.package_share import PACKAGE
+from patchline_ros.word_lists import float_argument
 
 SHARE = Path(get_package_share_directory(PACKAGE))
 TRUTH = {"true": True, "false": False}
@@ -85,7 +87,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "remap",
         default_value="",
-        description="FROM:=TO for topics and services of all nodes, several with spaces between",
+        description="FROM:=TO for topics and services of all nodes but a teacher's, several with "
+        "spaces between",
     ),
     DeclareLaunchArgument(
         "image_transport",
@@ -142,6 +145,17 @@ ARGUMENTS = [
         "segmentation",
     ),
     DeclareLaunchArgument(
+        "teacher",
+        default_value="",
+        description="folder of a bundle with larger models, whose answers are labels for the car "
+        "(docs/labelling.md); empty: none",
+    ),
+    DeclareLaunchArgument(
+        "teacher_rate",
+        default_value="1.0",
+        description="most pictures a second that each model of the teacher looks at",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
     ),
 ]
@@ -172,6 +186,7 @@ def start(context: LaunchContext) -> list[Action]:
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
         labeller_tasks=_labeller_tasks(given),
+        teacher=teacher_of(given["teacher"], given["teacher_rate"]),
         remap=_remap(given["remap"]),
     )
     _check(settings)
@@ -198,6 +213,16 @@ def _remap(text: str) -> dict[str, str]:
         raise ValueError(f"remap: {error}") from error
 
 
+def teacher_of(bundle: str, rate: str) -> Teacher | None:
+    """The teacher of these arguments. Raises ValueError where one of them is wrong."""
+    if not bundle:
+        return None
+    # It loads PyTorch, which a launch without a teacher need not wait for.
+    from patchline_ros.labelling.teacher import read_teacher
+
+    return read_teacher(bundle, float_argument("teacher_rate", rate))
+
+
 def _labeller_tasks(given: dict[str, str]) -> str:
     """What the labeller labels, empty without one."""
     if not TRUTH[given["labeller"]]:
@@ -218,6 +243,10 @@ def _check(settings: GraphSettings) -> None:
             f"bundle:={settings.bundle} is no bundle (it has no manifest.json); give the folder "
             "that `patchline offline` made"
         )
+    if settings.teacher is not None:
+        from patchline_ros.labelling.teacher import check_classes
+
+        check_classes(settings.teacher, settings.bundle)
     if settings.params_file and not Path(settings.params_file).is_file():
         raise ValueError(f"params_file:={settings.params_file} does not exist")
 
@@ -228,10 +257,13 @@ def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -
         package=PACKAGE,
         executable=description.executable,
         name=description.name,
-        namespace=settings.namespace,
+        # Otherwise launch calls a process that has a prefix by that.
+        exec_name=".".join(filter(None, [description.namespace, description.name])),
+        namespace=description.namespace_below(settings.namespace),
         parameters=[*filter(None, [settings.params_file]), description.parameters],
         remappings=list(description.remappings.items()),
         arguments=["--ros-args", "--log-level", settings.log_level],
+        prefix=f"nice -n {description.niceness}" if description.niceness else None,
         respawn=respawn,
         respawn_delay=1.0,
         output="screen",

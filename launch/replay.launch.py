@@ -24,7 +24,13 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import Action, LaunchContext, LaunchDescription
-from patchline_ros.graph.description import GraphSettings, describe, parse_remap, profile_variables
+from patchline_ros.graph.description import (
+    GraphSettings,
+    Teacher,
+    describe,
+    parse_remap,
+    profile_variables,
+)
 from patchline_ros.nodes.bag_player import inputs_of
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.word_lists import comma_separated, float_argument
@@ -88,15 +94,20 @@ def player(context: LaunchContext) -> list[Action]:
             "remap",
             "labeller",
             "labeller_tasks",
+            "teacher",
         )
     }
     bag = Path(given["bag"]).expanduser()
     topics = comma_separated(given["topics"]) or inputs_of(bag)
     namespace = given["namespace"].strip("/")
     labelled = given["labeller_tasks"] if given["labeller"] == "true" else ""
-    settings = GraphSettings(bundle="", store="", labeller_tasks=labelled)
-    nodes = [node.name for node in describe(settings)]
-    names = ["/".join(["", *filter(None, [namespace]), name]) for name in nodes]
+    settings = GraphSettings(
+        bundle="", store="", labeller_tasks=labelled, teacher=_teacher(given["teacher"])
+    )
+    names = [
+        "/".join(["", *filter(None, [node.namespace_below(namespace)]), node.name])
+        for node in describe(settings)
+    ]
     return [
         Node(
             package=PACKAGE,
@@ -116,3 +127,13 @@ def player(context: LaunchContext) -> list[Action]:
             on_exit=[] if given["stay"] == "true" else [Shutdown(reason="the bag has ended")],
         )
     ]
+
+
+def _teacher(bundle: str) -> Teacher | None:
+    """Whose nodes to wait for. Raises ValueError for what is no bundle."""
+    if not bundle:
+        return None
+    # It loads PyTorch, which a replay without a teacher need not wait for.
+    from patchline_ros.labelling.teacher import read_teacher
+
+    return read_teacher(bundle, rate=1.0)

@@ -47,11 +47,14 @@ IMAGE_TOPIC_OF_TASK = {
     Task.SEGMENTATION: ROAD_IMAGE_TOPIC,
 }
 
-LABEL_TOPIC_OF_TASK = {
-    Task.CLASSIFICATION: "labeller/classification",
-    Task.DETECTION: "labeller/detections",
-    Task.SEGMENTATION: "labeller/mask",
+ANSWER_OF_TASK = {
+    Task.CLASSIFICATION: "classification",
+    Task.DETECTION: "detections",
+    Task.SEGMENTATION: "mask",
 }
+"""The topic of each task's answers, below its perception node."""
+
+LABEL_TOPIC_OF_TASK = {task: f"labeller/{answer}" for task, answer in ANSWER_OF_TASK.items()}
 """Where the labeller hears what others say about each task's pictures, before remapping."""
 
 LABELLED_IMAGE_TOPIC_OF_TASK = {
@@ -59,6 +62,12 @@ LABELLED_IMAGE_TOPIC_OF_TASK = {
 }
 """The pictures that they say it about. Their own names, so that `remap` can tell them from those
 that the models see."""
+
+TEACHER_NAMESPACE = "teacher"
+"""Of the teacher's nodes, below the car's."""
+
+TEACHER_NICENESS = 10
+"""That of a training: what is left of the processor when perception has its share."""
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
@@ -74,6 +83,20 @@ def patch_set_topic(task: Task) -> str:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """Models whose answers are labels for the car (docs/labelling.md).
+
+    bundle: folder with the models. classes: their names, by task. is_prepared: whether the bundle
+    has patches that can answer a drift. rate: most pictures a second that each model looks at.
+    """
+
+    bundle: str
+    classes: Mapping[Task, tuple[str, ...]]
+    is_prepared: bool
+    rate: float
+
+
+@dataclass(frozen=True)
 class GraphSettings:
     """What differs from one car, or one run, to the next.
 
@@ -81,7 +104,7 @@ class GraphSettings:
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
     camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. labeller_tasks: the
     tasks that the labeller labels, with commas between; empty: no labeller. remap: names of topics
-    and services, for every process; it wins over the topics above.
+    and services, for every process of the car; it wins over the topics above.
     """
 
     bundle: str
@@ -96,6 +119,7 @@ class GraphSettings:
     autostart: bool = True
     log_level: str = "info"
     labeller_tasks: str = ""
+    teacher: Teacher | None = None
     remap: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -105,6 +129,7 @@ class NodeDescription:
 
     executable: the program that is installed. name: of the node. module: what Python runs instead
     where nothing is installed, a name below the package; empty: the executable's module in nodes.
+    namespace: below the car's. niceness: of the process, 0 to 19; more leaves more to others.
     """
 
     executable: str
@@ -112,28 +137,24 @@ class NodeDescription:
     parameters: Parameters = field(default_factory=dict)
     remappings: dict[str, str] = field(default_factory=dict)
     module: str = ""
+    namespace: str = ""
+    niceness: int = 0
+
+    def namespace_below(self, car: str) -> str:
+        """The node's whole namespace, for a car's; it begins with / where that one does."""
+        return "/".join(filter(None, [car.rstrip("/"), self.namespace]))
 
 
 def describe(
     settings: GraphSettings, changes: Mapping[str, Parameters] = MappingProxyType({})
 ) -> list[NodeDescription]:
-    """The five processes of the car, and the labeller, in the order in which they are started.
+    """The five processes of the car, the labeller, and the teacher's, in the order of their start.
 
-    changes: parameters by the name of the node, which win over those that follow from the settings.
+    changes: parameters by the name of the car's node, which win over those that follow from the
+    settings.
     """
-    shared: Parameters = {
-        "bundle": settings.bundle,
-        "autostart": settings.autostart,
-        "use_sim_time": settings.use_sim_time,
-    }
-    pictures: Parameters = {
-        "image_transport": settings.image_transport,
-        "image_reliability": settings.image_reliability,
-    }
-    topics = {
-        ROAD_IMAGE_TOPIC: settings.image_topic,
-        SIGN_IMAGE_TOPIC: settings.sign_image_topic or settings.image_topic,
-    }
+    shared, pictures = _shared(settings, settings.bundle), _pictures(settings)
+    topics = _cameras(settings)
     perception = []
     for task, node in NODE_OF_TASK.items():
         topic = IMAGE_TOPIC_OF_TASK[task]
@@ -153,7 +174,7 @@ def describe(
         }
         nodes.append(NodeDescription("labeller", "labeller", labelled, own))
     # Of several rules for a name ROS takes the first.
-    return [
+    car = [
         replace(
             node,
             parameters={**node.parameters, **changes.get(node.name, {})},
@@ -161,6 +182,89 @@ def describe(
         )
         for node in nodes
     ]
+    if settings.teacher is None:
+        return car
+    return [*car, *_describe_teacher(settings, settings.teacher)]
+
+
+def _shared(settings: GraphSettings, bundle: str) -> Parameters:
+    """Parameters of every node of the graph."""
+    return {
+        "bundle": bundle,
+        "autostart": settings.autostart,
+        "use_sim_time": settings.use_sim_time,
+    }
+
+
+def _pictures(settings: GraphSettings) -> Parameters:
+    """Parameters of the nodes that listen to a camera."""
+    return {
+        "image_transport": settings.image_transport,
+        "image_reliability": settings.image_reliability,
+    }
+
+
+def _cameras(settings: GraphSettings) -> dict[str, str]:
+    """The cameras' topics, by their names before remapping."""
+    return {
+        ROAD_IMAGE_TOPIC: settings.image_topic,
+        SIGN_IMAGE_TOPIC: settings.sign_image_topic or settings.image_topic,
+    }
+
+
+def _describe_teacher(settings: GraphSettings, teacher: Teacher) -> list[NodeDescription]:
+    """A graph of its own, whose labeller alone sends something to the car.
+
+    With prepared patches it follows a drift as a car without labels does.
+    """
+    shared, pictures = _shared(settings, teacher.bundle), _pictures(settings)
+    cameras = _cameras(settings)
+    seen = {
+        task: _in_car(settings, NODE_OF_TASK[task], topic, cameras[topic])
+        for task, topic in IMAGE_TOPIC_OF_TASK.items()
+        if task in teacher.classes
+    }
+    rate: Parameters = {"max_rate": teacher.rate}
+    nodes = [
+        NodeDescription(
+            NODE_OF_TASK[task],
+            NODE_OF_TASK[task],
+            {**shared, **pictures, **rate},
+            {IMAGE_TOPIC_OF_TASK[task]: topic},
+        )
+        for task, topic in seen.items()
+    ]
+    if teacher.is_prepared:
+        store = f"{settings.store}/{TEACHER_NAMESPACE}"
+        own: Parameters = {"store": store, "labels": "none"}
+        nodes.append(NodeDescription("drift_monitor", "drift_monitor", dict(shared)))
+        nodes.append(NodeDescription("adapter", "adapter", {**shared, **own}))
+    heard = {
+        LABEL_TOPIC_OF_TASK[task]: f"{NODE_OF_TASK[task]}/{ANSWER_OF_TASK[task]}" for task in seen
+    }
+    pictured = {LABELLED_IMAGE_TOPIC_OF_TASK[task]: topic for task, topic in seen.items()}
+    sent = {"labelled_frames": _in_car(settings, "adapter", "labelled_frames")}
+    tasks: Parameters = {"bundle": settings.bundle, "tasks": ",".join(seen)}
+    nodes.append(
+        NodeDescription(
+            "labeller",
+            "labeller",
+            {**shared, **pictures, **rate, **tasks},
+            {**heard, **pictured, **sent},
+        )
+    )
+    return [replace(node, namespace=TEACHER_NAMESPACE, niceness=TEACHER_NICENESS) for node in nodes]
+
+
+def _in_car(settings: GraphSettings, owner: str, name: str, topic: str = "") -> str:
+    """The full name of what the car's node `owner` calls `name`; `topic` where `remap` is silent.
+
+    The teacher's nodes need it, since a relative name is in their own namespace.
+    """
+    target = settings.remap.get(name, topic or name).replace("~", owner, 1)
+    if target.startswith("/"):
+        return target
+    return "/".join(["", *filter(None, [settings.namespace.strip("/")]), target])
 
 
 def is_output(topic: str) -> bool:
@@ -184,8 +288,9 @@ def ros_arguments(description: NodeDescription, settings: GraphSettings) -> list
     """`--ros-args ...` for one process; single parameters win over the parameter file."""
     arguments = ["--ros-args", "--log-level", settings.log_level]
     arguments += ["-r", f"__node:={description.name}"]
-    if settings.namespace:
-        arguments += ["-r", f"__ns:=/{settings.namespace.strip('/')}"]
+    namespace = description.namespace_below(settings.namespace).strip("/")
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace}"]
     for source, target in description.remappings.items():
         if source != target:
             arguments += ["-r", f"{source}:={target}"]
@@ -209,7 +314,8 @@ def command(
         start = [sys.executable, "-m", f"{PACKAGE}.{module}"]
     else:
         start = [str(prefix / "lib" / PACKAGE / description.executable)]
-    return start + ros_arguments(description, settings)
+    nice = ["nice", "-n", str(description.niceness)] if description.niceness else []
+    return [*nice, *start, *ros_arguments(description, settings)]
 
 
 def profile_variables(profile: Path, base: Mapping[str, str]) -> dict[str, str]:

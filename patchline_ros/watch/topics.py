@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from patchline_ros.graph.description import NODE_OF_TASK, GraphSettings
+from patchline_ros.graph.description import ANSWER_OF_TASK, NODE_OF_TASK, GraphSettings
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
@@ -19,10 +19,10 @@ COMPRESSED_IMAGE: Final = "sensor_msgs/msg/CompressedImage"
 DRIFT_STATUS: Final = f"{PACKAGE}/msg/DriftStatus"
 
 _NAME: Final = re.compile(r"/?([A-Za-z_]\w*/)*[A-Za-z_]\w*", re.ASCII)
-_RESULTS: Final = {
-    Task.CLASSIFICATION: ("classification", "vision_msgs/msg/Classification"),
-    Task.DETECTION: ("detections", "vision_msgs/msg/Detection2DArray"),
-    Task.SEGMENTATION: ("mask", IMAGE),
+_ANSWER_TYPES: Final = {
+    Task.CLASSIFICATION: "vision_msgs/msg/Classification",
+    Task.DETECTION: "vision_msgs/msg/Detection2DArray",
+    Task.SEGMENTATION: IMAGE,
 }
 
 
@@ -101,10 +101,10 @@ def watched(car: CarTopics) -> list[Watched]:
     cameras = dict.fromkeys([car.road_camera, car.sign_camera])
     kind = IMAGE if raw else COMPRESSED_IMAGE
     topics = [Watched(camera, kind, preview=raw) for camera in cameras]
-    for task, (result, result_type) in _RESULTS.items():
+    for task, answer_type in _ANSWER_TYPES.items():
         topics += [
             Watched(car.of_task(task, "debug/image"), IMAGE, preview=True),
-            Watched(car.of_task(task, result), result_type),
+            Watched(car.of_task(task, ANSWER_OF_TASK[task]), answer_type),
             Watched(car.of_task(task, "patch_status"), f"{PACKAGE}/msg/PatchStatus", latched=True),
         ]
     return [

@@ -25,7 +25,7 @@ from patchline_ros.msg import FrameFeatures, PatchStatus
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-from tiny_bundle import make_patch_set
+from tiny_bundle import make_bundle, make_patch_set
 from vision_msgs.msg import Classification
 
 from launch import LaunchContext, LaunchDescription, LaunchService
@@ -63,7 +63,7 @@ def started(launch_file, **arguments: str) -> list[str]:
     ]
 
 
-def test_it_starts_what_the_graph_describes(launch_file):
+def test_it_starts_what_the_graph_describes(launch_file, tmp_path):
     described = [
         node.executable for node in description.describe(description.GraphSettings("b", "s"))
     ]
@@ -76,6 +76,13 @@ def test_it_starts_what_the_graph_describes(launch_file):
     ]
     labelled = started(launch_file, bundle=bundle, labeller="true", labeller_tasks="detection")
     assert labelled == [*described, "labeller"]
+    taught = [*described, "object_detector", "lane_segmenter", "labeller"]
+    tasks = (Task.DETECTION, Task.SEGMENTATION)
+    car = str(make_bundle(tmp_path / "car").path)
+    teacher = str(make_bundle(tmp_path / "teacher", tasks=tasks, backbone="resnet50").path)
+    assert started(launch_file, bundle=car, teacher=teacher) == taught
+    with pytest.raises(ValueError, match=r"teacher:=\S+ has other classes for detection"):
+        started(launch_file, bundle=str(SIM_BUNDLE), teacher=teacher)
 
 
 def test_a_home_folder_may_be_written_as_a_tilde(launch_file, monkeypatch, tmp_path):
@@ -107,6 +114,8 @@ def test_the_arguments_are_the_ones_that_cars_expect(launch_file):
         "log_level",
         "labeller",
         "labeller_tasks",
+        "teacher",
+        "teacher_rate",
         "rviz",
     }
     assert defaults["image_topic"] == "camera/color/image_raw"
@@ -313,6 +322,7 @@ MISTAKES = {
     "severity:=much is no number": ["sim.launch.py", "severity:=much"],
     "remap: 'a=b' is no remapping of topics; write FROM:=TO": ["car.launch.py", "remap:=a=b"],
     "labeller:=true labels nothing without labeller_tasks": ["car.launch.py", "labeller:=true"],
+    "teacher:=/nowhere is no bundle": ["car.launch.py", "teacher:=/nowhere"],
     "camera_driver:=astra_camera is not installed": [
         "car.launch.py",
         "camera_driver:=astra_camera",

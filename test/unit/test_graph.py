@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from patchline_ros.graph import description
+from patchline_ros.tasks import Task
 
 SETTINGS = description.GraphSettings(bundle="/b", store="/s")
 
@@ -54,6 +55,59 @@ def test_a_labeller_is_there_for_its_tasks_alone_and_sees_the_cameras_of_the_car
     }
 
 
+TEACHER = description.Teacher(
+    "/t", {Task.DETECTION: ("car",), Task.SEGMENTATION: ("sky", "road")}, is_prepared=False, rate=2
+)
+
+
+def teacher_nodes(settings: description.GraphSettings) -> dict[str, description.NodeDescription]:
+    car = len(description.describe(replace(settings, teacher=None)))
+    return {node.name: node for node in description.describe(settings)[car:]}
+
+
+def test_a_teacher_sees_the_cameras_of_the_car_and_only_its_labeller_sends_to_it():
+    settings = replace(SETTINGS, namespace="car1", teacher=TEACHER, image_topic="front")
+    found = teacher_nodes(settings)
+    assert list(found) == ["object_detector", "lane_segmenter", "labeller"]
+    for node in found.values():
+        assert (node.namespace, node.niceness) == ("teacher", 10)
+        assert node.parameters["max_rate"] == 2
+    assert found["object_detector"].parameters["bundle"] == "/t"
+    assert found["object_detector"].remappings == {"image_raw": "/car1/front"}
+    # The class names of the labels are the car's.
+    assert found["labeller"].parameters["bundle"] == "/b"
+    assert found["labeller"].parameters["tasks"] == "detection,segmentation"
+    assert found["labeller"].remappings == {
+        "labeller/detections": "object_detector/detections",
+        "labeller/mask": "lane_segmenter/mask",
+        "labeller/image_raw": "/car1/front",
+        "labelled_frames": "/car1/labelled_frames",
+    }
+    command = description.command(found["labeller"], settings, Path("/opt/car"))
+    assert command[:3] == ["nice", "-n", "10"] and "__ns:=/car1/teacher" in command
+
+
+def test_a_teacher_with_prepared_patches_follows_a_drift_in_a_store_of_its_own():
+    found = teacher_nodes(replace(SETTINGS, teacher=replace(TEACHER, is_prepared=True)))
+    assert list(found)[2:] == ["drift_monitor", "adapter", "labeller"]
+    adapter = found["adapter"].parameters
+    assert (adapter["bundle"], adapter["store"], adapter["labels"]) == ("/t", "/s/teacher", "none")
+
+
+def test_of_free_remapping_a_teacher_takes_what_it_shares_with_the_car():
+    """Its answers on a topic of the car's would be taken for the car's."""
+    remap = {
+        "image_raw": "cam",
+        "labelled_frames": "~/labels",
+        "object_detector/detections": "/found",
+        "labeller/detections": "/yolo",
+    }
+    found = teacher_nodes(replace(SETTINGS, teacher=TEACHER, remap=remap))
+    assert found["object_detector"].remappings == {"image_raw": "/cam"}
+    assert found["labeller"].remappings["labeller/detections"] == "object_detector/detections"
+    assert found["labeller"].remappings["labelled_frames"] == "/adapter/labels"
+
+
 def test_free_remapping_wins_and_a_wrong_rule_is_named():
     remap = description.parse_remap(["image_raw:=/cam", "labelled_frames:=~/labels"])
     found = nodes(replace(SETTINGS, remap=remap))
@@ -68,6 +122,7 @@ def test_free_remapping_wins_and_a_wrong_rule_is_named():
 def test_what_the_graph_publishes_is_told_from_what_it_hears():
     outputs = ["/car1/lane_segmenter/mask", "/patch_sets/signs", "/drift_status", "/rosout"]
     inputs = ["/camera/color/image_raw", "/sign/image_raw", "/car1/labelled_frames", "/tf", "/imu"]
+    outputs += ["/teacher/object_detector/detections", "/car1/teacher/drift_status"]
     inputs += [f"/car1/{topic}" for topic in description.LABEL_TOPIC_OF_TASK.values()]
     assert all(map(description.is_output, outputs))
     assert not any(map(description.is_output, inputs))
