@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -208,16 +208,17 @@ class Experiment(StrictModel):
         return self.training.model_copy(update=changes)
 
     def preparation_of(self, row: Row) -> Preparation | None:
-        """How the patches are prepared for a row; None: the experiment prepares none."""
+        """How the patches are prepared that a row starts from; None: it starts from none."""
+        if not (row.product or _is_prepared(row)):
+            return None
         if not isinstance(self.preparation, PreparationSettings):
             return self.preparation
         families = dict.fromkeys((*self.preparation.leave_out, *row.leave_out))
         return self.preparation.model_copy(update={"leave_out": tuple(families)})
 
-    @property
-    def preparations(self) -> list[PreparationSettings]:
-        """All that is prepared for the rows, each once."""
-        found = [self.preparation_of(row) for row in self.rows.values()]
+    def preparations(self, rows: Sequence[str]) -> list[PreparationSettings]:
+        """All that is prepared for these rows, each once."""
+        found = [self.preparation_of(self.row(name)) for name in rows]
         return list(dict.fromkeys(s for s in found if isinstance(s, PreparationSettings)))
 
     def source_seed(self, seed: int) -> int:
@@ -299,7 +300,7 @@ def run_config(
         seed=seed,
         rates={task: rates.get(task, 1.0) for task in experiment.tasks},
         predictor=predictor,
-        preparation=experiment.preparation_of(settings) if _is_prepared(settings) else None,
+        preparation=experiment.preparation_of(settings),
     )
 
 

@@ -187,8 +187,10 @@ def path_of(config: RunConfig, inputs: Inputs) -> Path:
     return result_path(inputs.out, config.experiment, config.row, config.seed)
 
 
-def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -> list[list[Job]]:
-    """All that runs with these seeds start from; a wave needs the ones before it.
+def source_waves(
+    experiment: Experiment, inputs: Inputs, rows: Sequence[str], seeds: Sequence[int]
+) -> list[list[Job]]:
+    """All that runs of these rows with these seeds start from; a wave needs the ones before it.
 
     The models that others may start from come first. Seeds that share their models are one.
     """
@@ -202,7 +204,7 @@ def source_waves(experiment: Experiment, inputs: Inputs, seeds: Sequence[int]) -
             PreparationJob(experiment, inputs, seed, task, settings)
             for seed in by_source.values()
             for task in experiment.tasks
-            for settings in experiment.preparations
+            for settings in experiment.preparations(rows)
         ],
     ]
 

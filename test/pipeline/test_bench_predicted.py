@@ -73,7 +73,7 @@ def test_a_learnt_predictor_is_asked_and_its_cost_is_the_selections(
     monkeypatch.setattr(tiny_bundle, "spec_of", spec_of)
     bundle = tiny_bundle.make_bundle(tmp_path / "bundle", tasks=experiment.tasks, learnt="light")
     inputs = Inputs(None, tmp_path / "out", bundle=bundle.path)
-    for wave in source_waves(experiment, inputs, [0]):
+    for wave in source_waves(experiment, inputs, list(experiment.rows), [0]):
         for job in wave:
             job(lambda _: None)
     for job in due_runs(experiment, inputs, list(experiment.rows), [0], {}, False):

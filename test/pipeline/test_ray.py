@@ -57,7 +57,7 @@ def run_all(executor: Executor, out: Path) -> tuple[list[RunResult], list[str]]:
     inputs = Inputs(data=None, out=out)
     console = Console(file=io.StringIO())
     with closing(executor):
-        for wave in source_waves(EXPERIMENT, inputs, EXPERIMENT.seeds):
+        for wave in source_waves(EXPERIMENT, inputs, list(EXPERIMENT.rows), EXPERIMENT.seeds):
             assert run_jobs("sources", wave, executor, console) == []
         jobs = due_runs(EXPERIMENT, inputs, list(EXPERIMENT.rows), EXPERIMENT.seeds, {}, False)
         failures = run_jobs("runs", jobs, executor, console)

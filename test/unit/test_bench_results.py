@@ -117,7 +117,8 @@ def test_a_row_takes_over_anothers_rates(tmp_path: Path) -> None:
 
 def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Path) -> None:
     experiment, inputs = tiny.experiment(), Inputs(data=None, out=tmp_path)
-    first, others, tables, prepared = source_waves(experiment, inputs, [0, 1])
+    rows = list(experiment.rows)
+    first, others, tables, prepared = source_waves(experiment, inputs, rows, [0, 1])
     assert prepared == [], "no row needs any"
     # Segmentation first: from a random start the other models begin from theirs.
     assert [job.name for job in first] == [
@@ -128,9 +129,13 @@ def test_source_models_are_made_once_for_the_seeds_that_share_them(tmp_path: Pat
     shared = experiment.model_copy(
         update={"source": experiment.source.model_copy(update={"seed": 7})}
     )
-    shared = shared.model_copy(update={"preparation": PreparationSettings()})
-    waves = source_waves(shared, inputs, [0, 1])
+    started = experiment.rows["ours"].model_copy(update={"start": "prepared"})
+    shared = shared.model_copy(
+        update={"preparation": PreparationSettings(), "rows": {**experiment.rows, "own": started}}
+    )
+    waves = source_waves(shared, inputs, list(shared.rows), [0, 1])
     assert [len(wave) for wave in waves] == [1, 1, 1, len(shared.tasks)]
+    assert source_waves(shared, inputs, rows, [0, 1])[-1] == [], "of these rows none needs any"
 
 
 def test_a_preparation_is_made_once_for_the_rows_that_leave_out_the_same(tmp_path: Path) -> None:
@@ -138,11 +143,11 @@ def test_a_preparation_is_made_once_for_the_rows_that_leave_out_the_same(tmp_pat
     started = {"start": "prepared", "leave_out": ["fog"]}
     rows = {**plain["rows"], "without": started, "also": started, "all": {"start": "prepared"}}
     experiment = Experiment.model_validate({**plain, "rows": rows, "preparation": {}})
-    jobs = source_waves(experiment, Inputs(data=None, out=tmp_path), [0])[-1]
+    jobs = source_waves(experiment, Inputs(data=None, out=tmp_path), list(rows), [0])[-1]
     assert [job.name for job in jobs] == [
         f"prepared patches for {task}{without}, seed 0"
         for task in experiment.tasks
-        for without in ("", " without fog")
+        for without in (" without fog", "")
     ]
     config = run_config(experiment, "without", 0, {}, "random")
     assert config.preparation == PreparationSettings(leave_out=("fog",))
