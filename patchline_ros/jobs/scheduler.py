@@ -158,7 +158,8 @@ class ProcessPool:
                 event = worker.receive()
                 left -= isinstance(event, Ended)
                 yield event
-            self._workers = [worker for worker in self._workers if worker.alive]
+            # Where one has died in the middle of a job, `receive` is still to say so.
+            self._workers = [w for w in self._workers if w.job is not None or w.alive]
 
     def _assign(self, due: deque[tuple[int, Job]]) -> None:
         """Gives a job to each worker that has none, while there are jobs."""

@@ -59,6 +59,21 @@ def test_what_is_running_ends_with_the_parent(tmp_path: Path, two: ProcessPool) 
         os.kill(int((tmp_path / "long").read_text()), 0)
 
 
+def test_a_worker_that_dies_beside_another_event_ends_its_job(
+    tmp_path: Path, two: ProcessPool
+) -> None:
+    events = two([Touch(tmp_path / "well"), Touch(tmp_path / "ill", "killed")])
+    seen = [next(events)]
+    # Whoever takes the events is slow: the process is gone when the pool goes on.
+    with pytest.raises(ProcessLookupError):
+        while True:
+            if (tmp_path / "ill").exists() and (number := (tmp_path / "ill").read_text()):
+                os.kill(int(number), 0)
+            time.sleep(0.01)
+    ended = {event.job: event.lost for event in [*seen, *events] if isinstance(event, Ended)}
+    assert ended == {0: False, 1: True}
+
+
 def test_a_job_that_lost_its_process_has_more_chances(tmp_path: Path) -> None:
     assert ends(ProcessPool(2), tmp_path) == {
         0: "its process ended with SIGKILL, 3 times",
