@@ -67,7 +67,7 @@ setup(
     extras_require={
         # Training source models, on several GPUs too, and their curves: patchline offline.
         "offline": ["lightning-fabric>=2.5", "tensorboard>=2.14"],
-        # Benchmarks, and to spread jobs over a cluster: --ray-address of bench run and offline.
+        # Benchmarks, and to spread jobs over a cluster: --ray-address of bench, offline, bundle.
         "bench": ["lightning-fabric>=2.5", "ray>=2.9"],
         # The page and the Foxglove bridge: patchline watch.
         "watch": ["foxglove-sdk>=0.30"],

@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from patchline_ros.cli.errors import errors_in_a_sentence
+from patchline_ros.cli.errors import errors_in_a_sentence, treat_sigterm_as_ctrl_c
+from patchline_ros.cli.offline import RayAddress, Workers
 
 DIFFERENT: Final = 1
 """Exit code of `diff` where the bundles differ."""
@@ -66,16 +67,21 @@ def prepare(
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data sets that it was made from.")
     ] = None,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Add prepared patches to a bundle, with which a car answers a drift without labels."""
+    treat_sigterm_as_ctrl_c()
     with errors_in_a_sentence(
         interrupted="interrupted; the same command goes on", os_error=_OS_ERROR
     ):
         from rich.console import Console
 
+        from patchline_ros.offline.offline_run import OfflineOptions
         from patchline_ros.offline.preparation_run import run_preparation
 
-        run_preparation(bundle, config, data, Console(highlight=False))
+        options = OfflineOptions(config=config, data=data, workers=workers, ray_address=ray_address)
+        run_preparation(bundle, options, Console(highlight=False))
 
 
 @app.command()

@@ -61,15 +61,15 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of threads that read pictures, and of processes that make predictor data.",
+        help="Number of threads that read pictures, and of processes that train patches.",
         show_default="as the configuration says, else all cores",
     ),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
-        help="Address of a Ray cluster that makes the predictor data; auto is the one of this "
-        "machine. All its machines must see OUT under the same path.",
+        help="Address of a Ray cluster that trains patches; auto is the one of this machine. All "
+        "its machines must see the bundle's folder under the same path.",
         show_default="on this machine, without Ray",
     ),
 ]

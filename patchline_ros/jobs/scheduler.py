@@ -203,6 +203,28 @@ def run_with_retries(jobs: Sequence[Job], executor: Executor) -> Iterator[Event]
         due = lost
 
 
+def run_to_end(
+    jobs: Sequence[Job], executor: Executor, advanced: Callable[[int, float], None]
+) -> dict[int, str]:
+    """Runs all jobs, with retries.
+
+    Args:
+        jobs: what to do.
+        executor: does it.
+        advanced: told the number of a job and the share of it that is done, 0..1; 1 where it is
+            over, whether it failed or not.
+
+    Returns:
+        What went wrong with each job that failed, by its number.
+    """
+    failures: dict[int, str] = {}
+    for event in run_with_retries(jobs, executor):
+        if isinstance(event, Ended) and event.error:
+            failures[event.job] = event.error
+        advanced(event.job, event.share if isinstance(event, Advanced) else 1.0)
+    return failures
+
+
 def run_jobs(title: str, jobs: Sequence[Job], executor: Executor, console: Console) -> list[str]:
     """Runs all jobs under a progress bar.
 

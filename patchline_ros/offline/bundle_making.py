@@ -167,7 +167,7 @@ def make_bundle(
         config: how; the same configuration and data give the same bundle on the same CPU.
         weights: torchvision state dict to start from, or None.
         path: folder to write; the manifest is written last, but for the card.
-        executor: does the trainings that the patch table is learnt by.
+        executor: does the trainings that the patch table is learnt by, and the preparation.
         report: told of the progress.
         log: gets the scalars of the trainings, or None.
         vgg16: torchvision state dict that the paper's patch predictor reads by; None: random ones.
@@ -196,7 +196,7 @@ def make_bundle(
     affinity = _affinity(models, watched.held_out, report)
     found = _found(watched, config, stages, executor, report)
     learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
-    prepared = _prepared(models, entries, source, config, stages, report)
+    prepared = _prepared(models, entries, source, config, stages, executor, report)
     manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt, prepared)
     pictures = {task: _pictures(data) for task, data in source.tasks.items()}
     predictor, files = learnt.file if learnt else b"", {t: p.file for t, p in prepared.items()}
@@ -254,6 +254,7 @@ def _prepared(
     source: SourceData,
     config: OfflineConfig,
     stages: Stages,
+    executor: Executor,
     report: Report,
 ) -> dict[Task, Prepared]:
     """The patches with which a car answers without labels, where the configuration asks for any."""
@@ -267,6 +268,7 @@ def _prepared(
         config.preparation,
         config.recipe.seed,
         stages.folder(f"prepared-{asked}"),
+        executor,
         lambda task, share: report(f"prepare {task}", share, ""),
     )
     for task, (entry, _) in prepared.items():

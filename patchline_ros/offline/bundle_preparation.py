@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 from patchline_ros.bundle import CARD, Bundle
 from patchline_ros.files import remove_leftovers, sha256
+from patchline_ros.jobs.scheduler import Executor, run_to_end
 from patchline_ros.manifest import ModelEntry, PreparedEntry
 from patchline_ros.offline.bundle_writing import add_prepared
 from patchline_ros.offline.card import write_card
+from patchline_ros.offline.job_inputs import Inputs
 from patchline_ros.offline.preparation import PreparationSettings
-from patchline_ros.offline.prepared_patches import gate_points_once, prepare_once
+from patchline_ros.offline.preparation_job import PreparationFacts, PreparationJob
+from patchline_ros.offline.prepared_patches import read_gate_points, read_patches
 from patchline_ros.offline.sources import SourceData
 from patchline_ros.offline.stages import MAKING
 from patchline_ros.tasks import Task
@@ -31,6 +34,7 @@ def prepare_bundle(
     bundle: Bundle,
     source: SourceData,
     settings: PreparationSettings,
+    executor: Executor,
     report: Callable[[Task, float], None],
 ) -> Bundle:
     """Adds prepared patches to a bundle that is whole already; its source models stay as they are.
@@ -41,6 +45,7 @@ def prepare_bundle(
         bundle: whose models are prepared; all of its tasks have to be in `source`.
         source: the data that it was made from.
         settings: how.
+        executor: does the jobs.
         report: told the share of a task that is done.
 
     Raises:
@@ -56,7 +61,7 @@ def prepare_bundle(
     folder.parent.mkdir(exist_ok=True)
     models = {task: bundle.model(task) for task in manifest.models}
     prepared = prepare_models(
-        models, manifest.models, source, settings, manifest.seed, folder, report
+        models, manifest.models, source, settings, manifest.seed, folder, executor, report
     )
     whole = add_prepared(bundle, {t: p.entry for t, p in prepared.items()}, _files(prepared))
     write_card(whole, bundle.path / CARD)
@@ -98,9 +103,12 @@ def prepare_models(
     settings: PreparationSettings,
     seed: int,
     folder: Path,
+    executor: Executor,
     report: Callable[[Task, float], None],
 ) -> dict[Task, Prepared]:
-    """Prepares each model, one after the other; what a killed call had finished is read.
+    """Prepares each model in a job of its own; what a killed call had finished is read.
+
+    A job has one PyTorch thread, so that the result does not depend on how many run side by side.
 
     Args:
         models: source models, in evaluation mode.
@@ -108,35 +116,56 @@ def prepare_models(
         source: the data that they were trained on, and that which was held out.
         settings: how.
         seed: of all that is drawn.
-        folder: where finished trainings and checkpoints are kept.
+        folder: where inputs, finished trainings and checkpoints are kept.
+        executor: does the jobs.
         report: told the share of a task that is done.
 
     Raises:
-        TrainingError: a loss that is not finite.
-        ValueError: a kept file that is damaged.
+        ValueError: a job that failed, such as by a loss that is not finite, or a kept file that is
+            damaged; all others are done then, and on disk.
+        OSError: the disk refuses the inputs.
     """
     folder.mkdir(exist_ok=True)
     remove_leftovers(folder)
-    found = {}
-    for task, model in models.items():
-        data = source.tasks[task]
-
-        def in_training(share: float, task: Task = task) -> None:
-            report(task, 0.8 * share)
-
-        def at_gate(share: float, task: Task = task) -> None:
-            report(task, 0.8 + 0.2 * share)
-
-        place = folder / str(task)
-        patches = prepare_once(place, model, data.train, data.held_out, settings, seed, in_training)
-        entropy = entries[task].source_entropy
-        points = gate_points_once(place, model, data.held_out, settings, entropy, seed, at_gate)
-        entry = PreparedEntry(
-            drifts=settings.training_drifts[1:],
-            source_metric=patches.record.metrics[0],
-            prepared_metric=max(patches.record.metrics),
-            gflops=patches.record.gflops,
-            gate=points,
+    jobs = {task: PreparationJob(folder.resolve() / str(task)) for task in models}
+    due = {task: job for task, job in jobs.items() if not job.is_done}
+    for task, job in due.items():
+        model, data = models[task], source.tasks[task]
+        facts = PreparationFacts(
+            spec=model.spec,
+            settings=settings,
+            source_entropy=entries[task].source_entropy,
+            seed=seed,
         )
-        found[task] = Prepared(entry, patches.data)
-    return found
+        job.write_inputs(Inputs(facts, model, data.train, data.held_out))
+    for task in jobs:
+        report(task, 0.0 if task in due else 1.0)
+    _run(due, executor, report)
+    return {task: _read(job.place, settings) for task, job in jobs.items()}
+
+
+def _run(
+    jobs: Mapping[Task, PreparationJob], executor: Executor, report: Callable[[Task, float], None]
+) -> None:
+    """Does all jobs that can be done; ValueError: others failed."""
+    tasks = list(jobs)
+    failures = run_to_end(
+        list(jobs.values()), executor, lambda number, share: report(tasks[number], share)
+    )
+    if failures:
+        raise ValueError(
+            "; ".join(f"{tasks[i]} can't be prepared: {why}" for i, why in sorted(failures.items()))
+        )
+
+
+def _read(place: Path, settings: PreparationSettings) -> Prepared:
+    """What a job left there."""
+    patches = read_patches(place)
+    entry = PreparedEntry(
+        drifts=settings.training_drifts[1:],
+        source_metric=patches.record.metrics[0],
+        prepared_metric=max(patches.record.metrics),
+        gflops=patches.record.gflops,
+        gate=read_gate_points(place),
+    )
+    return Prepared(entry, patches.data)

@@ -47,8 +47,8 @@ class OfflineOptions:
         out: folder of the bundle; None: the configuration's name below `bundles`.
         threads: of PyTorch.
         seed: of everything that is drawn by chance.
-        workers: how many read pictures, and make predictor data, at a time.
-        ray_address: of a Ray cluster that makes the predictor data instead; None: none does.
+        workers: how many read pictures, and train patches, at a time.
+        ray_address: of a Ray cluster that trains the patches instead; None: none does.
         log: folder for TensorBoard; None: no curves.
     """
 

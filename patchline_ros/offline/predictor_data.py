@@ -26,11 +26,12 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.drift.corruptions import CORRUPTIONS, GRADED_SETS
 from patchline_ros.files import remove_leftovers, write_file
 from patchline_ros.host import library_versions
-from patchline_ros.jobs.scheduler import Advanced, Ended, Executor, ReportProgress, run_with_retries
+from patchline_ros.jobs.scheduler import Executor, ReportProgress, run_to_end
 from patchline_ros.manifest import DriftLabel, PatchStep
 from patchline_ros.offline.drifted import SAMPLES, Drift, WatchedSource, drifted, spread
+from patchline_ros.offline.job_inputs import Inputs, read_inputs
 from patchline_ros.offline.patch_table import learn_patch_table, smallest_sufficient
-from patchline_ros.offline.predictor_inputs import Facts, Inputs, read_inputs, write_inputs
+from patchline_ros.offline.predictor_inputs import INPUTS, PredictorFacts, write_inputs
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evaluation import evaluate
@@ -77,9 +78,9 @@ class PredictorData(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _inputs(place: Path) -> Inputs:
+def _inputs(place: Path) -> Inputs[PredictorFacts]:
     """Kept for the next jobs of this process."""
-    return read_inputs(place)
+    return read_inputs(place / INPUTS, PredictorFacts)
 
 
 @lru_cache(maxsize=1)
@@ -216,13 +217,13 @@ def _run_missing(jobs: Sequence[DriftJob], executor: Executor, report: ReportPro
     """Does what is not on disk."""
     due = [job for job in jobs if not job.path.is_file()]
     shares = [0.0] * len(due)
-    failures: dict[int, str] = {}
     report(1 - len(due) / len(jobs))
-    for event in run_with_retries(due, executor):
-        shares[event.job] = event.share if isinstance(event, Advanced) else 1.0
-        if isinstance(event, Ended) and event.error:
-            failures[event.job] = event.error
+
+    def advanced(number: int, share: float) -> None:
+        shares[number] = share
         report(1 - (len(due) - sum(shares)) / len(jobs))
+
+    failures = run_to_end(due, executor, advanced)
     if failures:
         first = min(failures)
         raise ValueError(
@@ -267,7 +268,7 @@ def predictor_data(
             f"and {len(watched.held_out)} came"
         )
     counts = patch_counts(settings, len(watched.model.backbone.specs))
-    facts = Facts(
+    facts = PredictorFacts(
         spec=watched.model.spec,
         method=method,
         training=training,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.host import all_cores
+from patchline_ros.jobs.executors import executor_at
 from patchline_ros.offline.bundle_preparation import prepare_bundle
 from patchline_ros.offline.offline_run import OfflineOptions, data_folder, resolve_config
 from patchline_ros.offline.preparation import PreparationSettings
@@ -18,29 +19,29 @@ from patchline_ros.offline.sources import load_source
 from patchline_ros.tasks import Task
 
 
-def run_preparation(path: Path, config: str | None, data: Path | None, console: Console) -> Bundle:
+def run_preparation(path: Path, options: OfflineOptions, console: Console) -> Bundle:
     """Adds prepared patches to the bundle at `path` and prints what they are worth.
 
     Args:
         path: folder of the bundle.
-        config: name or file of the configuration that it was made with; None: camvid with `data`,
-            sim without.
-        data: folder that paths of the configuration are relative to.
+        options: the configuration that it was made with, the data, and who does the work.
         console: where the progress is shown.
 
     Raises:
-        ValueError: bundle, configuration or data are missing, broken, or do not belong together.
+        ValueError: bundle, configuration or data are missing, broken, or do not belong together; or
+            a task that can't be prepared.
     """
     bundle = Bundle.load(path)
-    options = OfflineOptions(config=config, data=data)
     made_from = resolve_config(options)
+    executor = executor_at(options.ray_address, made_from.workers)
     with console.status("reading the source data"):
         source = load_source(
-            made_from.sources, data_folder(options), made_from.input_sizes, all_cores()
+            made_from.sources, data_folder(options), made_from.input_sizes, made_from.workers
         )
+    # Of the answers that the card shows; each job has one.
     torch.set_num_threads(made_from.recipe.threads)
     settings = made_from.preparation or PreparationSettings()
-    with Progress(console=console) as progress:
+    with Progress(console=console) as progress, closing(executor):
         bars: dict[Task, TaskID] = {}
 
         def show(task: Task, share: float) -> None:
@@ -48,7 +49,7 @@ def run_preparation(path: Path, config: str | None, data: Path | None, console: 
                 bars[task] = progress.add_task(f"prepare {task}", total=1.0)
             progress.update(bars[task], completed=share)
 
-        prepared = prepare_bundle(bundle, source, settings, show)
+        prepared = prepare_bundle(bundle, source, settings, executor, show)
     console.print(_summary(prepared))
     console.print(f"prepared patches written to {path}")
     return prepared

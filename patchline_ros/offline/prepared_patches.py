@@ -45,6 +45,48 @@ def patches_at(place: Path) -> Path:
     return place.with_name(f"{place.name}.safetensors")
 
 
+def _record_at(place: Path) -> Path:
+    return place.with_name(f"{place.name}.json")
+
+
+def _points_at(place: Path) -> Path:
+    return place.with_name(f"{place.name}.gate.json")
+
+
+def is_prepared(place: Path) -> bool:
+    """Whether patches and gate points are there, and nothing is left to do."""
+    return _record_at(place).is_file() and _points_at(place).is_file()
+
+
+def read_patches(place: Path) -> PreparedPatches:
+    """The patches of a training that is over.
+
+    Raises:
+        ValueError: a file that is damaged.
+        OSError: they are not there.
+    """
+    path = _record_at(place)
+    try:
+        record = _RECORD.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged; delete it to make it again") from error
+    return PreparedPatches(patches_at(place).read_bytes(), record)
+
+
+def read_gate_points(place: Path) -> list[GatePoint]:
+    """What the gate is fitted to.
+
+    Raises:
+        ValueError: a file that is damaged.
+        OSError: it is not there.
+    """
+    path = _points_at(place)
+    try:
+        return _POINTS.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{path} is damaged; delete it to make it again") from error
+
+
 def prepare_once(
     place: Path,
     source: TaskModel,
@@ -64,13 +106,8 @@ def prepare_once(
         TrainingError: a loss that is not finite.
         ValueError: a file that is damaged, or a checkpoint of another training.
     """
-    finished = place.with_name(f"{place.name}.json")
-    if finished.is_file():
-        try:
-            record = _RECORD.validate_json(finished.read_bytes())
-        except ValidationError as error:
-            raise ValueError(f"{finished} is damaged; delete it to make it again") from error
-        return PreparedPatches(patches_at(place).read_bytes(), record)
+    if _record_at(place).is_file():
+        return read_patches(place)
     checkpoint = place.with_name(f"{place.name}.checkpoint")
     found = prepare(source, train, held_out, settings, seed, checkpoint, progress)
     metadata = PatchSetMetadata(
@@ -84,7 +121,7 @@ def prepare_once(
     )
     data = to_bytes(found.model, metadata)
     write_file(patches_at(place), data)
-    write_file(finished, _RECORD.dump_json(found.record, indent=1))
+    write_file(_record_at(place), _RECORD.dump_json(found.record, indent=1))
     checkpoint.unlink(missing_ok=True)
     return PreparedPatches(data, found.record)
 
@@ -109,14 +146,10 @@ def gate_points_once(
         ValueError: a file that is damaged.
         OSError: the patches are not there.
     """
-    path = place.with_name(f"{place.name}.gate.json")
-    if path.is_file():
-        try:
-            return _POINTS.validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise ValueError(f"{path} is damaged; delete it to make it again") from error
+    if _points_at(place).is_file():
+        return read_gate_points(place)
     prepared = apply(source, fingerprint(source), patches_at(place).read_bytes())
     assert isinstance(prepared, PatchedModel)
     points = gate_points(source, prepared, held_out, settings, source_entropy, seed, progress)
-    write_file(path, _POINTS.dump_json(points, indent=1))
+    write_file(_points_at(place), _POINTS.dump_json(points, indent=1))
     return points

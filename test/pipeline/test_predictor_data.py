@@ -19,8 +19,9 @@ from tiny_watched import TRAINING, data, tiny_watched
 
 from patchline_ros.jobs.scheduler import ProcessPool
 from patchline_ros.manifest import PatchStep
+from patchline_ros.offline.job_inputs import Inputs, read_inputs
 from patchline_ros.offline.predictor_data import PredictorData, PredictorSettings, label_drifts
-from patchline_ros.offline.predictor_inputs import INPUTS, Facts, Inputs, read_inputs, write_inputs
+from patchline_ros.offline.predictor_inputs import INPUTS, PredictorFacts, write_inputs
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Boxes, Label, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
@@ -203,7 +204,7 @@ LABELS: dict[Task, list[Label]] = {
 @pytest.mark.parametrize("task", list(Task))
 def test_jobs_read_what_the_driver_wrote(task: Task, tmp_path: Path) -> None:
     spec = ModelSpec(task=task, classes=("one", "two"), input_size=(32, 32), width=0.25)
-    facts = Facts(
+    facts = PredictorFacts(
         spec=spec,
         method=PatchSettings(k=1),
         training=TRAINING,
@@ -214,7 +215,7 @@ def test_jobs_read_what_the_driver_wrote(task: Task, tmp_path: Path) -> None:
     inputs = Inputs(facts, TaskModel(spec).eval(), samples, samples[:1])
     place = write_inputs(tmp_path, inputs)
     assert write_inputs(tmp_path, inputs) == place
-    again = read_inputs(place)
+    again = read_inputs(place / INPUTS, PredictorFacts)
     assert again.facts == facts
     assert fingerprint(again.model) == fingerprint(inputs.model)
     assert not again.model.training
@@ -231,7 +232,7 @@ def test_jobs_read_what_the_driver_wrote(task: Task, tmp_path: Path) -> None:
     assert write_inputs(tmp_path, other) != place
     (place / INPUTS).write_bytes(b"torn")
     with pytest.raises(ValueError, match="is damaged; delete it"):
-        read_inputs(place)
+        read_inputs(place / INPUTS, PredictorFacts)
     (place / INPUTS).unlink()
     with pytest.raises(ValueError, match="is not there: all machines must see this folder"):
-        read_inputs(place)
+        read_inputs(place / INPUTS, PredictorFacts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,8 @@ from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingS
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.corruptions import CORRUPTIONS, FAMILIES, Family, corruptions_of
-from patchline_ros.offline.bundle_preparation import prepare_bundle
+from patchline_ros.jobs.scheduler import Executor, ProcessPool
+from patchline_ros.offline.bundle_preparation import Prepared, prepare_bundle, prepare_models
 from patchline_ros.offline.bundle_view import check_bundle
 from patchline_ros.offline.gate_points import gate_points
 from patchline_ros.offline.preparation import CLEAR, PreparationSettings, frames_of_drift, prepare
@@ -34,6 +38,13 @@ SETTINGS = PreparationSettings(
     drifts=(("fog", 0.5), ("night", 0.6), ("fog", 1.0)),
     gate_severities=(0.4,),
 )
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[ProcessPool]:
+    """Two workers, which stay from test to test."""
+    with closing(ProcessPool(2)) as processes:
+        yield processes
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +146,11 @@ def data_of(train: list[Sample], names: list[str]) -> SourceData:
     )
 
 
-def test_a_bundle_that_is_whole_gets_prepared_patches(tmp_path: Path) -> None:
+def test_a_bundle_that_is_whole_gets_prepared_patches(two: ProcessPool, tmp_path: Path) -> None:
     made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(Task.SEGMENTATION,))
     before = {name: (made.path / name).read_bytes() for name in made.manifest.files}
     told: list[float] = []
-    prepare_bundle(made, data_of(TRAIN, []), SETTINGS, lambda _, share: told.append(share))
+    prepare_bundle(made, data_of(TRAIN, []), SETTINGS, two, lambda _, share: told.append(share))
     assert told[-1] == 1.0
     read = Bundle.load(made.path)
     assert {name: (made.path / name).read_bytes() for name in before} == before
@@ -152,19 +163,88 @@ def test_a_bundle_that_is_whole_gets_prepared_patches(tmp_path: Path) -> None:
     assert "The label-free gate on corruptions left out" in (made.path / "card.html").read_text()
 
 
-def test_a_bundle_is_not_prepared_on_what_it_was_trained_on(tmp_path: Path) -> None:
+BOTH = Task.CLASSIFICATION, Task.SEGMENTATION
+FEW = SETTINGS.model_copy(update={"epochs": 1, "drifts": (("fog", 0.5),)})
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """With models of two tasks."""
+    return tiny_bundle.make_bundle(tmp_path_factory.mktemp("two") / "b", 0.5, tasks=BOTH)
+
+
+def signs(samples: list[Sample]) -> list[Sample]:
+    return [Sample(sample.image, number % 3) for number, sample in enumerate(samples)]
+
+
+def prepare_both(
+    bundle: Bundle,
+    folder: Path,
+    executor: Executor,
+    report: Callable[[Task, float], None] = lambda *_: None,
+) -> dict[Task, Prepared]:
+    data = {
+        Task.CLASSIFICATION: TaskData(("a", "b", "c"), [], signs(TRAIN), signs(HELD_OUT)),
+        Task.SEGMENTATION: TaskData(("sky", "road", "car"), [], TRAIN, HELD_OUT),
+    }
+    models = {task: bundle.model(task) for task in BOTH}
+    entries, source = bundle.manifest.models, SourceData("sim", data)
+    return prepare_models(models, entries, source, FEW, 0, folder, executor, report)
+
+
+@pytest.fixture(scope="module")
+def whole(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Prepared]:
+    """Prepared by one worker without a pause."""
+    with closing(ProcessPool(1)) as one:
+        return prepare_both(bundle, tmp_path_factory.mktemp("whole"), one)
+
+
+def test_two_workers_prepare_what_one_does(
+    bundle: Bundle, whole: dict[Task, Prepared], two: ProcessPool, tmp_path: Path
+) -> None:
+    told: dict[Task, list[float]] = {task: [] for task in BOTH}
+    found = prepare_both(bundle, tmp_path, two, lambda task, share: told[task].append(share))
+    assert found == whole
+    for shares in told.values():
+        assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == 1.0
+        assert len(shares) > len(FEW.gate_drifts)
+    # A second call reads what is there: it has no worker.
+    assert prepare_both(bundle, tmp_path, ProcessPool(0)) == whole
+
+
+def test_a_task_whose_process_is_killed_is_named_and_the_others_are_kept(
+    bundle: Bundle, whole: dict[Task, Prepared], two: ProcessPool, tmp_path: Path
+) -> None:
+    def kill(task: Task, share: float) -> None:
+        if task is Task.CLASSIFICATION and share > 0:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+
+    two.close()
+    message = r"^classification can't be prepared: its process ended with SIGKILL, 3 times$"
+    with closing(ProcessPool(1)) as one, pytest.raises(ValueError, match=message):
+        prepare_both(bundle, tmp_path, one, kill)
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("segmentation.*")}
+    assert len(kept) == 4
+    assert prepare_both(bundle, tmp_path, two) == whole
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_a_bundle_is_not_prepared_on_what_it_was_trained_on(
+    two: ProcessPool, tmp_path: Path
+) -> None:
     made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(Task.SEGMENTATION,))
     with pytest.raises(ValueError, match="the data have no segmentation"):
-        prepare_bundle(made, SourceData("sim", {}), SETTINGS, lambda *_: None)
+        prepare_bundle(made, SourceData("sim", {}), SETTINGS, two, lambda *_: None)
     seen = Bundle(made.path, made.manifest)
     seen.trained_on = {Task.SEGMENTATION: ["road-3", "road-20"]}
     with pytest.raises(
         ValueError, match="was trained on 1 of the held-out pictures, such as road-3"
     ):
-        prepare_bundle(seen, data_of(TRAIN, []), SETTINGS, lambda *_: None)
+        prepare_bundle(seen, data_of(TRAIN, []), SETTINGS, two, lambda *_: None)
     large = [Sample(np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8))] * 12
     with pytest.raises(ValueError, match=r"are \(40, 40\) pixels large"):
-        prepare_bundle(made, data_of(large, []), SETTINGS, lambda *_: None)
+        prepare_bundle(made, data_of(large, []), SETTINGS, two, lambda *_: None)
 
 
 def test_the_gate_gets_a_point_of_each_candidate_on_each_drift(
