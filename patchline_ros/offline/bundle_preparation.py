@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from patchline_ros.bundle import CARD, Bundle
-from patchline_ros.files import remove_leftovers, sha256
+from patchline_ros.files import remove_leftovers
 from patchline_ros.jobs.scheduler import Executor, run_to_end
 from patchline_ros.manifest import ModelEntry, PreparedEntry
 from patchline_ros.offline.bundle_writing import add_prepared
@@ -18,7 +18,7 @@ from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.preparation_job import PreparationFacts, PreparationJob
 from patchline_ros.offline.prepared_patches import read_gate_points, read_patches
 from patchline_ros.offline.sources import SourceData
-from patchline_ros.offline.stages import MAKING
+from patchline_ros.offline.stages import MAKING, inputs_key
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
 
@@ -56,7 +56,7 @@ def prepare_bundle(
     manifest = bundle.manifest
     for task, entry in manifest.models.items():
         _check(bundle, task, entry, source)
-    asked = sha256(f"{settings.model_dump_json()} {manifest.model_dump_json()}".encode())
+    asked = inputs_key(source, f"{settings.model_dump_json()} {manifest.model_dump_json()}", None)
     folder = bundle.path / MAKING / f"prepared-{asked[:16]}"
     folder.parent.mkdir(exist_ok=True)
     models = {task: bundle.model(task) for task in manifest.models}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingS
 from patchline_ros.adaptation.views import JoinedViews, Views
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.corruptions import CORRUPTIONS, FAMILIES, Family, corruptions_of
-from patchline_ros.jobs.scheduler import Executor, ProcessPool
+from patchline_ros.jobs.scheduler import Ended, Event, Executor, Job, ProcessPool
 from patchline_ros.offline.bundle_preparation import Prepared, prepare_bundle, prepare_models
 from patchline_ros.offline.bundle_view import check_bundle
 from patchline_ros.offline.gate_points import gate_points
@@ -66,6 +66,7 @@ def roads(count: int, seed: int) -> list[Sample]:
     return made
 
 
+FEW = SETTINGS.model_copy(update={"epochs": 1, "drifts": (("fog", 0.5),)})
 TRAIN, HELD_OUT = roads(24, seed=0), roads(12, seed=1)
 
 
@@ -163,8 +164,32 @@ def test_a_bundle_that_is_whole_gets_prepared_patches(two: ProcessPool, tmp_path
     assert "The label-free gate on corruptions left out" in (made.path / "card.html").read_text()
 
 
+class Interrupted:
+    """Does all jobs, and the call is interrupted before anybody reads what they made."""
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        for number, job in enumerate(jobs):
+            job(lambda _: None)
+            yield Ended(number)
+        raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Nothing runs any more."""
+
+
+def test_with_other_pictures_a_call_does_not_go_on_where_another_was_killed(
+    two: ProcessPool, tmp_path: Path
+) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(Task.SEGMENTATION,))
+    with pytest.raises(KeyboardInterrupt):
+        prepare_bundle(made, data_of(TRAIN, []), FEW, Interrupted(), lambda *_: None)
+    kept = [path.read_bytes() for path in made.path.glob(".making/*/segmentation.safetensors")]
+    assert len(kept) == 1
+    others = prepare_bundle(made, data_of(TRAIN[::-1], []), FEW, two, lambda *_: None)
+    assert others.prepared(Task.SEGMENTATION) != kept[0]
+
+
 BOTH = Task.CLASSIFICATION, Task.SEGMENTATION
-FEW = SETTINGS.model_copy(update={"epochs": 1, "drifts": (("fog", 0.5),)})
 
 
 @pytest.fixture(scope="module")
