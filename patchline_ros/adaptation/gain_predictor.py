@@ -40,6 +40,13 @@ class PredictedGain(BaseModel):
         """It is better by more than the margin and one error together, as a labelled gate asks."""
         return self.gain > margin + self.error
 
+    def rank(self, margin: float) -> tuple[bool, float]:
+        """Of several candidates the one with the highest rank answers: the best that is accepted.
+
+        A higher gain that is less sure does not stand in the way of one that is.
+        """
+        return self.accepted(margin), self.gain
+
 
 def _disagreement(evidence: Evidence) -> float:
     return 1 - evidence.agreement

@@ -61,4 +61,4 @@ def label_free_answer(
         gain = gate.predict(evidence(before, after, source_entropy))
         expected = expectation(agreements(before, after), after.found.entropies)
         answers.append(LabelFreeAnswer(candidate, gain, gain.accepted(margin), expected))
-    return max(answers, key=lambda answer: (answer.accepted, answer.gain.gain))
+    return max(answers, key=lambda answer: answer.gain.rank(margin))

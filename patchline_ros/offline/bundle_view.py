@@ -8,12 +8,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from patchline_ros.adaptation.gain_predictor import GainPredictor
-from patchline_ros.adaptation.gate import MARGIN
-from patchline_ros.adaptation.label_free_candidates import CANDIDATES
 from patchline_ros.adaptation.patch_choice import load_predictor
 from patchline_ros.bundle import Bundle
-from patchline_ros.manifest import Manifest, PreparedEntry
+from patchline_ros.manifest import Manifest
+from patchline_ros.offline.gate_record import GateRecord
 from patchline_ros.offline.orders import OrderRow, order_rows
 from patchline_ros.patching.patch_set import apply
 
@@ -60,27 +58,10 @@ def prepared_words(manifest: Manifest) -> list[str]:
     return [
         f"prepared patches for {task}: {task.traits.metric} {100 * entry.source_metric:.1f} -> "
         f"{100 * entry.prepared_metric:.1f} on held-out frames of other drifts, trained on "
-        f"{len(entry.drifts)} drifts with {entry.gflops:,.0f} GFLOPs; {_gate_words(entry)}"
+        f"{len(entry.drifts)} drifts with {entry.gflops:,.0f} GFLOPs; "
+        f"{GateRecord.of_entry(entry).words}"
         for task, entry in manifest.prepared.items()
     ]
-
-
-def _gate_words(entry: PreparedEntry) -> str:
-    """How well the label-free gate does on corruptions that it was fitted without."""
-    gate = GainPredictor(entry.gate)
-    tried = [
-        (predicted.accepted(MARGIN), true)
-        for point, predicted, true in zip(entry.gate, gate.held_out_gains, gate.true, strict=True)
-        if point.candidate in CANDIDATES
-    ]
-    accepted = [true for taken, true in tried if taken]
-    worse = sum(true < 0 for true in accepted)
-    better = sum(true > MARGIN for _, true in tried)
-    return (
-        f"on corruptions that it was fitted without the label-free gate is "
-        f"{100 * gate.held_out_error:.1f} points off and accepts {len(accepted)} of "
-        f"{len(tried)} candidates, {worse} of them worse than the source model; {better} are better"
-    )
 
 
 def predictor_words(manifest: Manifest) -> str:

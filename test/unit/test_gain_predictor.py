@@ -8,7 +8,9 @@ import tiny_bundle
 import torch
 
 from patchline_ros.adaptation.gain_predictor import GainPredictor, PredictedGain
-from patchline_ros.manifest import GatePoint
+from patchline_ros.adaptation.label_free_candidates import CANDIDATES
+from patchline_ros.manifest import GatePoint, PreparedEntry
+from patchline_ros.offline.gate_record import GateRecord
 from patchline_ros.tasks import Task
 from patchline_ros.vision.evidence import Evidence, Look, agreements, evidence
 from patchline_ros.vision.model import TaskModel
@@ -89,6 +91,38 @@ def test_models_that_agree_are_equally_good_whatever_else_is_seen() -> None:
 def test_only_what_is_surely_better_is_accepted() -> None:
     assert PredictedGain(gain=0.05, error=0.02).accepted(margin=0.02)
     assert not PredictedGain(gain=0.05, error=0.04).accepted(margin=0.02)
+
+
+def test_a_higher_gain_that_is_not_sure_does_not_hide_a_sure_one() -> None:
+    sure, more = PredictedGain(gain=0.05, error=0.01), PredictedGain(gain=0.2, error=0.3)
+    assert max([more, sure], key=lambda gain: gain.rank(0.01)) is sure
+    assert max([more, sure], key=lambda gain: gain.rank(0.1)) is more
+
+
+def test_the_record_is_what_a_car_would_do_in_each_drift() -> None:
+    """Of two candidates a drift; in snow what is seen misleads."""
+    made = []
+    for number, point in enumerate(points()):
+        gain = point.after - point.before
+        facts = {
+            "severity": number // 8 / 10,
+            "candidate": CANDIDATES[number // 4 % 2],
+            "after": point.before + (-gain if point.corruption == "snow" else gain),
+        }
+        made.append(point.model_copy(update=facts))
+    entry = PreparedEntry(
+        drifts=[("fog", 0.5)], source_metric=0.5, prepared_metric=0.6, gflops=1.0, gate=made
+    )
+    record = GateRecord.of_entry(entry)
+    assert len(record.answers) == 40
+    assert all(answer.gain <= answer.most for answer in record.answers)
+    assert all(answer.accepted or answer.gain == 0.0 for answer in record.answers)
+    worse = [answer for answer in record.answers if answer.gain < 0]
+    assert 0 < len(worse) <= 10, "only in snow"
+    assert f"{len(worse)} of them worse than the source model" in record.words
+    strange = [point.model_copy(update={"candidate": "norm of another drift"}) for point in made]
+    others = entry.model_copy(update={"gate": [*made, *strange]})
+    assert len(GateRecord.of_entry(others).answers) == 40, "what no car tries is not among them"
 
 
 def test_one_corruption_can_not_say_how_wrong_it_is() -> None:
