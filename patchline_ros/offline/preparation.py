@@ -54,6 +54,8 @@ class PreparationSettings(StrictModel):
     held_out_frames: int = Field(default=12, ge=4)
     """Held-out source frames of each drift that chooses the epoch, and of each that the label-free
     gate is fitted to; 16 times as many where a picture has one label."""
+    patches: int | None = Field(default=None, ge=1, exclude_if=lambda patches: patches is None)
+    """Groups of the backbone that get a patch, counted from the input; None: all of them."""
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
@@ -160,7 +162,7 @@ def prepare(
     checkpoint: Path | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> Preparation:
-    """Trains a patch beside each group, and the head, on all drifts together.
+    """Trains the patches, and the head, on all drifts together.
 
     Args:
         source: in evaluation mode; it is left untouched.
@@ -173,10 +175,11 @@ def prepare(
 
     Raises:
         TrainingError: a loss that is not finite.
-        ValueError: a checkpoint of another training.
+        ValueError: more patches than the backbone has groups, or a checkpoint of another training.
     """
     torch.manual_seed(seed)
-    model = PatchedModel(source, PatchSettings(k=len(source.backbone.specs)))
+    patches = settings.patches or len(source.backbone.specs)
+    model = PatchedModel(source, PatchSettings(k=patches))
     record = TrainingRecord()
     task, drifts = source.spec.task, settings.training_drifts
     training = settings.training(task, len(drifts))

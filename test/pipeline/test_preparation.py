@@ -90,6 +90,13 @@ def test_the_patches_are_better_on_drifts_that_they_were_not_trained_on(source: 
         assert torch.equal(value, source.backbone.state_dict()[name]), name
 
 
+def test_as_many_patches_are_prepared_as_are_asked_for(source: TaskModel) -> None:
+    one = prepare(source, TRAIN, HELD_OUT, FEW.model_copy(update={"patches": 1}), seed=0)
+    assert one.model.settings.k == 1
+    with pytest.raises(ValueError, match="99 patches asked for; the backbone mobilenet_v2 takes"):
+        prepare(source, TRAIN, HELD_OUT, FEW.model_copy(update={"patches": 99}), seed=0)
+
+
 def test_each_drift_has_frames_and_a_draw_of_its_own(source: TaskModel) -> None:
     def frames(drift: tuple[str, float], seed: int = 0) -> np.ndarray:
         return np.stack([s.image for s in frames_of_drift(source, TRAIN, 8, drift, "train", seed)])
