@@ -58,6 +58,8 @@ class EpisodeReport(BaseModel):
     """What the decisions rest on: labelled frames, or what is predicted from unlabelled ones."""
     predicted: dict[Task, PredictedGain] = Field(default_factory=dict)
     """What the label-free gate decided by."""
+    candidates: dict[Task, str] = Field(default_factory=dict)
+    """What it judged so, of what a car tries without labels: the one with the best prospects."""
     patches: int = 0
     """Of each patched model; 0 where nothing was trained."""
     patch_choice: PatchChoice | None = None

@@ -73,6 +73,7 @@ def _answer(
         job.margin,
     )
     report.predicted[task] = best.gain
+    report.candidates[task] = best.candidate.name
     report.seconds[task] = time.monotonic() - started
     report.accepted[task] = best.accepted
     if not best.accepted:

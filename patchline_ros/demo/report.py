@@ -133,9 +133,10 @@ def _stages(report: Report) -> Table:
 def _gains(answer: AnswerReport) -> Table:
     table = Table(title="Gain without labels, in points", title_justify="left")
     table.add_column("task")
+    table.add_column("best answer")
     for name in ("predicted", "true"):
         table.add_column(name, justify="right")
     table.add_column("verdict")
     for row in report_text.answer_rows(answer):
-        table.add_row(row["task"], row["predicted"], row["true"], row["verdict"])
+        table.add_row(row["task"], row["candidate"], row["predicted"], row["true"], row["verdict"])
     return table

@@ -26,6 +26,12 @@ BEGINNINGS = {
     "snow": "Snow set in",
 }
 UNKNOWN = "—"
+ANSWERS = {
+    "norm statistics": "norm statistics",
+    "prepared, source norm": "prepared patches",
+    "prepared": "both",
+}
+"""What a car tries without labels (`adaptation/label_free_candidates.py`), for people."""
 
 
 def headline(
@@ -54,13 +60,13 @@ def headline(
 
 
 def _answered(answer: AnswerReport, tasks: Mapping[Task, TaskReport]) -> str:
-    """The end of a sentence: what the prepared patches did."""
+    """The end of a sentence: what was won without labels."""
     moves = [_move(t, row.before, row.answered) for t, row in _rows(answer.swapped, tasks)]
     if not moves or answer.seconds_to_swap is None:
-        return "but without labels no prepared patches were surely better than the source models."
+        return "but without labels nothing was surely better than the source models."
     return (
-        f"and from {answer.seconds_to_swap:.0f} s later on, without one label, patches prepared "
-        f"before the drive moved {listing(moves)}."
+        f"and from {answer.seconds_to_swap:.0f} s later on, without one label, prepared patches "
+        f"and norm statistics moved {listing(moves)}."
     )
 
 
@@ -133,11 +139,11 @@ def drift_sentence(drift: DriftReport) -> str:
 
 
 def answer_sentence(answer: AnswerReport) -> str:
-    """How soon the first prepared patches ran."""
+    """How soon the first answer ran."""
     if answer.seconds_to_swap is None:
-        return "No prepared patches were surely better than the source models, so none were used."
+        return "Nothing was surely better than the source models, so these stayed."
     return (
-        f"The first prepared patches ran {answer.seconds_to_swap:.1f} s after the change was "
+        f"The first answer ran {answer.seconds_to_swap:.1f} s after the change was "
         "noticed. Nothing was trained for that."
     )
 
@@ -147,6 +153,7 @@ def answer_rows(answer: AnswerReport) -> list[dict[str, str]]:
     return [
         {
             "task": road_name(task),
+            "candidate": ANSWERS[row.candidate],
             "predicted": f"{row.predicted:+.1f}\u00a0±\u00a0{row.error:.1f}",
             "true": UNKNOWN if row.gain is None else f"{row.gain:+.1f}",
             "verdict": _verdict(row),

@@ -64,11 +64,13 @@ class TaskReport(BaseModel):
 class TaskAnswer(BaseModel):
     """The answer without labels of one task, in percentage points of its metric.
 
-    predicted: gain over the source model that the label-free gate predicted, give or take `error`.
-    gain: the true one, on the test frames; None where the answer was refused. taken_back: why its
-    node went back to the source model, in a sentence; empty where it did not.
+    candidate: what it was, of what a car tries without labels. predicted: gain over the source
+    model that the label-free gate predicted, give or take `error`. gain: the true one, on the test
+    frames; None where the answer was refused. taken_back: why its node went back to the source
+    model, in a sentence; empty where it did not.
     """
 
+    candidate: str
     predicted: float
     error: float
     gain: float | None
@@ -77,7 +79,7 @@ class TaskAnswer(BaseModel):
 
 
 class AnswerReport(BaseModel):
-    """What the prepared patches did without labels.
+    """What prepared patches and norm statistics did without labels.
 
     seconds_to_swap: from the reading that noticed the drift to the first swap; None without one.
     """

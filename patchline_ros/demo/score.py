@@ -231,6 +231,7 @@ def score_answer(
         seconds_to_swap=(min(swapped) - noticed.stamp_ns) / SECOND if noticed and swapped else None,
         tasks={
             task: TaskAnswer(
+                candidate=episodes.answer.candidates[task],
                 predicted=100 * predicted.gain,
                 error=100 * predicted.error,
                 gain=_gain(tasks.get(task)),

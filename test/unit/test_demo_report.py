@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport
+from patchline_ros.adaptation.label_free_candidates import CANDIDATES
 from patchline_ros.demo.report import print_summary, write_report
-from patchline_ros.demo.report_text import answered, headline, won_back
+from patchline_ros.demo.report_text import ANSWERS, answered, headline, won_back
 from patchline_ros.demo.result import (
     AnswerReport,
     DriftReport,
@@ -62,8 +63,12 @@ ADAPTATION = EpisodeReport.model_validate(
 ANSWER = AnswerReport(
     seconds_to_swap=4.26,
     tasks={
-        Task.CLASSIFICATION: TaskAnswer(predicted=28.14, error=9.3, gain=22.2, accepted=True),
-        Task.SEGMENTATION: TaskAnswer(predicted=2.61, error=7.7, gain=None, accepted=False),
+        Task.CLASSIFICATION: TaskAnswer(
+            candidate="prepared", predicted=28.14, error=9.3, gain=22.2, accepted=True
+        ),
+        Task.SEGMENTATION: TaskAnswer(
+            candidate="norm statistics", predicted=2.61, error=7.7, gain=None, accepted=False
+        ),
     },
 )
 
@@ -238,7 +243,7 @@ def test_report_has_predicted_beside_true_gains(
     page.feed((tmp_path / "report.html").read_text())
     assert page.open == []
     for expected in (
-        "from 4 s later on, without one label, patches prepared before the drive moved",
+        "from 4 s later on, without one label, prepared patches and norm statistics moved",
         "signs 41.3\u00a0→\u00a063.5%",
         "+28.1\u00a0±\u00a09.3",
         "+22.2",
@@ -261,7 +266,11 @@ def test_summary_fits_a_terminal_and_has_both_gains(tmp_path: Path) -> None:
     said = console.file.getvalue()
     assert "from 4 s later on, without one" in said
     assert "122 s in all; the report, for a browser" in said
-    assert re.search(r"signs +│ +\+28\.1\u00a0±\u00a09\.3 +│ +\+22\.2 │ swapped in", said)
+    assert re.search(r"signs +│ both +│ +\+28\.1\u00a0±\u00a09\.3 +│ +\+22\.2 │ swapped in", said)
+
+
+def test_all_that_a_car_tries_without_labels_has_a_name() -> None:
+    assert tuple(ANSWERS) == CANDIDATES
 
 
 def test_headline_says_when_nothing_was_gained() -> None:
@@ -271,7 +280,7 @@ def test_headline_says_when_nothing_was_gained() -> None:
         update={"tasks": {Task.SEGMENTATION: ANSWER.tasks[Task.SEGMENTATION]}}
     )
     sentence = headline(SOURCE, DRIFT, tasks(swapped=False), refused, None, FRAMES)
-    assert "without labels no prepared patches were surely better" in sentence
+    assert "without labels nothing was surely better" in sentence
 
 
 @pytest.mark.parametrize(

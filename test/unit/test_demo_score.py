@@ -238,6 +238,7 @@ def answer_status(accepted: bool) -> Record:
         since_ns=1,
         until_ns=5 * STEP,
         predicted={Task.CLASSIFICATION: PredictedGain(gain=0.3, error=0.1)},
+        candidates={Task.CLASSIFICATION: "prepared"},
         accepted={Task.CLASSIFICATION: accepted},
     )
     return Record(
@@ -265,6 +266,7 @@ def test_an_answer_without_labels_is_a_stage_of_its_own(tmp_path: Path) -> None:
     assert answer.seconds_to_swap == pytest.approx(2.5 * STEP / SECOND)
     [only] = answer.tasks.values()
     assert (only.predicted, only.error, only.gain) == (pytest.approx(30), pytest.approx(10), 25.0)
+    assert only.candidate == "prepared"
     timeline = draw_timeline(sorted_logs, episodes, scorer, Task)
     assert [swap.stage for swap in timeline.swaps[Task.CLASSIFICATION]] == ["answered"]
     assert [swap.stage for swap in timeline.swaps[Task.DETECTION]] == ["after"]
