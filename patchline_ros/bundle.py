@@ -154,7 +154,7 @@ class Bundle:
 
     @cached_property
     def examples(self) -> dict[Task, list[Image]]:
-        """A few held-out pictures of each task; none in a bundle of format 1.
+        """A few held-out pictures of each task, in the models' order; none in one of format 1.
 
         Raises:
             BundleError: the file holds something else.
@@ -165,7 +165,9 @@ class Bundle:
             arrays = load_arrays((self.path / EXAMPLES).read_bytes())
         except SafetensorError as error:
             raise BundleError(f"bundle {self.path}: {EXAMPLES} does not load: {error}") from error
-        return {Task(task): list(images) for task, images in arrays.items()}
+        # The file says no order.
+        there = {Task(task): list(images) for task, images in arrays.items()}
+        return {task: there[task] for task in self.manifest.models if task in there}
 
     @cached_property
     def drift_reference(self) -> DriftReference:

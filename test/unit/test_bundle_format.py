@@ -157,6 +157,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert {task: len(pictures) for task, pictures in read.examples.items()} == dict.fromkeys(
         Task, 2
     )
+    assert list(read.examples) == list(read.manifest.models)
     np.testing.assert_array_equal(read.examples[Task.SEGMENTATION][1], tiny_bundle.picture(901))
     assert {HELD_OUT, EXAMPLES} <= read.manifest.files.keys()
     # A card is for people: with another one, or none, the bundle is the same.
