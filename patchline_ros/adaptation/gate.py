@@ -45,6 +45,17 @@ class Comparison:
         return accepts(self.running, self.candidate, margin + self.error)
 
 
+def without_each_block(count: int) -> list[list[int]]:
+    """The places of so many frames without one block of neighbours after the other."""
+    blocks = np.array_split(np.arange(count), min(count, MOST_BLOCKS))
+    return [sorted(set(range(count)) - set(block.tolist())) for block in blocks]
+
+
+def jackknife_error(values: Sequence[float]) -> float:
+    """Standard error of a figure that has these values without one block after the other."""
+    return float(np.sqrt((len(values) - 1) * np.var(values)))
+
+
 def compare(running: Model, candidate: Model, samples: Sequence[Sample]) -> Comparison:
     """Scores both, and says how much of the difference could be chance.
 
@@ -65,13 +76,12 @@ def compare(running: Model, candidate: Model, samples: Sequence[Sample]) -> Comp
         return score(spec.task, len(spec.classes), chosen, [truth[row] for row in rows])
 
     everyone = range(len(samples))
-    blocks = np.array_split(np.arange(len(samples)), min(len(samples), MOST_BLOCKS))
-    differences = []
-    for block in blocks:
-        rest = sorted(set(everyone) - set(block.tolist()))
-        differences.append(metric(new.labels, rest) - metric(old.labels, rest))
-    count = len(blocks)
-    error = float(np.sqrt((count - 1) * np.var(differences)))
+    error = jackknife_error(
+        [
+            metric(new.labels, rest) - metric(old.labels, rest)
+            for rest in without_each_block(len(samples))
+        ]
+    )
     alike = [agreement(*pair) for pair in zip(old.labels, new.labels, strict=True)]
     return Comparison(
         running=metric(old.labels, everyone),

@@ -45,11 +45,11 @@ class Look:
 
     Attributes:
         found: its answers.
-        steadiness: mean agreement of its answers to two views of each picture, 0..1.
+        steadiness: agreement of its answers to two views of each picture, 0..1.
     """
 
     found: ModelAnswers
-    steadiness: float
+    steadiness: list[float]
 
     @classmethod
     def at(cls, model: Model, images: Sequence[Image]) -> Look:
@@ -66,28 +66,53 @@ def agreements(running: Look, candidate: Look) -> list[float]:
     return [agreement(one, other) for one, other in pairs]
 
 
-def evidence(running: Look, candidate: Look, source_entropy: float) -> Evidence:
-    """What is seen of two models on the same pictures.
+@dataclass(frozen=True)
+class Seen:
+    """What is seen of two models on each of the same pictures.
 
-    Args:
+    Attributes:
+        agreements: of the two with each other, 0..1.
         running: the model that runs.
         candidate: the model that may take its place.
         source_entropy: I_source, in nats.
     """
-    return Evidence(
-        agreement=float(np.mean(agreements(running, candidate))),
-        steadiness_before=running.steadiness,
-        steadiness_after=candidate.steadiness,
-        confidence_before=float(np.mean(running.found.confidences)),
-        confidence_after=float(np.mean(candidate.found.confidences)),
-        entropy_before=_relative(running.found, source_entropy),
-        entropy_after=_relative(candidate.found, source_entropy),
-    )
+
+    agreements: list[float]
+    running: Look
+    candidate: Look
+    source_entropy: float
+
+    @classmethod
+    def of(cls, running: Look, candidate: Look, source_entropy: float) -> Seen:
+        """Compares their answers."""
+        return cls(agreements(running, candidate), running, candidate, source_entropy)
+
+    def evidence(self, rows: Sequence[int] | None = None) -> Evidence:
+        """The means over some of the pictures; None: over all."""
+        rows = range(len(self.agreements)) if rows is None else rows
+
+        def mean(values: Sequence[float]) -> float:
+            return float(np.mean([values[row] for row in rows]))
+
+        def relative(entropies: Sequence[float]) -> float:
+            entropy = max(mean(entropies), _LEAST_ENTROPY)
+            return float(np.log(entropy / max(self.source_entropy, _LEAST_ENTROPY)))
+
+        before, after = self.running, self.candidate
+        return Evidence(
+            agreement=mean(self.agreements),
+            steadiness_before=mean(before.steadiness),
+            steadiness_after=mean(after.steadiness),
+            confidence_before=mean(before.found.confidences),
+            confidence_after=mean(after.found.confidences),
+            entropy_before=relative(before.found.entropies),
+            entropy_after=relative(after.found.entropies),
+        )
 
 
-def _relative(found: ModelAnswers, source_entropy: float) -> float:
-    entropy = max(float(np.mean(found.entropies)), _LEAST_ENTROPY)
-    return float(np.log(entropy / max(source_entropy, _LEAST_ENTROPY)))
+def evidence(running: Look, candidate: Look, source_entropy: float) -> Evidence:
+    """What is seen of two models on the same pictures; the arguments are those of `Seen.of`."""
+    return Seen.of(running, candidate, source_entropy).evidence()
 
 
 def _second_view(task: Task, image: Image) -> Image:
@@ -98,13 +123,12 @@ def _second_view(task: Task, image: Image) -> Image:
 
 def _steadiness(
     task: Task, found: ModelAnswers, of_second: ModelAnswers, second: Sequence[Image]
-) -> float:
+) -> list[float]:
     """How alike the answers are once those to the second view are seen as the first one is."""
-    alike = [
+    return [
         agreement(label, _as_first_view(task, again, image))
         for label, again, image in zip(found.labels, of_second.labels, second, strict=True)
     ]
-    return float(np.mean(alike))
 
 
 def _as_first_view(task: Task, label: Label, second: Image) -> Label:

@@ -87,8 +87,10 @@ def test_what_is_surely_better_becomes_a_version_that_says_what_to_expect(
     for candidate in label_free_candidates(source.model, source.prepared.model, images):
         seen = evidence(before, Look.at(candidate.model, images), source.entropy)
         gains[candidate.name] = source.prepared.gate.predict(seen), candidate.norm
-    best = max(gains.values(), key=lambda each: each[0].gain)
-    assert (predicted, metadata.norm) == best
+    best, norm = max(gains.values(), key=lambda each: each[0].gain)
+    assert (predicted.gain, metadata.norm) == (best.gain, norm)
+    # A dozen pictures are no sure sample of the road.
+    assert predicted.error > best.error
     assert set(gains) == set(CANDIDATES) and len({gain.gain for gain, _ in gains.values()}) > 1
 
 

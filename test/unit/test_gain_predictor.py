@@ -155,7 +155,7 @@ def test_a_model_that_sees_no_difference_in_a_mirror_is_steady() -> None:
     even = [np.full((32, 32, 3), 90, dtype=np.uint8)]
     # Random weights answer both halves of a mirrored picture differently, but agree with
     # themselves where the second view is the first one.
-    assert Look.at(model, symmetric).steadiness < 1.0
+    assert max(Look.at(model, symmetric).steadiness) < 1.0
     found = Look.at(model, even)
     mirrored = found.found.labels[0][:, ::-1]  # type: ignore[index]
-    assert found.steadiness == pytest.approx(np.mean(found.found.labels[0] == mirrored))
+    assert found.steadiness == [pytest.approx(np.mean(found.found.labels[0] == mirrored))]
