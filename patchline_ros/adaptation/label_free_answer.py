@@ -11,7 +11,7 @@ from patchline_ros.adaptation.gate import jackknife_error, without_each_block
 from patchline_ros.adaptation.label_free_candidates import Candidate, label_free_candidates
 from patchline_ros.patching.expected import Expected, expectation
 from patchline_ros.patching.patched_model import PatchedModel
-from patchline_ros.tasks import Image
+from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.evaluation import Model
 from patchline_ros.vision.evidence import Look, Seen
 from patchline_ros.vision.model import TaskModel
@@ -61,21 +61,24 @@ def label_free_answer(
     for candidate in label_free_candidates(source, prepared, images):
         after = Look.at(candidate.model, images)
         seen = Seen.of(before, after, source_entropy)
-        gain = _predicted(gate, seen)
+        gain = _predicted(gate, seen, source.spec.task)
         expected = expectation(seen.agreements, after.found.entropies)
         answers.append(LabelFreeAnswer(candidate, gain, gain.accepted(margin), expected))
     return max(answers, key=lambda answer: answer.gain.rank(margin))
 
 
-def _predicted(gate: GainPredictor, seen: Seen) -> PredictedGain:
+def _predicted(gate: GainPredictor, seen: Seen, task: Task) -> PredictedGain:
     """The gain, with an error that also says how few pictures it rests on.
 
-    The gate's own error is that of predictions from many pictures. A dozen signs are no such
-    sample: of another dozen the same gate would say something else.
+    The gate's own error is that of predictions from a dozen pictures, as many as a car asks it
+    about, unless a picture has one label: then it was fitted to many more (`PreparationSettings`).
+    Of another dozen signs the same gate would say something else.
     """
+    found = gate.predict(seen.evidence())
+    if not task.traits.one_label:
+        return found
     parts = [
         gate.predict(seen.evidence(rest)).gain for rest in without_each_block(len(seen.agreements))
     ]
-    found = gate.predict(seen.evidence())
     error = math.hypot(found.error, jackknife_error(parts))
     return found.model_copy(update={"error": error})

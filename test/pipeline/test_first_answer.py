@@ -89,8 +89,8 @@ def test_what_is_surely_better_becomes_a_version_that_says_what_to_expect(
         gains[candidate.name] = source.prepared.gate.predict(seen), candidate.norm
     best, norm = max(gains.values(), key=lambda each: each[0].gain)
     assert (predicted.gain, metadata.norm) == (best.gain, norm)
-    # A dozen pictures are no sure sample of the road.
-    assert predicted.error > best.error
+    # A dozen pictures are no sure sample where each has one label.
+    assert (predicted.error > best.error) == task.traits.one_label
     assert set(gains) == set(CANDIDATES) and len({gain.gain for gain, _ in gains.values()}) > 1
 
 
