@@ -40,7 +40,10 @@ class GateRecord:
 
     @classmethod
     def of_entry(cls, entry: PreparedEntry) -> GateRecord:
-        """Each drift is answered by a gate that was fitted to the other corruptions."""
+        """Each drift is answered by a gate that was fitted to the other corruptions.
+
+        It sees as many pictures as a point has. A car asks about fewer signs, and is less sure.
+        """
         gate = GainPredictor(entry.gate)
         tried: dict[tuple[str, float], list[tuple[tuple[bool, float], float]]] = {}
         for point, predicted, true in zip(
