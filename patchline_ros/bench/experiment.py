@@ -20,7 +20,7 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.drift.corruptions import Family
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.preparation import PreparationSettings
-from patchline_ros.offline.recipe import Recipe
+from patchline_ros.offline.recipe import DriftedShares, Recipe
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
@@ -49,8 +49,9 @@ class SourceRecipe(StrictModel):
     """Passes over the source pictures, by task; a task that is not named has its own number."""
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=1e-3, gt=0)
-    drifted_views: float = Field(default=0.0, ge=0, le=1, exclude_if=lambda share: not share)
-    """Share of the source pictures that are trained on under a made drift; as in a recipe."""
+    drifted_views: DriftedShares = Field(default_factory=dict, exclude_if=lambda shares: not shares)
+    """Share of the source pictures that are trained on under a made drift, by task; as in a
+    recipe."""
     seed: int | None = None
     """Seed of one set of source models that all runs share; None: each seed has its own set."""
 

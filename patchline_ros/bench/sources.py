@@ -126,8 +126,8 @@ class SourceStore:
                     recipe.batch_size,
                     recipe.learning_rate,
                     recipe.seed,
-                    # A share of 0 has the key that it had before there was any.
-                    *([recipe.drifted_views] if recipe.drifted_views else []),
+                    # A task without a share has the key that it had before there was any.
+                    *([recipe.drifted_views[task]] if task in recipe.drifted_views else []),
                 ],
                 self._origin,
                 self.key(teacher) if teacher else "",

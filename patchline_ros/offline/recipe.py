@@ -13,6 +13,8 @@ from patchline_ros.vision.fabric import Precision
 from patchline_ros.vision.model import HeadName, ModelSpec
 from patchline_ros.vision.torchvision_backbones import BackboneName
 
+DriftedShares = dict[Task, Annotated[float, Field(gt=0, le=1)]]
+
 
 class Recipe(StrictModel):
     """How a bundle is made; it is written into the bundle."""
@@ -29,9 +31,9 @@ class Recipe(StrictModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of a moving average of the weights, which a bundle takes in their place; 0: none."""
-    drifted_views: float = Field(default=0.0, ge=0, le=1, exclude_if=lambda share: not share)
-    """Share of the source pictures that are trained on under a made drift: a source model that
-    knows weather; 0: the paper's, which knows none."""
+    drifted_views: DriftedShares = Field(default_factory=dict, exclude_if=lambda shares: not shares)
+    """Share of the source pictures that are trained on under a made drift, by task: a source model
+    that knows weather; a task that is not named has the paper's, which knows none."""
     precision: Precision = "auto"
     drift_tap: int = Field(default=3, ge=0)
     drift_window: int = Field(default=16, ge=2)

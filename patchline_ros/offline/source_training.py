@@ -90,7 +90,7 @@ def train_source_model(
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
         ema=recipe.ema,
-        draw_change=DriftedViews(recipe.drifted_views) if recipe.drifted_views else None,
+        draw_change=DriftedViews(share) if (share := recipe.drifted_views.get(spec.task)) else None,
         checkpoint=kept.checkpoint(name) if kept else None,
         fabric=fabric,
     ):

@@ -30,7 +30,7 @@ def read(folder: Path, text: str) -> OfflineConfig:
     return find_config(str(path))
 
 
-def test_without_a_file_the_shipped_ones_mean_what_they_always_did() -> None:
+def test_without_a_file_the_shipped_ones_are_read() -> None:
     sim = resolve_config(OfflineOptions())
     assert sim.recipe == Recipe(
         width=0.5, epochs=dict(zip(Task, (40, 10, 10), strict=True)), learning_rate=2e-3, threads=1
@@ -38,7 +38,10 @@ def test_without_a_file_the_shipped_ones_mean_what_they_always_did() -> None:
     assert (sim.name, sim.weights) == ("sim_road", "none")
     camvid = resolve_config(OfflineOptions(data=Path("data"), seed=3))
     assert camvid.recipe == Recipe(
-        epochs=dict(zip(Task, (10, 8, 8), strict=True)), threads=all_cores(), seed=3
+        epochs=dict(zip(Task, (20, 8, 16), strict=True)),
+        drifted_views={Task.CLASSIFICATION: 0.5, Task.SEGMENTATION: 0.5},
+        threads=all_cores(),
+        seed=3,
     )
     assert (camvid.name, camvid.weights) == ("camvid", "auto")
     sets = {task: source.set for task, source in camvid.sources.items()}
