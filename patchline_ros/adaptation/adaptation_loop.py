@@ -299,7 +299,7 @@ class AdaptationLoop:
         if known is not None:
             self._log.info(
                 f"the drift is like entry {known.name} of the bank (MMD^2 {known.mmd2:.4f}), whose "
-                "patch sets are verified first"
+                "patch sets are tried first"
             )
         self._versions.say_what_is_missing()
         state = _state_of(episode)

@@ -1,4 +1,4 @@
-"""Keeps the patch sets of earlier drifts, so that one that returns needs no training."""
+"""Keeps the patch sets of earlier drifts, so that one that returns finds what it left."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from patchline_ros.adaptation.episode_report import Basis
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftReference
@@ -23,7 +24,7 @@ NEAR: Final = 0.5
 """A drift is like an earlier one when its MMD^2 to that one's frames is at most this part of its
 MMD^2 to the source."""
 _SIGNATURE = "signature.safetensors"
-_TURN = "turn"
+_TURN, _BASIS = "turn", "basis"
 _ADDING, _GOING = ".adding", ".going"
 
 
@@ -35,14 +36,17 @@ class KnownDrift:
         name: of the entry.
         mmd2: between the frames of then and of now.
         from_source: MMD^2 between the source and the frames of now.
-        patch_sets: files of the patch sets of then, by task. They are candidates only: verify them
-            on labelled frames of now before they are used.
+        patch_sets: files of the patch sets of then, by task. They are candidates only: a gate
+            decides on frames of now.
+        basis: what they rest on. Patch sets that were trained on labels need no other training;
+            what was answered without labels does, where labels come.
     """
 
     name: str
     mmd2: float
     from_source: float
     patch_sets: dict[Task, Path]
+    basis: Basis
 
 
 class PatchBank:
@@ -83,6 +87,11 @@ class PatchBank:
             adopt_earlier_names(folder / name)
         self._make_room()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no drift is known."""
+        return not self.entries()
+
     def entries(self) -> list[str]:
         """Names in the order of their age, the oldest first."""
         return sorted(path.name for path in self._folder.iterdir() if path.name.isdigit())
@@ -105,12 +114,13 @@ class PatchBank:
         text = path.read_bytes() if path.is_file() else b""
         return int(text) if text.isdigit() else 0
 
-    def add(self, raw: Features, patch_sets: Mapping[Task, bytes]) -> str:
+    def add(self, raw: Features, patch_sets: Mapping[Task, bytes], basis: Basis = "labels") -> str:
         """Keeps a drift, whole or not at all; where there is no room, another entry goes.
 
         Args:
             raw: (n, d) raw features of its frames, two or more.
             patch_sets: bytes of the patch sets that passed the gate.
+            basis: what they rest on.
 
         Returns:
             The entry's name.
@@ -130,9 +140,37 @@ class PatchBank:
         for task, data in patch_sets.items():
             write_file(aside / f"{task}.safetensors", data)
         write_file(aside / _TURN, b"%d" % self._next_turn())
+        write_file(aside / _BASIS, basis.encode())
         os.replace(aside, self._folder / name)
         self._make_room()
         return name
+
+    def renew(self, name: str, patch_sets: Mapping[Task, bytes], basis: Basis) -> None:
+        """An entry gets other patch sets; tasks that have none keep theirs. It counts as used.
+
+        Does nothing where the entry has gone.
+
+        Args:
+            name: of the entry.
+            patch_sets: bytes of the patch sets that passed the gate.
+            basis: what they rest on; written last, so that one that is interrupted is trained anew.
+
+        Raises:
+            OSError: the disk refuses it.
+        """
+        if name not in self.entries():
+            return
+        for task, data in patch_sets.items():
+            write_file(self._folder / name / f"{task}.safetensors", data)
+        write_file(self._folder / name / _BASIS, basis.encode())
+        self.used(name)
+        self._make_room()
+
+    def _basis(self, name: str) -> Basis:
+        """What the patch sets of an entry rest on; entries of before had labels only."""
+        path = self._folder / name / _BASIS
+        answered = path.is_file() and path.read_bytes() == b"prediction"
+        return "prediction" if answered else "labels"
 
     def _make_room(self) -> None:
         # The newest had the last turn: it stays, and so does its number, which is not given again.
@@ -178,7 +216,13 @@ class PatchBank:
         nearest = min(distances, key=lambda name: distances[name])
         if distances[nearest] > NEAR * from_source:
             return None
-        return KnownDrift(nearest, distances[nearest], from_source, self._patch_sets(nearest))
+        return KnownDrift(
+            nearest,
+            distances[nearest],
+            from_source,
+            self._patch_sets(nearest),
+            self._basis(nearest),
+        )
 
     def _patch_sets(self, name: str) -> dict[Task, Path]:
         files = {task: self._folder / name / f"{task}.safetensors" for task in Task}

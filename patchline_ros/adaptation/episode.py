@@ -52,7 +52,7 @@ class EpisodeJob(StrictModel):
     """Files of the patch sets that are active now; the gate compares with them."""
     known: dict[Task, Path] = Field(default_factory=dict)
     """Files of the patch sets of an earlier drift that is like this one: these are verified, and
-    nothing is trained. Empty: it is trained."""
+    nothing is trained. Empty: it is trained. Without labels they are the first candidates."""
     bank_entry: str = ""
     """Name of their entry in the bank."""
     unlabelled: dict[Task, Path] = Field(default_factory=dict)
@@ -98,7 +98,7 @@ class EpisodeJob(StrictModel):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A labelled frame can't be read; the episode goes on without it."""
+    """Something that was kept can't be used; the episode goes on without it."""
 
     reason: str
 

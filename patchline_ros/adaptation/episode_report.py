@@ -11,6 +11,9 @@ from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.adaptation.patch_choice import PatchChoice
 from patchline_ros.tasks import Task
 
+Basis = Literal["labels", "prediction"]
+"""What a decision rests on: labelled frames, or what the label-free gate predicts."""
+
 
 class GateScores(BaseModel):
     """What the gate decided by."""
@@ -54,7 +57,7 @@ class EpisodeReport(BaseModel):
     What is not known here is left out when a report is read: later versions may say more.
     """
 
-    basis: Literal["labels", "prediction"] = "labels"
+    basis: Basis = "labels"
     """What the decisions rest on: labelled frames, or what is predicted from unlabelled ones."""
     predicted: dict[Task, PredictedGain] = Field(default_factory=dict)
     """What the label-free gate decided by."""
@@ -88,7 +91,7 @@ class EpisodeReport(BaseModel):
     gate: dict[Task, GateScores] = Field(default_factory=dict)
     curves: dict[Task, list[CurvePoint]] = Field(default_factory=dict)
     bank_entry: str = ""
-    """Of the earlier drift whose patch sets were verified; empty where it was trained."""
+    """Of the earlier drift whose patch sets were candidates; empty where it was like none."""
 
     def as_json(self, indent: int | None = None) -> str:
         """The report as it is published and kept."""

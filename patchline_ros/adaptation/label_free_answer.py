@@ -42,10 +42,13 @@ def label_free_answer(
     gate: GainPredictor,
     source_entropy: float,
     margin: float,
+    earlier: Candidate | None = None,
 ) -> LabelFreeAnswer:
-    """Judges all candidates on pictures without labels; nothing is trained.
+    """Judges candidates on pictures without labels; nothing is trained.
 
-    Of those that are accepted the best one answers; where none is, the best of all.
+    What answered an earlier drift that this one is like answers again where it is surely better
+    than what runs: so a weather that returns finds what it left, whichever pictures tell of it. Of
+    the others that are accepted the best one answers; where none is, the best of all.
 
     Args:
         running: the model that runs, in evaluation mode.
@@ -55,15 +58,22 @@ def label_free_answer(
         gate: predicts gains, of this task.
         source_entropy: I_source, in nats.
         margin: by which it has to be better, in the task's metric, 0..1.
+        earlier: the model of the drift that this one is like; None: it is like none.
     """
     before = Look.at(running, images)
-    answers = []
-    for candidate in label_free_candidates(source, prepared, images):
+
+    def judged(candidate: Candidate) -> LabelFreeAnswer:
         after = Look.at(candidate.model, images)
         seen = Seen.of(before, after, source_entropy)
         gain = _predicted(gate, seen, source.spec.task)
         expected = expectation(seen.agreements, after.found.entropies)
-        answers.append(LabelFreeAnswer(candidate, gain, gain.accepted(margin), expected))
+        return LabelFreeAnswer(candidate, gain, gain.accepted(margin), expected)
+
+    if earlier is not None:
+        again = judged(earlier)
+        if again.accepted:
+            return again
+    answers = [judged(each) for each in label_free_candidates(source, prepared, images)]
     return max(answers, key=lambda answer: answer.gain.rank(margin))
 
 

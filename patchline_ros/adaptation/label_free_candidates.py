@@ -15,6 +15,8 @@ from patchline_ros.vision.model import TaskModel
 _NORM: Final = "norm statistics"
 _PATCHES: Final = "prepared, source norm"
 _BOTH: Final = "prepared"
+EARLIER: Final = "earlier drift"
+"""The patch set that ran at the end of a drift that this one is like."""
 CANDIDATES: Final = (_NORM, _PATCHES, _BOTH)
 """What a car tries: names for people and files."""
 
@@ -24,9 +26,9 @@ class Candidate:
     """A model that may take the place of what runs.
 
     Attributes:
-        name: one of CANDIDATES.
+        name: one of CANDIDATES, or EARLIER.
         model: in evaluation mode.
-        norm: whose norm statistics it has: the source's, or those of the pictures.
+        norm: whose norm statistics it has: the source's, or those of pictures of the road.
     """
 
     name: str

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.label_free_candidates import EARLIER
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.unlabelled_frames import LEAST_UNLABELLED
 from patchline_ros.config_files import first_mistake
@@ -61,8 +62,8 @@ class Episode:
     frames: dict[Task, int]
     known: KnownDrift | None = None
     unlabelled_ns: int | None = None
-    """Stamp from which on pictures without labels are the frames: the prepared patches answer by
-    them, and nothing is trained. None: the frames are labelled."""
+    """Stamp from which on pictures without labels are the frames: what is known of the drift or
+    was prepared answers by them, and nothing is trained. None: the frames are labelled."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,6 @@ class Planner:
         """
         self._labels = labels
         self._answered_ns: int | None = None
-        self._answering = False
         self._bank = bank
         self._size = reference.window
         self._window = FrameWindow(reference.mean.size, reference.window)
@@ -120,6 +120,7 @@ class Planner:
         self._first_seen_ns = 0
         self._asked = False
         self._known: KnownDrift | None = None
+        self._entry = self._renews = ""
         self._readings: deque[Drift] = deque(maxlen=_READINGS)
         self._first_window: Features | None = None
         self._signature: Features | None = None
@@ -146,7 +147,7 @@ class Planner:
         before = self._drift.since_ns if self._drift else 0
         if drift.since_ns != before:
             self._first_seen_ns = drift.stamp_ns
-            self._asked, self._known = False, None
+            self._asked, self._known, self._entry = False, None, ""
             self._readings.clear()
             self._first_window = None
             self._failures = self._again_ns = 0
@@ -198,7 +199,7 @@ class Planner:
         found = stamps(drift.since_ns)
         if self._labels is LabelPolicy.NONE:
             return Wait()
-        if self._known is not None:
+        if self._known is not None and self._known.basis == "labels":
             needed = [
                 (found[task], task.traits.verification_frames) for task in self._known.patch_sets
             ]
@@ -209,14 +210,14 @@ class Planner:
 
     def _answer(self, unlabelled: Stamps) -> Episode | None:
         """The episode without labels, once there are pictures enough; None: no, or not yet."""
-        if not self.awaits_answer:
+        if not self.awaits_answer or not (self._asked or self._bank.is_empty):
             return None
         # Not since the drift began: on the window that told of it, most pictures are of before.
         found = unlabelled(self._first_seen_ns)
         action = self._episode(found, _enough(found, LEAST_UNLABELLED), None)
         if not isinstance(action, Episode):
             return None
-        return replace(action, unlabelled_ns=self._first_seen_ns)
+        return replace(action, unlabelled_ns=self._first_seen_ns, known=self._known)
 
     def at_once(self, stamps: Stamps) -> Episode:
         """A training on the frames of the present drift, or on all where there is none."""
@@ -243,14 +244,12 @@ class Planner:
 
     def begun(self, episode: Episode) -> None:
         """An episode starts; the first window full of the drift is its signature in the bank."""
-        self._answering = episode.unlabelled_ns is not None
-        if self._answering:
-            self._answered_ns = episode.since_ns
-            self._under_way = None
-            return
-        self._signature = self._first_window
-        self._known = None
         self._under_way = episode
+        self._signature, self._renews = self._first_window, self._entry
+        if episode.unlabelled_ns is not None:
+            self._answered_ns = episode.since_ns
+            return
+        self._known = None
         self._settled_before_ns = self._settled_ns
         if episode.known is None:
             self._settled_ns = episode.since_ns
@@ -271,7 +270,7 @@ class Planner:
             still needs. An answer without labels is tried again only where no labels will come.
         """
         episode, drift = self._under_way, self._drift
-        if self._answering:
+        if episode is not None and episode.unlabelled_ns is not None:
             # The next drift has an answer of its own before it.
             still = drift is not None and drift.since_ns == self._answered_ns
             if drift is None or not still or self._labels is not LabelPolicy.NONE:
@@ -295,25 +294,40 @@ class Planner:
         return pause
 
     def finished(self, episode: EpisodeReport, accepted: Mapping[Task, Path]) -> None:
-        """An episode's report came: a trained drift goes into the bank, or an entry was of use.
+        """An episode's report came: its drift goes into the bank, or an entry was of use.
 
         Raises:
             OSError: the disk refuses it.
         """
-        if episode.basis == "prediction":
-            return
-        if episode.bank_entry:
+        if episode.basis == "labels" and episode.bank_entry:
             self._settled_ns = settled_since(episode)
             if any(episode.accepted.values()):
                 self._bank.used(episode.bank_entry)
             return
+        known = self._under_way.known if self._under_way else None
+        if episode.basis == "prediction" and known is not None and known.basis == "labels":
+            # An answer without labels takes nothing from what was trained.
+            if any(episode.candidates[task] == EARLIER for task in accepted):
+                self._bank.used(known.name)
+            return
+        self._remember(episode, {task: path.read_bytes() for task, path in accepted.items()})
+
+    def _remember(self, episode: EpisodeReport, patch_sets: Mapping[Task, bytes]) -> None:
+        """A drift becomes an entry of the bank, or renews what an answer without labels left."""
+        goes_on = self._drift is not None and self._drift.since_ns == episode.since_ns
         signature = self._signature
-        if signature is None and self._drift and self._drift.since_ns == episode.since_ns:
+        if signature is None and goes_on:
             signature = self._first_window
         # A training that was asked for without a drift is no drift to remember.
-        if accepted and signature is not None and episode.since_ns:
-            patch_sets = {task: path.read_bytes() for task, path in accepted.items()}
-            self._bank.add(signature, patch_sets)
+        if not patch_sets or not episode.since_ns:
+            return
+        name = self._renews
+        if name:
+            self._bank.renew(name, patch_sets, episode.basis)
+        elif signature is not None:
+            name = self._bank.add(signature, patch_sets, episode.basis)
+        if goes_on:
+            self._entry = name
 
     def forget(self) -> None:
         """The present drift may be adapted to again."""
@@ -327,7 +341,9 @@ class Planner:
         if self._asked or self._first_window is None:
             return
         self._asked = True
-        self._known = self._bank.find(self._first_window, broken)
+        known = self._known = self._bank.find(self._first_window, broken)
+        # What was answered without labels makes way for what labels teach.
+        self._entry = known.name if known and known.basis == "prediction" else ""
 
 
 def _enough(found: Mapping[Task, list[int]], least: int) -> int | None:

@@ -14,8 +14,13 @@ import tiny_bundle
 from test_adaptation import events_of, runner_for
 from test_adaptation_loop import CALM, DRIFT_BEGAN, SECOND, Adapter, drift
 
-from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, Rejected
-from patchline_ros.adaptation.label_free_candidates import CANDIDATES, label_free_candidates
+from patchline_ros.adaptation.bank import KnownDrift
+from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, LeftOut, Rejected
+from patchline_ros.adaptation.label_free_candidates import (
+    CANDIDATES,
+    EARLIER,
+    label_free_candidates,
+)
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.unlabelled_frames import (
@@ -26,7 +31,7 @@ from patchline_ros.adaptation.unlabelled_frames import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.messages.loop_state import LoopState
-from patchline_ros.patching.patch_set import apply, read_metadata
+from patchline_ros.patching.patch_set import apply, read_metadata, tensors_sha256
 from patchline_ros.tasks import Task
 from patchline_ros.vision.evidence import Look, evidence
 
@@ -106,6 +111,37 @@ def test_what_is_not_surely_better_is_not_taken_and_why_is_said(tmp_path: Path) 
     )
     assert finished.episode.accepted == {task: False}
     assert runner.latest() == {}
+
+
+def test_what_answered_an_earlier_drift_answers_again_whatever_the_pictures(
+    tmp_path: Path, bundle: Bundle
+) -> None:
+    task = Task.SEGMENTATION
+    runner = runner_for(tmp_path, bundle, epochs=1)
+    runner.start(since_ns=1000, mmd2=0.5, active={}, unlabelled=pictures(task, 12))
+    first, _ = events_of(runner)
+    assert isinstance(first, Accepted)
+    kept = tmp_path / "kept.safetensors"
+    kept.write_bytes(first.path.read_bytes())
+    known = KnownDrift("000001", 0.0, 0.5, {task: kept}, "prediction")
+    others = UnlabelledFrames([task])
+    for number in range(12):
+        others.add(task, 2000 + number, tiny_bundle.picture(100 + number))
+    runner.start(since_ns=2000, mmd2=0.5, active={}, known=known, unlabelled=others)
+    again, finished = events_of(runner)
+    assert isinstance(again, Accepted) and again.version == 2
+    assert isinstance(finished, Finished)
+    assert finished.episode.candidates == {task: EARLIER}
+    assert finished.episode.bank_entry == "000001"
+    assert tensors_sha256(again.path.read_bytes()) == tensors_sha256(kept.read_bytes())
+    assert read_metadata(again.path.read_bytes()).norm == read_metadata(kept.read_bytes()).norm
+    # One that is damaged is left out, and the others answer.
+    kept.write_bytes(b"no patch set")
+    runner.start(since_ns=2000, mmd2=0.5, active={}, known=known, unlabelled=others)
+    left_out, answer, finished = events_of(runner)
+    assert isinstance(left_out, LeftOut) and "earlier drift for segmentation" in left_out.reason
+    assert isinstance(answer, Accepted) and isinstance(finished, Finished)
+    assert finished.episode.candidates[task] in CANDIDATES
 
 
 def test_the_first_answer_does_not_wait_for_a_compiler(tmp_path: Path, bundle: Bundle) -> None:

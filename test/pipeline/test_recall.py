@@ -52,7 +52,7 @@ def test_what_holds_becomes_a_new_version_without_training(
     runner = runner_for(tmp_path, bundle, epochs=100_000)
     _, source = runner.return_to_source(Task.CLASSIFICATION)
     assert runner.latest()[Task.CLASSIFICATION] == (2, source) and source.read_bytes() == b""
-    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: kept})
+    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: kept}, "labels")
     runner.start(since_ns=1000, mmd2=0.5, active={Task.CLASSIFICATION: 0}, known=known)
     accepted, finished = events_of(runner)
     assert isinstance(accepted, Accepted) and accepted.version == 3
@@ -84,7 +84,8 @@ def test_what_does_not_hold_is_rejected(tmp_path: Path, bundle: Bundle, kept: Pa
     weak = tmp_path / "weak.safetensors"
     weak.write_bytes(tiny_bundle.make_patch_set(bundle, Task.CLASSIFICATION, 1))
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: weak, Task.SEGMENTATION: other})
+    patch_sets = {Task.CLASSIFICATION: weak, Task.SEGMENTATION: other}
+    known = KnownDrift("000001", 0.0, 0.5, patch_sets, "labels")
     runner.start(since_ns=1000, mmd2=0.5, active={Task.CLASSIFICATION: 1}, known=known)
     worse, wrong_base, finished = events_of(runner)
     assert isinstance(worse, Rejected) and "labelled frames the model of an earlier" in worse.reason
@@ -102,7 +103,7 @@ def test_what_runs_already_holds_and_gets_no_new_version(
     # As it comes back from the bank after a restart: the same tensors as another version.
     again = tmp_path / "again.safetensors"
     again.write_bytes(renumbered(kept.read_bytes(), 7))
-    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: again})
+    known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: again}, "labels")
     runner.start(since_ns=2000, mmd2=0.5, active={Task.CLASSIFICATION: 1}, known=known)
     same, finished = events_of(runner)
     assert isinstance(same, Rejected) and "runs already" in same.reason

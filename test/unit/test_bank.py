@@ -72,6 +72,33 @@ def test_what_is_of_use_stays_and_the_others_go(tmp_path: Path, reference: Drift
     assert small.entries() == ["000008"]
 
 
+def test_an_entry_is_renewed_and_says_what_it_rests_on(
+    tmp_path: Path, reference: DriftReference
+) -> None:
+    bank = PatchBank(tmp_path, reference, capacity=2)
+    name = bank.add(
+        frames(2, 2), {Task.SEGMENTATION: b"a", Task.CLASSIFICATION: b"b"}, "prediction"
+    )
+    bank.add(frames(-2, 3), {Task.SEGMENTATION: b"fog"})
+
+    def found() -> tuple[str, dict[Task, bytes]]:
+        known = PatchBank(tmp_path, reference, capacity=2).find(frames(2, 4), pytest.fail)
+        assert known is not None and known.name == name
+        return known.basis, {task: path.read_bytes() for task, path in known.patch_sets.items()}
+
+    assert found()[0] == "prediction"
+    bank.renew(name, {Task.SEGMENTATION: b"c"}, "labels")
+    assert found() == ("labels", {Task.SEGMENTATION: b"c", Task.CLASSIFICATION: b"b"})
+    # It was of use, so another goes; and one that has gone is not made anew.
+    bank.add(frames(4, 5), {Task.SEGMENTATION: b"snow"})
+    assert bank.entries() == [name, "000003"]
+    bank.renew("000002", {Task.SEGMENTATION: b"d"}, "labels")
+    assert bank.entries() == [name, "000003"]
+    # Entries of before had patch sets that were trained on labels, and no such file.
+    (tmp_path / name / "basis").unlink()
+    assert found()[0] == "labels"
+
+
 def keep_another(folder: Path, reference: DriftReference) -> None:
     bank = PatchBank(folder, reference, capacity=3)
     bank.used("000001")

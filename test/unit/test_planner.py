@@ -9,6 +9,7 @@ import pytest
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.label_free_candidates import EARLIER
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.planner import (
     PAUSE_SECONDS,
@@ -383,3 +384,85 @@ def test_an_answer_that_failed_is_not_tried_again_and_the_drift_is_trained(
     frames_of_now = labelled(segmentation=LEAST)
     second = plan.next(lambda _: frames_of_now, LEAST, lambda _: pictures(LEAST_UNLABELLED))
     assert isinstance(second, Episode) and second.unlabelled_ns is None
+
+
+def answered(since_ns: int, candidate: str = "prepared") -> EpisodeReport:
+    return EpisodeReport(
+        since_ns=since_ns,
+        basis="prediction",
+        candidates={Task.SEGMENTATION: candidate},
+        accepted={Task.SEGMENTATION: True},
+    )
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_answered_a_drift_is_the_first_candidate_when_it_returns(
+    bank: PatchBank, reference: DriftReference, tmp_path: Path, trained: bool
+) -> None:
+    answer, patches = tmp_path / "answer", tmp_path / "patches"
+    answer.write_bytes(b"answer")
+    patches.write_bytes(b"trained")
+    labels = LabelPolicy.WELCOME if trained else LabelPolicy.NONE
+    plan = Planner(bank, reference, settled_ns=None, labels=labels)
+    drift_fills_the_window(plan, seed=1)
+    first = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(first, Episode) and first.known is None
+    plan.begun(first)
+    plan.finished(answered(100), {Task.SEGMENTATION: answer})
+    if trained:
+        # It rests on no label, so it does not stand in the way of those that come.
+        second = plan.next(lambda _: labelled(segmentation=LEAST), LEAST)
+        assert isinstance(second, Episode) and second.known is None
+        plan.begun(second)
+        plan.finished(report(100), {Task.CLASSIFICATION: patches})
+    assert bank.entries() == ["000001"]
+
+    plan.heard(drift(500, 510))
+    few = plan.next(lambda _: NONE, LEAST, lambda _: labelled(510, segmentation=LEAST_UNLABELLED))
+    assert not isinstance(few, Episode), "the bank has not been asked yet"
+    for stamp, features in enumerate(frames(4, 2), start=510):
+        plan.saw(stamp, features, pytest.fail)
+    plan.heard(drift(500, 530))
+    again = plan.next(lambda _: NONE, LEAST, lambda _: labelled(510, segmentation=LEAST_UNLABELLED))
+    assert isinstance(again, Episode) and again.unlabelled_ns == 510
+    assert again.known is not None
+    kept = {task: path.read_bytes() for task, path in again.known.patch_sets.items()}
+    assert kept == {
+        Task.SEGMENTATION: b"answer",
+        **({Task.CLASSIFICATION: b"trained"} if trained else {}),
+    }
+    assert again.known.basis == ("labels" if trained else "prediction")
+    plan.begun(again)
+    answer.write_bytes(b"another answer")
+    plan.finished(answered(500, EARLIER), {Task.SEGMENTATION: answer})
+    # What labels taught is not replaced by what was answered without them.
+    now = again.known.patch_sets[Task.SEGMENTATION].read_bytes()
+    assert now == (b"answer" if trained else b"another answer")
+    verified = plan.next(lambda _: labelled(500, signs=8, segmentation=8), LEAST)
+    assert (getattr(verified, "known", None) is not None) == trained
+    assert bank.entries() == ["000001"]
+
+
+def test_an_answer_that_ends_in_the_next_drift_is_kept_as_its_own(
+    bank: PatchBank, reference: DriftReference, tmp_path: Path
+) -> None:
+    answer = tmp_path / "answer"
+    answer.write_bytes(b"answer")
+    plan = Planner(bank, reference, settled_ns=None, labels=LabelPolicy.WELCOME)
+    drift_fills_the_window(plan, seed=1)
+    first = plan.next(lambda _: NONE, LEAST, lambda _: pictures(LEAST_UNLABELLED))
+    assert isinstance(first, Episode)
+    plan.begun(first)
+    plan.heard(drift(500, 510))
+    plan.finished(answered(100), {Task.SEGMENTATION: answer})
+    # The next drift's training makes an entry of its own, and leaves that one as it is.
+    for stamp, features in enumerate(frames(-4, 2), start=510):
+        plan.saw(stamp, features, pytest.fail)
+    plan.heard(drift(500, 530))
+    second = plan.next(lambda _: labelled(500, segmentation=LEAST), LEAST)
+    assert isinstance(second, Episode)
+    plan.begun(second)
+    plan.finished(report(500), {Task.SEGMENTATION: answer})
+    assert bank.entries() == ["000001", "000002"]
+    found = bank.find(frames(4, 3), pytest.fail)
+    assert found is not None and (found.name, found.basis) == ("000001", "prediction")
