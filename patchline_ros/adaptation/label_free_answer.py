@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from patchline_ros.adaptation.gain_predictor import GainPredictor, PredictedGain
 from patchline_ros.adaptation.gate import jackknife_error, without_each_block
@@ -24,7 +24,7 @@ class LabelFreeAnswer:
     Attributes:
         candidate: the model.
         gain: how much better than what runs.
-        accepted: whether that is surely more than the margin.
+        accepted: whether it takes the place of what runs.
         expected: what is to be seen of it after a swap.
     """
 
@@ -46,9 +46,10 @@ def label_free_answer(
 ) -> LabelFreeAnswer:
     """Judges candidates on pictures without labels; nothing is trained.
 
-    What answered an earlier drift that this one is like answers again where it is surely better
-    than what runs: so a weather that returns finds what it left, whichever pictures tell of it. Of
-    the others that are accepted the best one answers; where none is, the best of all.
+    What answered an earlier drift that this one is like was surely better once: it answers again
+    where it is predicted to be better at all. So a weather that returns finds what it left,
+    whichever pictures tell of it. Of the others that are surely better the best one answers; where
+    none is, the best of all.
 
     Args:
         running: the model that runs, in evaluation mode.
@@ -71,8 +72,8 @@ def label_free_answer(
 
     if earlier is not None:
         again = judged(earlier)
-        if again.accepted:
-            return again
+        if again.gain.gain > margin:
+            return replace(again, accepted=True)
     answers = [judged(each) for each in label_free_candidates(source, prepared, images)]
     return max(answers, key=lambda answer: answer.gain.rank(margin))
 

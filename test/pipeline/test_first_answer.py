@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,13 @@ from test_adaptation_loop import CALM, DRIFT_BEGAN, SECOND, Adapter, drift
 
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Finished, LeftOut, Rejected
+from patchline_ros.adaptation.gain_predictor import GainPredictor
+from patchline_ros.adaptation.gate import MARGIN
+from patchline_ros.adaptation.label_free_answer import LabelFreeAnswer, label_free_answer
 from patchline_ros.adaptation.label_free_candidates import (
     CANDIDATES,
     EARLIER,
+    Candidate,
     label_free_candidates,
 )
 from patchline_ros.adaptation.label_policy import LabelPolicy
@@ -142,6 +147,37 @@ def test_what_answered_an_earlier_drift_answers_again_whatever_the_pictures(
     assert isinstance(left_out, LeftOut) and "earlier drift for segmentation" in left_out.reason
     assert isinstance(answer, Accepted) and isinstance(finished, Finished)
     assert finished.episode.candidates[task] in CANDIDATES
+
+
+def test_what_was_surely_better_once_only_has_to_be_better_when_its_drift_returns(
+    bundle: Bundle,
+) -> None:
+    task = Task.SEGMENTATION
+    images = [tiny_bundle.picture(number) for number in range(12)]
+    source = SourceModel.of_bundle(bundle, task)
+    assert source.prepared is not None
+    model, prepared = source.model, source.prepared.model
+
+    def unsure(gain: float) -> GainPredictor:
+        """Of two corruptions one gives twice this share of what is changed, the other nothing."""
+        points = []
+        for point in bundle.manifest.prepared[task].gate:
+            given = 2 * gain * (1 - point.evidence.agreement) * (point.corruption == "fog")
+            points.append(point.model_copy(update={"after": point.before + given}))
+        return GainPredictor(points)
+
+    def answer(gate: GainPredictor, earlier: Candidate | None) -> LabelFreeAnswer:
+        return label_free_answer(
+            model, model, prepared, images, gate, source.entropy, MARGIN, earlier
+        )
+
+    best = answer(unsure(PROMISED), None)
+    assert not best.accepted and best.gain.gain > MARGIN, "it is within the error"
+    earlier = replace(best.candidate, name=EARLIER)
+    for part, again in ((1.1, True), (0.9, False)):
+        gate = unsure(PROMISED * part * MARGIN / best.gain.gain)
+        found = answer(gate, earlier)
+        assert found.accepted == again and (found.candidate.name == EARLIER) == again
 
 
 def test_the_first_answer_does_not_wait_for_a_compiler(tmp_path: Path, bundle: Bundle) -> None:
