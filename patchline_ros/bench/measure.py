@@ -4,86 +4,50 @@ the machine it ran on.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import platform
 import re
-import resource
-import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-import psutil
 import torch
 
 from patchline_ros.bench.result import Machine
 from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.cost.live_tensors import LiveTensors
 from patchline_ros.host import library_versions
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evaluation import Model, evaluate
-
-_STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
-_RESET_PEAK = "5"
-
-
-def _peak_since_reset() -> int:
-    """Largest resident set since the peak was set back, in bytes; psutil does not know it."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-    if found is None:
-        raise OSError(f"{_STATUS} has no VmHWM")
-    return 1024 * int(found[1])
-
-
-def _give_back_freed_memory() -> None:
-    """So that what earlier work has freed is not taken again without being counted."""
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class PeakMemory:
     """Most memory that the work inside `with` needed.
 
-    `bytes` on a CPU: how far the resident set of the process grew, at most, above where it began.
-    On CUDA: the most that was allocated on the GPU, weights included. Linux can set a process's
-    peak back; elsewhere it is the growth of the highest peak ever, 0 where that was higher before.
+    `bytes` on a CPU: of the tensors that the work made. On CUDA: the most that was allocated on the
+    GPU, weights included.
     """
 
     def __init__(self, device: str) -> None:
-        self._cuda = device.startswith("cuda")
+        self._tensors = None if device.startswith("cuda") else LiveTensors()
         self.bytes = 0
-        self._before = 0
 
     def __enter__(self) -> PeakMemory:
-        """Sets the peak back."""
-        if self._cuda:
+        """Counts from here on."""
+        if self._tensors is None:
             torch.cuda.reset_peak_memory_stats()
-        elif sys.platform == "linux":
-            _give_back_freed_memory()
-            _CLEAR.write_text(_RESET_PEAK)
-            self._before = psutil.Process().memory_info().rss
         else:
-            self._before = _highest_ever()
+            self._tensors.__enter__()  # type: ignore[no-untyped-call]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *failure: Any) -> None:
         """Reads the peak."""
-        if self._cuda:
+        if self._tensors is None:
             self.bytes = torch.cuda.max_memory_allocated()
         else:
-            linux = sys.platform == "linux"
-            peak = _peak_since_reset() if linux else _highest_ever()
-            self.bytes = max(0, peak - self._before)
-
-
-def _highest_ever() -> int:
-    """Largest memory that the process has had, in bytes. (macOS gives bytes, others KiB.)"""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+            self._tensors.__exit__(*failure)  # type: ignore[no-untyped-call]
+            self.bytes = self._tensors.peak
 
 
 def gflops_of_scoring(models: Iterable[Model], samples: Sequence[Sample]) -> float:

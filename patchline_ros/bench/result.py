@@ -168,7 +168,7 @@ class TaskResult(StrictModel):
     step: StepCost | None
     """Cost of a training step; None where nothing is trained."""
     peak_bytes: int
-    """Growth of the process's memory during the training; on a GPU all that was allocated."""
+    """Most bytes of tensors that the training made at a time; on a GPU all that was allocated."""
     seconds: float
     """Seconds that selection and training took."""
     warm_start: list[Task] = Field(default_factory=list)

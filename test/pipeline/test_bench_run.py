@@ -9,7 +9,6 @@ import pytest
 import tiny_experiment as tiny
 
 from patchline_ros.bench.benchmark_run import run_row
-from patchline_ros.bench.measure import PeakMemory
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene, inner_folds
 from patchline_ros.bench.second_visit import SecondVisit
@@ -48,7 +47,6 @@ def comparable(result: RunResult) -> dict[str, object]:
     plain = copy.deepcopy(result.model_dump())
     for task in plain["tasks"].values():
         task.pop("seconds")
-        task.pop("peak_bytes")
     return plain
 
 
@@ -168,18 +166,6 @@ def test_where_nothing_can_be_trained_the_source_model_stays(
     wild = run_row(tiny.config_of("wild"), scene, sure, table).tasks[LANES]
     assert "the loss of segmentation became" in wild.untrained
     assert wild.test.final == wild.test.source
-
-
-def test_peak_memory_is_that_of_the_work_inside() -> None:
-    def touch(mib: int) -> None:
-        bytes(bytearray(b"x") * (mib << 20))
-
-    with PeakMemory("cpu") as large:
-        touch(64)
-    with PeakMemory("cpu") as small:
-        touch(8)
-    assert 64 << 20 <= large.bytes < 160 << 20
-    assert 8 << 20 <= small.bytes < 32 << 20
 
 
 def test_a_drift_that_comes_again_needs_no_training(

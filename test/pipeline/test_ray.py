@@ -68,7 +68,7 @@ def comparable(results: list[RunResult]) -> list[dict[str, object]]:
     plain = [result.model_dump() for result in results]
     for result in plain:
         for task in result["tasks"].values():
-            del task["seconds"], task["peak_bytes"]
+            del task["seconds"]
     return plain
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from patchline_ros.cli.app import app
 from patchline_ros.cost.flops import FlopCounter
+from patchline_ros.cost.live_tensors import LiveTensors
 from patchline_ros.cost.memory import output_sum, saved_for_backward
 from patchline_ros.cost.part_flops import counted_by_part
 from patchline_ros.cost.shapes import meta_device
@@ -355,3 +356,35 @@ def test_the_command_line_starts_without_anything_heavy() -> None:
     program = f"import sys, patchline_ros.cli.app; sys.exit(str({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert found.stderr.strip() == "set()"
+
+
+def test_live_tensors_are_counted_until_they_are_freed_whoever_keeps_them() -> None:
+    mib = 2**20 // 4
+    with LiveTensors() as live:
+        one = torch.zeros(mib)
+        same = one.view(-1, 4)[1:]
+        assert live.bytes == 2**20
+        del one
+        assert live.bytes == 2**20, "a view keeps it"
+        weight = torch.zeros(mib, requires_grad=True)
+        # The exponentials are kept by autograd alone.
+        loss = (2 * weight).exp().sum()
+        assert live.bytes == 3 * 2**20 + 4
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert live.bytes == 3 * 2**20 + 4, "the gradient is there in their place"
+        del same, weight, loss
+        assert live.bytes == 0
+        torch.zeros(2 * mib)
+        assert live.bytes == 0
+    assert live.peak >= 4 * 2**20
+
+
+def test_the_peak_of_a_step_is_what_is_kept_for_it_and_less_than_twice_that() -> None:
+    spec = small("fpn_mobilenet_v2")
+    model = adapted(TaskModel(spec), FULL).train()
+    _, saved = real_step(spec, FULL)
+    with LiveTensors() as live:
+        output_sum(model(torch.randn(2, 3, *spec.input_size))).backward()
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    assert saved < live.peak < 2 * saved
+    assert live.bytes == weights, "the gradients"
