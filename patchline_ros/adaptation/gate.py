@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -43,6 +44,42 @@ class Comparison:
     def accepted(self, margin: float) -> bool:
         """The candidate is better by more than the margin and one standard error together."""
         return accepts(self.running, self.candidate, margin + self.error)
+
+
+@dataclass(frozen=True)
+class EarlierGain:
+    """How much better a model was than the running one on frames of an earlier visit to a drift.
+
+    Attributes:
+        gain: difference of the task's metric, 0..1.
+        error: its standard error.
+        frames: that it was measured on.
+    """
+
+    gain: float
+    error: float
+    frames: int
+
+    def error_on(self, frames: int) -> float:
+        """Standard error of such a difference on so many frames, which falls with their root."""
+        return self.error * (self.frames / frames) ** 0.5
+
+    def holds(self, found: Comparison, frames: int, margin: float) -> bool:
+        """Whether the frames of both visits together say that the model is surely better.
+
+        A few frames of now say little alone. Where they contradict those of then, by more than two
+        standard errors of the difference, the drift is another one, and they decide alone.
+
+        Args:
+            found: the two models on frames of now.
+            frames: how many these are.
+            margin: by which the model has to be better.
+        """
+        gain = found.candidate - found.running
+        if gain < self.gain - 2 * math.hypot(self.error, self.error_on(frames)):
+            return found.accepted(margin)
+        together = (self.frames * self.gain + frames * gain) / (self.frames + frames)
+        return together > margin + self.error_on(self.frames + frames)
 
 
 def without_each_block(count: int) -> list[list[int]]:

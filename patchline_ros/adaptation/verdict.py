@@ -6,9 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from patchline_ros.adaptation.gate import Comparison, compare
+from pydantic import ValidationError
+
+from patchline_ros.adaptation.episode_report import GateScores
+from patchline_ros.adaptation.gate import Comparison, EarlierGain, compare
 from patchline_ros.patching.adapted_model import AdaptedModel
-from patchline_ros.patching.patch_set import PatchSetError, apply, tensors_sha256
+from patchline_ros.patching.patch_set import (
+    PatchSetError,
+    PatchSetMetadata,
+    apply,
+    read_metadata,
+    tensors_sha256,
+)
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evaluation import Model
 from patchline_ros.vision.model import TaskModel
@@ -56,7 +65,12 @@ class Verdict:
 
 
 def judged(
-    running: Running, candidate: Model, samples: Sequence[Sample], margin: float, what: str
+    running: Running,
+    candidate: Model,
+    samples: Sequence[Sample],
+    margin: float,
+    what: str,
+    earlier: EarlierGain | None = None,
 ) -> Verdict:
     """Compares a candidate with the running model, both in evaluation mode.
 
@@ -66,9 +80,10 @@ def judged(
         samples: two or more labelled frames that neither was fitted to.
         margin: by which the candidate has to be better.
         what: the candidate is, for the reason.
+        earlier: what the same comparison gave on frames of an earlier visit to the drift.
     """
     found = running.compared(candidate, samples)
-    if found.accepted(margin):
+    if earlier.holds(found, len(samples), margin) if earlier else found.accepted(margin):
         return Verdict(True, comparison=found)
     reason = (
         f"on {len(samples)} labelled frames {what} scores {found.candidate:.3f}, the running one "
@@ -102,6 +117,8 @@ def verified(
 ) -> Verification:
     """Judges the patch set of an earlier drift on labelled frames of this one.
 
+    The frames on which its own gate decided then count, too, where the same model runs.
+
     Args:
         source: the source model.
         base_fingerprint: of the source model.
@@ -125,5 +142,17 @@ def verified(
     except PatchSetError as error:
         reason = f"the patch set of the earlier drift can't be used: {error}"
         return Verification(Verdict(False, reason))
-    verdict = judged(running, model, samples, margin, "the model of an earlier drift")
+    earlier = _gain_of_then(read_metadata(patch_set), running)
+    verdict = judged(running, model, samples, margin, "the model of an earlier drift", earlier)
     return Verification(verdict, model=model)
+
+
+def _gain_of_then(metadata: PatchSetMetadata, running: Running) -> EarlierGain | None:
+    """What its gate found; None: it compared with another model, or labels did not decide."""
+    if metadata.expected is None or metadata.expected.ran != running.sha256:
+        return None
+    try:
+        scores = GateScores.model_validate(metadata.metrics)
+    except ValidationError:
+        return None
+    return EarlierGain(scores.after - scores.before, scores.error, scores.frames)

@@ -234,17 +234,6 @@ def _saved_bytes(
     return saved.bytes
 
 
-def _second_visit(
-    visit: SecondVisit, settings: AdaptationSettings, trained: Mapping[Task, AdaptedTask]
-) -> dict[Task, Returned]:
-    """What becomes of the tasks that were trained when the drift comes again."""
-    assert settings.method is not None
-    models = {
-        task: each.model for task, each in trained.items() if isinstance(each.model, AdaptedModel)
-    }
-    return visit.meet(models, settings.method, norm_policy(settings.training)) if models else {}
-
-
 def run_row(
     declaration: RunConfig,
     scene: Scene,
@@ -284,7 +273,10 @@ def run_row(
 
         peaks[task] = PeakMemory(device)
         trained[task] = adaptation.adapt(task, within, peaks[task])
-    returned = _second_visit(visit, settings, trained) if visit else {}
+    returned = {}
+    if visit is not None:
+        assert settings.method is not None
+        returned = visit.meet(trained, settings.method, norm_policy(settings.training))
     results: dict[Task, TaskResult] = {}
     for task, each in trained.items():
         source, there = sources[task], scene.tasks[task]

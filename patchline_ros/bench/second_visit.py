@@ -10,8 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from patchline_ros.adaptation.bank import KnownDrift, PatchBank
+from patchline_ros.adaptation.episode import gate_scores
 from patchline_ros.adaptation.gate import MARGIN
-from patchline_ros.adaptation.verdict import Running, verified
+from patchline_ros.adaptation.task_adaptation import AdaptedTask
+from patchline_ros.adaptation.verdict import Running, judged, verified
 from patchline_ros.bench.measure import gflops_of_scoring
 from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
@@ -50,21 +52,28 @@ class SecondVisit:
         return backbone_features(self._sources[self._watching].model, RECIPE.drift_tap, samples)
 
     def meet(
-        self, models: Mapping[Task, AdaptedModel], method: MethodSettings, norm: NormPolicy
+        self, trained: Mapping[Task, AdaptedTask], method: MethodSettings, norm: NormPolicy
     ) -> dict[Task, Returned]:
         """Stores the trained models' patch sets, then meets the same drift again.
 
         Args:
-            models: what was trained, by task.
+            trained: what became of the tasks; those that keep the source model are left out.
             method: with which.
             norm: whether the norm statistics moved.
         """
+        models = {
+            task: each.model
+            for task, each in trained.items()
+            if isinstance(each.model, AdaptedModel)
+        }
+        if not models:
+            return {}
         watched = self._scene.tasks[self._watching]
         now = self._features(watched.test[: RECIPE.drift_window])
         with TemporaryDirectory() as folder:
             bank = PatchBank(Path(folder), self._reference)
             patch_sets = {
-                task: to_bytes(model, self._metadata(task, method, norm))
+                task: self._kept(task, model, trained[task].deciding, method, norm)
                 for task, model in models.items()
             }
             bank.add(self._features(watched.adapt), patch_sets)
@@ -73,16 +82,29 @@ class SecondVisit:
             seconds = time.monotonic() - started
             return {task: self._ask(task, models[task], known, seconds) for task in models}
 
-    def _metadata(self, task: Task, method: MethodSettings, norm: NormPolicy) -> PatchSetMetadata:
-        return PatchSetMetadata(
+    def _kept(
+        self,
+        task: Task,
+        model: AdaptedModel,
+        deciding: Sequence[Sample],
+        method: MethodSettings,
+        norm: NormPolicy,
+    ) -> bytes:
+        """The patch set with what the first visit's gate found, as a car writes it."""
+        running = Running(self._sources[task].model)
+        verdict = judged(running, model, deciding, MARGIN, "the adapted model")
+        metadata = PatchSetMetadata(
             task=task,
             version=1,
             base_fingerprint=self._sources[task].record.fingerprint,
             method=method,
             norm=norm,
             seed=0,
+            metrics=gate_scores(verdict, len(deciding)).model_dump(),
+            expected=verdict.comparison.expected if verdict.comparison else None,
             versions=library_versions(),
         )
+        return to_bytes(model, metadata)
 
     def _ask(
         self, task: Task, first: AdaptedModel, known: KnownDrift | None, seconds: float

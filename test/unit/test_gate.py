@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from patchline_ros.adaptation.gate import Comparison, compare
+from patchline_ros.adaptation.gate import Comparison, EarlierGain, compare
 from patchline_ros.adaptation.verdict import Running, verified
 from patchline_ros.patching.expected import Expected
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
@@ -93,3 +93,27 @@ def test_the_patch_set_of_an_earlier_drift_has_to_be_better_by_the_margin() -> N
     for margin, accepted in ((0.01, True), (1.5, False)):
         found = verified(source, base, Running(source), patch_set, truth, margin)
         assert found.verdict.accepted == accepted
+
+
+@pytest.mark.parametrize(
+    ("gain", "holds"),
+    [
+        # Ten frames of then said +0.20 +- 0.05. Two of now can't say more than +- 0.11.
+        (0.20, True),
+        (0.0, True),
+        # Within two errors of the difference, 0.24, it is the same drift.
+        (-0.04, True),
+        # Farther than two errors of the difference: another drift, and now alone it is worse.
+        (-0.06, False),
+    ],
+)
+def test_a_few_frames_of_now_count_beside_those_of_then(gain: float, holds: bool) -> None:
+    then = EarlierGain(gain=0.2, error=0.05, frames=10)
+    assert then.error_on(40) == pytest.approx(0.025)
+    seen = Expected(agreement=0.9, agreement_error=0.05, entropy=0.2, entropy_error=0.05)
+    now = Comparison(0.5, 0.5 + gain, 0.3, seen)
+    assert then.holds(now, 2, 0.005) == holds
+    assert not now.accepted(0.005), "alone it says nothing"
+    weak = EarlierGain(gain=0.05, error=0.05, frames=10)
+    assert not weak.holds(Comparison(0.5, 0.5, 0.3, seen), 2, 0.005)
+    assert weak.holds(Comparison(0.5, 0.75, 0.3, seen), 2, 0.005)
