@@ -30,7 +30,7 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.files import write_file
 from patchline_ros.host import library_versions
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 
@@ -183,7 +183,8 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     adaptation = _adaptation(job, bundle, choice.patches, labelled)
     frames = {t: f for t, f in adaptation.frames.items() if t not in adaptation.refused}
     # Prepared patches stay as many as they are.
-    prepared = [s.prepared.model.settings.k for s in adaptation.sources.values() if s.prepared]
+    methods = [s.prepared.method for s in adaptation.sources.values() if s.prepared]
+    prepared = [method.k for method in methods if isinstance(method, PatchSettings)]
     report = job.report(
         patches=max(prepared, default=choice.patches),
         patch_choice=choice,

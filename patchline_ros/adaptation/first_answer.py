@@ -71,19 +71,9 @@ def _answer(
     """Judges the candidates of one task; adds it to the report."""
     started = time.monotonic()
     source = SourceModel.of_bundle(bundle, task)
-    if source.prepared is None:
-        raise ValueError(f"the bundle has no prepared patches for {task}")
-    running, prepared = running_model(job, bundle, source.model, task), source.prepared
-    best = label_free_answer(
-        running.model,
-        source.model,
-        prepared.model,
-        images,
-        prepared.gate,
-        source.entropy,
-        job.margin,
-        _earlier(job, bundle, source.model, task, emit),
-    )
+    running = running_model(job, bundle, source.model, task)
+    earlier = _earlier(job, bundle, source.model, task, emit)
+    best = label_free_answer(running.model, source, images, job.margin, earlier)
     report.predicted[task] = best.gain
     report.candidates[task] = best.candidate.name
     report.seconds[task] = time.monotonic() - started

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from patchline_ros.adaptation.gain_predictor import GainPredictor, PredictedGain
 from patchline_ros.adaptation.gate import jackknife_error, without_each_block
 from patchline_ros.adaptation.label_free_candidates import Candidate, label_free_candidates
+from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.patching.expected import Expected, expectation
-from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.evaluation import Model
 from patchline_ros.vision.evidence import Look, Seen
-from patchline_ros.vision.model import TaskModel
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,8 @@ class LabelFreeAnswer:
 
 def label_free_answer(
     running: Model,
-    source: TaskModel,
-    prepared: PatchedModel,
+    source: SourceModel,
     images: Sequence[Image],
-    gate: GainPredictor,
-    source_entropy: float,
     margin: float,
     earlier: Candidate | None = None,
 ) -> LabelFreeAnswer:
@@ -53,20 +49,24 @@ def label_free_answer(
 
     Args:
         running: the model that runs, in evaluation mode.
-        source: the source model, likewise.
-        prepared: the same with its prepared patches.
+        source: with what was prepared for it.
         images: of the road, two or more.
-        gate: predicts gains, of this task.
-        source_entropy: I_source, in nats.
         margin: by which it has to be better, in the task's metric, 0..1.
         earlier: the model of the drift that this one is like; None: it is like none.
+
+    Raises:
+        ValueError: nothing was prepared.
     """
+    prepared, task = source.prepared, source.model.spec.task
+    if prepared is None:
+        raise ValueError(f"there are no prepared patches for {task}")
+    gate = prepared.gate
     before = Look.at(running, images)
 
     def judged(candidate: Candidate) -> LabelFreeAnswer:
         after = Look.at(candidate.model, images)
-        seen = Seen.of(before, after, source_entropy)
-        gain = _predicted(gate, seen, source.spec.task)
+        seen = Seen.of(before, after, source.entropy)
+        gain = _predicted(gate, seen, task)
         expected = expectation(seen.agreements, after.found.entropies)
         return LabelFreeAnswer(candidate, gain, gain.accepted(margin), expected)
 
@@ -74,7 +74,8 @@ def label_free_answer(
         again = judged(earlier)
         if again.gain.gain > margin:
             return replace(again, accepted=True)
-    answers = [judged(each) for each in label_free_candidates(source, prepared, images)]
+    candidates = label_free_candidates(source.model, prepared.model, prepared.method, images)
+    answers = [judged(each) for each in candidates]
     return max(answers, key=lambda answer: answer.gain.rank(margin))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from patchline_ros.adaptation.norm_statistics import moved_norm, norm_prior_of
 from patchline_ros.patching.adapted_model import AdaptedModel, NormPolicy
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.methods import MethodSettings, adapted
 from patchline_ros.tasks import Image
 from patchline_ros.vision.model import TaskModel
 
@@ -37,7 +37,7 @@ class Candidate:
 
 
 def label_free_candidates(
-    source: TaskModel, prepared: PatchedModel, images: Sequence[Image]
+    source: TaskModel, prepared: AdaptedModel, method: MethodSettings, images: Sequence[Image]
 ) -> list[Candidate]:
     """Norm statistics of the pictures alone, the prepared patches alone, and both.
 
@@ -47,11 +47,12 @@ def label_free_candidates(
     Args:
         source: the source model.
         prepared: the same with its prepared patches.
+        method: of these.
         images: of the road, two or more.
     """
     prior = norm_prior_of(len(images))
     # Fresh patches add nothing: the source model, in the same form as all else that a car swaps.
-    fresh = PatchedModel(source, prepared.settings)
+    fresh = adapted(source, method)
     # Not counted: what counts FLOPs takes seconds to import, for which the answer would wait.
     return [
         Candidate(_NORM, moved_norm(fresh, images, prior), "reestimated"),

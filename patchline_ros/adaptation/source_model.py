@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from patchline_ros.adaptation.gain_predictor import GainPredictor
 from patchline_ros.bundle import Bundle
-from patchline_ros.patching.patch_set import apply
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.patch_set import apply, read_metadata
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.model import TaskModel
 
@@ -20,11 +21,25 @@ class PreparedModel:
     Attributes:
         model: the source model with patches and head that were trained on made drifts, and with
             the source's norm statistics; it is left untouched.
+        method: of the patches.
         gate: predicts without labels how much better it is.
     """
 
-    model: PatchedModel
+    model: AdaptedModel
+    method: MethodSettings
     gate: GainPredictor
+
+    @classmethod
+    def of_patch_set(
+        cls, source: TaskModel, base_fingerprint: str, data: bytes, gate: GainPredictor
+    ) -> PreparedModel:
+        """Of a file of prepared patches.
+
+        Raises:
+            PatchSetError: they are of another model, or damaged.
+        """
+        model = apply(source, base_fingerprint, data)
+        return cls(model, read_metadata(data).method, gate)
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,7 @@ class SourceModel:
         entry = bundle.manifest.prepared.get(task)
         if entry is None:
             return cls(model, entropy)
-        prepared = apply(model, bundle.fingerprint(task), bundle.prepared(task))
-        assert isinstance(prepared, PatchedModel)
-        return cls(model, entropy, PreparedModel(prepared, GainPredictor(entry.gate)))
+        prepared = PreparedModel.of_patch_set(
+            model, bundle.fingerprint(task), bundle.prepared(task), GainPredictor(entry.gate)
+        )
+        return cls(model, entropy, prepared)

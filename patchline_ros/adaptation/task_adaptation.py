@@ -295,7 +295,7 @@ class Adaptation:
             self._patched[task] = model
         return AdaptedTask(model, frames, record, seconds, taught_by)
 
-    def _prepared(self, task: Task) -> PatchedModel | None:
+    def _prepared(self, task: Task) -> AdaptedModel | None:
         """The model with prepared patches; None: the task starts from the source."""
         prepared = self.sources[task].prepared
         return prepared.model if prepared and self._settings.start == "prepared" else None
@@ -342,15 +342,7 @@ class Adaptation:
         if source.prepared is None:
             return AdaptedTask(source.model, frames, record, 0.0, untrained="nothing is prepared")
         with FlopCounter() as flops:
-            answer = label_free_answer(
-                source.model,
-                source.model,
-                source.prepared.model,
-                frames.scene,
-                source.prepared.gate,
-                source.entropy,
-                MARGIN,
-            )
+            answer = label_free_answer(source.model, source, frames.scene, MARGIN)
         record.spend("gate", flops.total / 1e9)
         model = answer.candidate.model if answer.accepted else source.model
         seconds = time.monotonic() - started

@@ -20,8 +20,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.manifest import GatePoint
 from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.prepared_patches import gate_points_once, patches_at, prepare_once
-from patchline_ros.patching.patch_set import PatchSetError, apply
-from patchline_ros.patching.patched_model import PatchedModel
+from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.tasks import Task
 
 
@@ -105,12 +104,13 @@ class PreparedStore:
         path = patches_at(self._place(task))
         try:
             data = path.read_bytes()
-            model = apply(source.model, source.record.fingerprint, data)
+            gate = GainPredictor(self._points(task, source))
+            prepared = PreparedModel.of_patch_set(
+                source.model, source.record.fingerprint, data, gate
+            )
         except (OSError, PatchSetError) as error:
             raise ExperimentError(
                 f"the prepared patches {path} can't be used; delete them to train them again: "
                 f"{error}"
             ) from error
-        assert isinstance(model, PatchedModel)
-        gate = GainPredictor(self._points(task, source))
-        return replace(source, prepared=PreparedModel(model, gate))
+        return replace(source, prepared=prepared)

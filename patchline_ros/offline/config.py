@@ -17,6 +17,7 @@ from patchline_ros.offline.recipe import Recipe
 from patchline_ros.offline.source_config import SourceConfig
 from patchline_ros.offline.sources import INPUT_SIZES
 from patchline_ros.package_share import config_folder
+from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import SMALLEST_SIDE
 
@@ -74,6 +75,13 @@ class OfflineConfig(StrictModel):
         tasks = before.data.get("sources", given)
         _are_there("input_sizes", list(given), list(tasks))
         return {task: given.get(task, INPUT_SIZES[task]) for task in tasks}
+
+    @field_validator("preparation")
+    @classmethod
+    def _prepares_patches(cls, given: PreparationSettings | None) -> PreparationSettings | None:
+        if given is not None and isinstance(given.method, LadderSettings):
+            raise ValueError("method is lst, which no car runs; leave it out, or name patchline")
+        return given
 
     @model_validator(mode="after")
     def _vgg16_is_named(self) -> OfflineConfig:

@@ -9,7 +9,6 @@ from patchline_ros.adaptation.norm_statistics import norm_prior_of, with_norm_of
 from patchline_ros.manifest import GatePoint
 from patchline_ros.offline.preparation import PreparationSettings, frames_of_drift
 from patchline_ros.patching.adapted_model import AdaptedModel
-from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evidence import Look, evidence
 from patchline_ros.vision.metrics import score
@@ -18,7 +17,7 @@ from patchline_ros.vision.model import TaskModel
 
 def gate_points(
     source: TaskModel,
-    prepared: PatchedModel,
+    prepared: AdaptedModel,
     held_out: Sequence[Sample],
     settings: PreparationSettings,
     source_entropy: float,
@@ -39,6 +38,7 @@ def gate_points(
         seed: of the frames and of the drifts.
         progress: told the share that is done, 0..1.
     """
+    method = settings.method_of(source)
     count = settings.held_out_frames_of(source.spec.task)
     drifts = settings.gate_drifts
     # Two places short of a round through the corruptions: another one, mostly more severe.
@@ -49,7 +49,7 @@ def gate_points(
         strange = drifts[(place + away) % len(drifts)]
         others = frames_of_drift(source, held_out, count, strange, "held_out", seed)
         images = [sample.image for sample in samples]
-        candidates = label_free_candidates(source, prepared, images)
+        candidates = label_free_candidates(source, prepared, method, images)
         models: dict[str, AdaptedModel] = {each.name: each.model for each in candidates}
         of_another, _ = with_norm_of(
             prepared, [sample.image for sample in others], norm_prior_of(len(others))

@@ -24,7 +24,10 @@ from patchline_ros.config_files import StrictModel
 from patchline_ros.drift.corruptions import CORRUPTIONS, MADE_DRIFTS, Family, corruptions_of
 from patchline_ros.files import sha256
 from patchline_ros.offline.drifted import Drift, Part, drifted
-from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.ladder import LadderSettings
+from patchline_ros.patching.methods import adapted
+from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.inputs import flipped, resized
 from patchline_ros.vision.model import TaskModel
@@ -40,6 +43,7 @@ _ONE_LABEL_HELD_OUT: Final = 16
 """As many times more are held out. An accuracy on 48 pictures is wrong by six points, which the
 gate would take for an error of its own."""
 
+PreparedMethod = Annotated[PatchSettings | LadderSettings, Field(discriminator="method")]
 _Severity = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -54,8 +58,9 @@ class PreparationSettings(StrictModel):
     held_out_frames: int = Field(default=12, ge=4)
     """Held-out source frames of each drift that chooses the epoch, and of each that the label-free
     gate is fitted to; 16 times as many where a picture has one label."""
-    patches: int | None = Field(default=None, ge=1, exclude_if=lambda patches: patches is None)
-    """Groups of the backbone that get a patch, counted from the input; None: all of them."""
+    method: PreparedMethod | None = Field(default=None, exclude_if=lambda method: method is None)
+    """What is trained; None: patches beside all groups of the backbone, and the head. A car takes
+    patches only; ladders are there to be compared with."""
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
@@ -120,6 +125,10 @@ class PreparationSettings(StrictModel):
         names = [name for name in CORRUPTIONS if name not in self._left_out]
         return [CLEAR, *((name, severity) for severity in self.gate_severities for name in names)]
 
+    def method_of(self, source: TaskModel) -> PatchSettings | LadderSettings:
+        """What is trained beside this model."""
+        return self.method or PatchSettings(k=len(source.backbone.specs))
+
     def frames_of(self, task: Task) -> int:
         """Source frames of each drift."""
         return self.frames * (_ONE_LABEL if task.traits.one_label else 1)
@@ -149,7 +158,7 @@ class Preparation:
         record: of their training; its metrics are those of the stopping drifts' frames.
     """
 
-    model: PatchedModel
+    model: AdaptedModel
     record: TrainingRecord
 
 
@@ -175,11 +184,10 @@ def prepare(
 
     Raises:
         TrainingError: a loss that is not finite.
-        ValueError: more patches than the backbone has groups, or a checkpoint of another training.
+        ValueError: a method that does not fit the model, or a checkpoint of another training.
     """
     torch.manual_seed(seed)
-    patches = settings.patches or len(source.backbone.specs)
-    model = PatchedModel(source, PatchSettings(k=patches))
+    model = adapted(source, settings.method_of(source))
     record = TrainingRecord()
     task, drifts = source.spec.task, settings.training_drifts
     training = settings.training(task, len(drifts))
@@ -226,7 +234,7 @@ def frames_of_drift(
 
 
 def _views(
-    model: PatchedModel,
+    model: AdaptedModel,
     source: TaskModel,
     samples: Sequence[Sample],
     training: TrainingSettings,

@@ -23,7 +23,6 @@ from patchline_ros.manifest import GatePoint
 from patchline_ros.offline.gate_points import gate_points
 from patchline_ros.offline.preparation import PreparationSettings, prepare
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
-from patchline_ros.patching.patched_model import PatchedModel
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.model import TaskModel, fingerprint
 
@@ -114,7 +113,7 @@ def prepare_once(
         task=source.spec.task,
         version=1,
         base_fingerprint=fingerprint(source),
-        method=found.model.settings,
+        method=settings.method_of(source),
         norm="source",
         seed=seed,
         versions=library_versions(),
@@ -149,7 +148,6 @@ def gate_points_once(
     if _points_at(place).is_file():
         return read_gate_points(place)
     prepared = apply(source, fingerprint(source), patches_at(place).read_bytes())
-    assert isinstance(prepared, PatchedModel)
     points = gate_points(source, prepared, held_out, settings, source_entropy, seed, progress)
     write_file(_points_at(place), _POINTS.dump_json(points, indent=1))
     return points

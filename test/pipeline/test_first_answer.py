@@ -94,7 +94,8 @@ def test_what_is_surely_better_becomes_a_version_that_says_what_to_expect(
     assert source.prepared is not None
     images = [tiny_bundle.picture(number) for number in range(12)]
     before, gains = Look.at(source.model, images), {}
-    for candidate in label_free_candidates(source.model, source.prepared.model, images):
+    prepared = source.prepared
+    for candidate in label_free_candidates(source.model, prepared.model, prepared.method, images):
         seen = evidence(before, Look.at(candidate.model, images), source.entropy)
         gains[candidate.name] = source.prepared.gate.predict(seen), candidate.norm
     best, norm = max(gains.values(), key=lambda each: each[0].gain)
@@ -155,8 +156,8 @@ def test_what_was_surely_better_once_only_has_to_be_better_when_its_drift_return
     task = Task.SEGMENTATION
     images = [tiny_bundle.picture(number) for number in range(12)]
     source = SourceModel.of_bundle(bundle, task)
-    assert source.prepared is not None
-    model, prepared = source.model, source.prepared.model
+    prepared = source.prepared
+    assert prepared is not None
 
     def unsure(gain: float) -> GainPredictor:
         """Of two corruptions one gives twice this share of what is changed, the other nothing."""
@@ -167,9 +168,8 @@ def test_what_was_surely_better_once_only_has_to_be_better_when_its_drift_return
         return GainPredictor(points)
 
     def answer(gate: GainPredictor, earlier: Candidate | None) -> LabelFreeAnswer:
-        return label_free_answer(
-            model, model, prepared, images, gate, source.entropy, MARGIN, earlier
-        )
+        judged_so = replace(source, prepared=replace(prepared, gate=gate))
+        return label_free_answer(source.model, judged_so, images, MARGIN, earlier)
 
     best = answer(unsure(PROMISED), None)
     assert not best.accepted and best.gain.gain > MARGIN, "it is within the error"

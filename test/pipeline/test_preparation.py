@@ -22,9 +22,18 @@ from patchline_ros.jobs.scheduler import Ended, Event, Executor, Job, ProcessPoo
 from patchline_ros.offline.bundle_preparation import Prepared, prepare_bundle, prepare_models
 from patchline_ros.offline.bundle_view import check_bundle
 from patchline_ros.offline.gate_points import gate_points
-from patchline_ros.offline.preparation import CLEAR, PreparationSettings, frames_of_drift, prepare
+from patchline_ros.offline.preparation import (
+    CLEAR,
+    PreparationSettings,
+    PreparedMethod,
+    frames_of_drift,
+    prepare,
+)
 from patchline_ros.offline.prepared_patches import gate_points_once, prepare_once
 from patchline_ros.offline.sources import SourceData, TaskData
+from patchline_ros.patching.adapted_model import AdaptedModel
+from patchline_ros.patching.ladder import LadderSettings
+from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patch_set import apply, read_metadata
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample, Task
@@ -80,7 +89,8 @@ def test_the_patches_are_better_on_drifts_that_they_were_not_trained_on(source: 
     assert max(found.record.metrics) > found.record.metrics[0] + 0.2
     unseen = frames_of_drift(source, HELD_OUT, 12, ("rain", 0.5), "held_out", seed=3)
     images = [sample.image for sample in unseen]
-    norm, _, with_norm_of_rain = label_free_candidates(source, found.model, images)
+    method = SETTINGS.method_of(source)
+    norm, _, with_norm_of_rain = label_free_candidates(source, found.model, method, images)
     assert evaluate(with_norm_of_rain.model, unseen) > evaluate(source, unseen) + 0.2
     # Norm statistics alone are the source model's, whatever was prepared.
     moved = moved_norm(source, images, norm_prior_of(len(images)))
@@ -90,11 +100,15 @@ def test_the_patches_are_better_on_drifts_that_they_were_not_trained_on(source: 
         assert torch.equal(value, source.backbone.state_dict()[name]), name
 
 
-def test_as_many_patches_are_prepared_as_are_asked_for(source: TaskModel) -> None:
-    one = prepare(source, TRAIN, HELD_OUT, FEW.model_copy(update={"patches": 1}), seed=0)
-    assert one.model.settings.k == 1
+def test_what_is_asked_for_is_prepared(source: TaskModel) -> None:
+    def prepared(method: PreparedMethod) -> AdaptedModel:
+        return prepare(source, TRAIN, HELD_OUT, FEW.model_copy(update={"method": method}), 0).model
+
+    for method in (PatchSettings(k=1, head="side"), LadderSettings()):
+        model = prepared(method)
+        assert set(model.state_dict()) == set(adapted(source, method).state_dict())
     with pytest.raises(ValueError, match="99 patches asked for; the backbone mobilenet_v2 takes"):
-        prepare(source, TRAIN, HELD_OUT, FEW.model_copy(update={"patches": 99}), seed=0)
+        prepared(PatchSettings(k=99))
 
 
 def test_each_drift_has_frames_and_a_draw_of_its_own(source: TaskModel) -> None:

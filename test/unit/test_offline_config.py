@@ -57,6 +57,11 @@ def test_without_a_file_the_shipped_ones_are_read() -> None:
     }
 
 
+def test_a_car_is_prepared_no_ladder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigFileError, match="preparation: method is lst, which no car runs"):
+        read(tmp_path, f"{SMALL}preparation: {{method: {{method: lst}}}}\n")
+
+
 @pytest.mark.parametrize("name", known_configs())
 def test_every_shipped_configuration_is_right(name: str) -> None:
     assert find_config(name).sources
