@@ -302,10 +302,15 @@ class Adaptation:
 
     def _fresh(self, task: Task, method: MethodSettings) -> AdaptedModel:
         """What the training changes: nothing of it is shared with what was given."""
-        prepared = self._prepared(task)
-        if prepared is None:
+        prepared = self.sources[task].prepared
+        if prepared is None or self._settings.start != "prepared":
             return adapted(self.sources[task].model, method)
-        return copy.deepcopy(prepared)
+        if prepared.method.method != method.method:
+            raise ValueError(
+                f"{method.method} is to be trained for {task}, and {prepared.method.method} is "
+                "what was prepared"
+            )
+        return copy.deepcopy(prepared.model)
 
     def _warm_start(self, task: Task) -> tuple[PatchedModel | None, list[Task]]:
         """The model whose patches to begin from, and the tasks that they come from."""

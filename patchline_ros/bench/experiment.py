@@ -21,6 +21,7 @@ from patchline_ros.drift.corruptions import Family
 from patchline_ros.offline.predictor_data import PredictorSettings
 from patchline_ros.offline.preparation import PreparationSettings
 from patchline_ros.offline.recipe import DriftedShares, Recipe
+from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
@@ -106,8 +107,10 @@ class Row(StrictModel):
             raise ValueError("warm_start is for patches; leave it out for other methods")
         if self.predict_patches and not patches:
             raise ValueError("predict_patches is for patches; leave it out for other methods")
-        if self.start == "prepared" and not (self.method is None or patches):
-            raise ValueError("prepared patches are for patches; start other methods from source")
+        if self.start == "prepared" and isinstance(self.method, FineTuneSettings):
+            raise ValueError(
+                "only patches and ladders are prepared; start other methods from source"
+            )
         if self.unlabelled is not None and self.method is None:
             raise ValueError("unlabelled is for rows that train; this one has no method")
         if self.most_labelled is not None and (self.method is None or self.unlabelled is not None):

@@ -44,7 +44,13 @@ def _plain(path: Path) -> dict[str, Any]:
 
 
 def _merged(plain: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """The first with what the second says otherwise, in mappings key by key."""
+    """The first with what the second says otherwise, in mappings key by key.
+
+    One that names another method takes its place: what is said of patches is said of no ladder.
+    """
+    named = changes.get("method")
+    if isinstance(named, str) and named != plain.get("method"):
+        return changes
     merged = dict(plain)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

@@ -28,6 +28,8 @@ from patchline_ros.adaptation.label_free_candidates import (
 )
 from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.source_model import SourceModel
+from patchline_ros.adaptation.task_adaptation import Adaptation, AdaptationSettings
+from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.unlabelled_frames import (
     CAPACITY,
     LEAST_UNLABELLED,
@@ -36,8 +38,9 @@ from patchline_ros.adaptation.unlabelled_frames import (
 )
 from patchline_ros.bundle import Bundle
 from patchline_ros.messages.loop_state import LoopState
+from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.patching.patch_set import apply, read_metadata, tensors_sha256
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.vision.evidence import Look, evidence
 
 PROMISED = 0.5
@@ -178,6 +181,19 @@ def test_what_was_surely_better_once_only_has_to_be_better_when_its_drift_return
         gate = unsure(PROMISED * part * MARGIN / best.gain.gain)
         found = answer(gate, earlier)
         assert found.accepted == again and (found.candidate.name == EARLIER) == again
+
+
+def test_only_what_was_prepared_is_trained_on(bundle: Bundle) -> None:
+    task = Task.SEGMENTATION
+    road = np.ones((32, 32), np.uint8)
+    samples = [Sample(tiny_bundle.picture(number), road) for number in range(10)]
+    settings = AdaptationSettings(
+        LadderSettings(), TrainingSettings(), {task: 1.0}, seed=0, start="prepared"
+    )
+    source = SourceModel.of_bundle(bundle, task)
+    adaptation = Adaptation({task: source}, {task: samples}, {}, settings)
+    with pytest.raises(ValueError, match="lst is to be trained for segmentation, and patchline"):
+        adaptation.adapt(task)
 
 
 def test_the_first_answer_does_not_wait_for_a_compiler(tmp_path: Path, bundle: Bundle) -> None:

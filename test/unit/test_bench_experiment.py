@@ -19,6 +19,7 @@ from patchline_ros.bench.experiment_files import (
     read_experiment,
 )
 from patchline_ros.bench.scenes import SCENES
+from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import TaskModel
@@ -163,3 +164,11 @@ def test_the_patches_of_every_shipped_experiment_fit_its_backbone(name: str) -> 
         ours = experiment.rows["ours"].method
         assert isinstance(ours, PatchSettings)
         assert ours.k == groups
+
+
+def test_a_variant_that_names_another_method_replaces_it() -> None:
+    ladder = find_experiment("camvid-dusk-prepared:ladder").rows["prepared_1"]
+    assert ladder.method == LadderSettings(rungs="stage", reduction=4)
+    assert ladder.training.epochs == 1, "the rest of the row stays"
+    side = find_experiment("camvid-dusk-prepared:side").rows["prepared_1"]
+    assert side.method == PatchSettings(k=7, head="side")
