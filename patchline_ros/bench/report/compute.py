@@ -85,20 +85,36 @@ def _guests(compared: Comparison) -> str:
     return "".join(said)
 
 
-def _priced(entry: Entry) -> str:
-    """A row's cost and verdict beside full fine-tuning."""
-    full = full_beside(entry)
-    compute, memory, time = _costs(entry, full)
-    parts = [(compute, "compute"), (memory, "memory"), (time, "time")]
-    shares = listed([f"{part} of the {name}" for part, name in parts if part != NONE])
-    beside = verdict(entry, full, with_intervals=True)
-    said = f"*{entry.title}* takes {shares} of full fine-tuning."
-    return f"{said} Its score is {beside}." if beside else said
+def _ours(compared: Comparison) -> Entry | None:
+    """The first row of our method; None where there is none."""
+    return next((each for each in compared.mains if each.kind in WITH_OUR_PATCHES), None)
+
+
+def _price(entry: Entry) -> str:
+    """Compute, memory and time of a row as shares of full fine-tuning's, in words."""
+    parts = zip(_costs(entry, full_beside(entry)), ("compute", "memory", "time"), strict=True)
+    return listed([f"{part} of the {name}" for part, name in parts if part != NONE])
 
 
 def _answer(compared: Comparison) -> str:
-    ours = next((each for each in compared.mains if each.kind in WITH_OUR_PATCHES), None)
-    return "" if ours is None else _priced(ours)
+    ours = _ours(compared)
+    if ours is None:
+        return ""
+    beside = verdict(ours, full_beside(ours), with_intervals=True)
+    return f"*{ours.title}* takes {_price(ours)} of full fine-tuning. Its score is {beside}."
+
+
+def in_short(experiments: Mapping[str, Collected]) -> str:
+    """The answer in words that need no explanation; empty where there is none."""
+    compared = compare(experiments)
+    ours = _ours(compared) if compared else None
+    if ours is None:
+        return ""
+    return (
+        f"**In short:** this project's method takes {_price(ours)} that it takes to train the "
+        "whole network on the same labelled frames (*full fine-tuning*). Beside that its score, in "
+        f"points of 100, is {verdict(ours, full_beside(ours))}."
+    )
 
 
 def _more(compared: Comparison) -> str:

@@ -100,7 +100,7 @@ Boxes = NDArray[np.float64]
 Side = Literal["left", "center", "right"]
 _ANGLES: Final = (0, 180, 90, 270, 45, 315, 135, 225, 20, 340, 160, 200, 65, 295, 115, 245)
 _RADII: Final = (7, 13, 20, 28, 38, 50, 64)
-_LEAD: Final = (0.2, 0.4, 0.6, 0.8)
+_LEAD: Final = tuple(step / 10 for step in range(1, 10))
 """Where a line that leads to a label is looked at."""
 
 

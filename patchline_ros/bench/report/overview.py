@@ -82,6 +82,7 @@ def page_text(
     shown = list(dict.fromkeys(entry for section in sections for entry in section.entries))
     parts = [
         _WHAT,
+        compute.in_short(experiments),
         _tasks(experiments),
         _NUMBERS,
         _scenes(shown),
