@@ -49,6 +49,7 @@ ROWS: dict[str, tuple[dict[str, Any], Kind]] = {
     "side": ({"method": {**PATCHES, "head": "side"}}, Kind.OURS),
     "product": ({"product": True}, Kind.OURS),
     "begun": (PREPARED, Kind.PREPARED_LABELLED),
+    "begun_ladder": ({"method": {"method": "lst"}, "start": "prepared"}, Kind.PREPARED_LADDER),
     "labels_2": ({**PREPARED, "most_labelled": 2}, Kind.PREPARED_LABELLED),
     "labels_1": ({**PREPARED, "most_labelled": 1}, Kind.PREPARED_LABELLED),
 }
@@ -132,7 +133,7 @@ def test_compute_is_answered_beside_full_fine_tuning(experiments: dict[str, Coll
     # Variations and what learns without labels answer other questions.
     assert first_cells(section.table) == [
         *("source", "norm", "full_1", "full", "last", "ladder", "paper"),
-        *("ours", "side", "product", "begun"),
+        *("ours", "side", "product", "begun", "begun_ladder"),
     ]
     where = stages.section(experiments)
     assert where is not None

@@ -18,8 +18,9 @@ norm statistics, frozen part, training steps, scores of validation frames, and t
 scores the source and the final model on those frames. *To converge* counts up to the first epoch
 whose validation metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's*
 is the paper's accounting, for each image that was trained on. Saved bytes and peak memory are
-those of the largest task, everything else is summed over tasks. Peak memory is only a rough figure:
-on a CPU it depends on what the process did before."""
+those of the largest task, everything else is summed over tasks. Peak memory is that of all tensors
+that live at a time; in results of before 0.2.0 it is the growth of the process, which depends on
+what it did before."""
 
 
 def _command(results: Collected) -> str:

@@ -99,6 +99,12 @@ class Kind(Enum):
         "d",
     )
 
+    PREPARED_LADDER = Traits(
+        "a ladder that was prepared as our patches are, and is trained on labels of the road.",
+        "#009e73",
+        "<",
+    )
+
     @property
     def traits(self) -> Traits:
         """How it is explained and drawn."""
@@ -113,6 +119,7 @@ LABELLED = frozenset(
         Kind.PUBLISHED,
         Kind.OURS,
         Kind.PREPARED_LABELLED,
+        Kind.PREPARED_LADDER,
     }
 )
 """Kinds that use labels of the drift."""
@@ -136,7 +143,7 @@ def kind_of(row: Row) -> Kind:
     if isinstance(row.method, PatchSettings):
         return Kind.PREPARED_LABELLED if prepared else _of_patches(row.method)
     if isinstance(row.method, LadderSettings):
-        return Kind.LADDER
+        return Kind.PREPARED_LADDER if prepared else Kind.LADDER
     return Kind.FULL if row.method.method == "ft_full" else Kind.PARTIAL
 
 

@@ -16,6 +16,9 @@ _NO_OTHER_METHOD: Final = (*_LENGTH, "cache", "reestimate_norm", "norm_prior", "
 """Training settings that a method may have of its own without being a variation of it."""
 
 
+_PREPARED: Final = frozenset({Kind.PREPARED_LABELLED, Kind.PREPARED_LADDER})
+
+
 @dataclass(frozen=True)
 class Series:
     """A method with its trainings of different lengths, the shortest first."""
@@ -29,9 +32,14 @@ class Series:
         """What stands in a table: the main one and, where it is full fine-tuning or begins from
         prepared patches, the shortest; of full fine-tuning the longest, too."""
         full = self.main.kind is Kind.FULL
-        shortest = full or self.main.kind is Kind.PREPARED_LABELLED
+        shortest = full or self.main.kind in _PREPARED
         first, last = self.entries[:1] * shortest, self.entries[-1:] * full
         return list(dict.fromkeys([*first, self.main, *last]))
+
+    @property
+    def method(self) -> tuple[Kind, bool]:
+        """What tells it from other methods: its kind, and whether it has a side head."""
+        return self.main.kind, self.side_head
 
     @property
     def side_head(self) -> bool:
@@ -60,7 +68,7 @@ def series_of(results: Collected) -> list[Series]:
         ordered = tuple(lengths[length] for length in sorted(lengths))
         main = lengths.get((usual.epochs, usual.batch_size), ordered[0])
         one = Series(ordered, main)
-        first.setdefault((main.kind, one.side_head, main.settings.product), one)
+        first.setdefault((one.method, main.settings.product), one)
     return list(first.values())
 
 
@@ -145,9 +153,13 @@ def _joined(group: Sequence[Collected]) -> Comparison:
     lead, *others = sorted(group, key=lambda results: -len(_kinds(series_of(results))))
     series = series_of(lead)
     for results in others:
-        known = _kinds(series)
+        known = {one.method for one in series}
         if results.experiment.tasks == lead.experiment.tasks:
-            series += [one for one in series_of(results) if one.main.kind in LABELLED - known]
+            series += [
+                one
+                for one in series_of(results)
+                if one.main.kind in LABELLED and one.method not in known
+            ]
     return Comparison(lead, tuple(filter(_is_paired, series)))
 
 

@@ -145,7 +145,7 @@ def seconds(results: Collected, row: str) -> float:
 def memory_and_time(results: Collected) -> str:
     """Saved bytes and peak of the largest task, seconds of all tasks.
 
-    The peak has no shares: on a CPU it depends on what the process did before.
+    The peak has no shares: in results of before 0.2.0 it depends on what the process did before.
     """
     shares = ["of FT-full", "of LST"]
     head = ["", "saved for backward, MiB", *shares, "peak memory, MiB"]
