@@ -203,6 +203,10 @@ def test_one_seed_is_not_called_sure(tmp_path: Path) -> None:
     assert section is not None
     assert "lower by one seed on segmentation (-10.0)" in section.answer
     assert "*" not in section.table
+    write_one(tmp_path, {"full": 0.5}, seeds=(0,))
+    again = compute.section(collect(tmp_path))
+    assert again is not None
+    assert "the same by one seed on segmentation (+0.0)" in again.answer
 
 
 def test_every_method_is_explained_before_it_is_used(experiments: dict[str, Collected]) -> None:

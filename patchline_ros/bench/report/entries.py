@@ -102,6 +102,7 @@ _VERDICTS: Final = (
     "worse on",
     "higher by one seed on",
     "lower by one seed on",
+    "the same by one seed on",
 )
 
 
@@ -117,7 +118,7 @@ def said_of(found: Sequence[tuple[Task, Difference | None]], with_intervals: boo
 
 def _words(found: Difference) -> str:
     if found.interval is None:
-        return _VERDICTS[3 if found.mean >= 0 else 4]
+        return _VERDICTS[3 if found.mean > 0 else 4 if found.mean < 0 else 5]
     if not sure(found):
         return _VERDICTS[1]
     return _VERDICTS[0 if found.mean > 0 else 2]
