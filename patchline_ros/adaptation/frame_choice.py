@@ -22,8 +22,9 @@ LEAST_FRAMES: Final = LEAST_HELD_OUT * HOLD_OUT_EVERY
 
 FILTER_ABOVE: Final = 128
 """Training frames of a task up to which all are used. The entropy filter saves little time on so
-few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results.md). From where on
-it pays was not measured: no task of the benchmark has that many frames."""
+few, and on the few dozen of `camvid-dusk` it cost 3 points of mAP (docs/results, experiment
+camvid-dusk-ablations). From where on it pays was not measured: no task of the benchmark has that
+many frames."""
 
 EntropyFilter = Literal["none", "paper", "half", "half_of_many"]
 """`paper`: frames with H >= I_source only. `half`: at least the more uncertain half, too.

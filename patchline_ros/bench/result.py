@@ -194,7 +194,11 @@ class TaskResult(StrictModel):
 
     @property
     def converged(self) -> int:
-        """The first epoch within one point (0.01) of the best validation metric."""
+        """The first epoch within one point (0.01) of the best validation metric; the last one where
+        no frame was held out.
+        """
+        if not self.validation:
+            return len(self.losses)
         best = max(self.validation)
         return next(
             i for i, value in enumerate(self.validation) if value >= best - CONVERGED_WITHIN

@@ -130,11 +130,13 @@ def report(
     ] = Path("runs") / "bench",
     page: Annotated[
         Path | None,
-        typer.Option(help="Markdown file to write.", show_default="results.md in the folder"),
+        typer.Option(
+            help="File of the short page, in Markdown.", show_default="results.md in the folder"
+        ),
     ] = None,
 ) -> None:
-    """Write the page of tables and figures, from result files alone."""
-    from patchline_ros.bench.report import write_report
+    """Write a short page on all results, and one on each experiment, from result files alone."""
+    from patchline_ros.bench.report.pages import write_report
 
     with errors_in_a_sentence(interrupted=_INTERRUPTED):
         typer.echo(f"written to {write_report(folder, page)}")

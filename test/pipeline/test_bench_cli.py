@@ -32,7 +32,8 @@ def test_smoke(tmp_path: Path) -> None:
     assert {task: len(parts["test"]) for task, parts in used.items()} == dict.fromkeys(used, 8)
     assert set(used) == {"classification", "detection", "segmentation"}
     page = (tmp_path / "results.md").read_text()
-    assert "## smoke" in page
+    assert "## How much accuracy for how much compute?" in page
+    assert "(./smoke/README.md)" in page
     assert (tmp_path / "smoke" / "figures" / "epochs.png").is_file()
     again = call("run", "smoke", *options)
     assert again.exit_code == 0
@@ -92,7 +93,7 @@ def test_runs_use_the_rates_that_were_tuned(tmp_path: Path) -> None:
     assert result.config.rates == {Task.CLASSIFICATION: 3.0}
     report = call("report", str(tmp_path))
     assert report.exit_code == 0
-    assert "    patchline bench tune one.yaml" in (tmp_path / "results.md").read_text()
+    assert "    patchline bench tune one.yaml" in (tmp_path / "one" / "README.md").read_text()
 
 
 def test_a_failed_run_is_named_and_the_others_are_done(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import pytest
 import tiny_experiment as tiny
 
 from patchline_ros.adaptation.gain_predictor import PredictedGain
-from patchline_ros.bench.collected import Collected
 from patchline_ros.bench.experiment import Experiment
-from patchline_ros.bench.report import write_report
+from patchline_ros.bench.report.collected import Collected
+from patchline_ros.bench.report.pages import write_report
+from patchline_ros.bench.report.tables import accuracy, answers, compute, differences, gates
 from patchline_ros.bench.result import (
     ExperimentRecord,
     Gate,
@@ -25,7 +26,6 @@ from patchline_ros.bench.result import (
     result_path,
     write_result,
 )
-from patchline_ros.bench.tables import accuracy, answers, compute, differences, gates
 from patchline_ros.tasks import Task
 
 NOTHING = PartStep(frozen_forward=0, trained_forward=0, backward=0)
@@ -159,22 +159,28 @@ def test_cost_is_a_share_of_fine_tuning_everything(folder: Path) -> None:
     assert cells(table, "our patches")[7:9] == ["24.0", "100.0%"]
 
 
-def test_the_page_names_command_machine_and_what_was_not_trained(folder: Path) -> None:
-    page = write_report(folder, folder.parent / "page.md").read_text()
+def test_an_experiments_page_names_command_machine_and_what_was_not_trained(folder: Path) -> None:
+    assert write_report(folder, folder.parent / "page.md") == folder.parent / "page.md"
+    page = (folder / "tiny" / "README.md").read_text()
     assert "    patchline bench run tiny\n" in page
     assert "Seeds 0, 1. Source models: random." in page
     assert "a CPU, 2 cores, cpu, 1 thread a run, 2 at a time" in page
     assert (
         "our patches kept the source model for segmentation in 1 of 2 runs: no frames were" in page
     )
+    assert "](../../page.md)" in page
     for name in ("accuracy-compute", "epochs"):
-        shown = f"{folder.name}/tiny/figures/{name}"
-        assert f"]({shown}.png)" in page
-        assert (folder.parent / f"{shown}.png").read_bytes().startswith(b"\x89PNG")
-        assert "<svg" in (folder.parent / f"{shown}.svg").read_text()
-    drawn = (folder / "tiny" / "figures" / "epochs.svg").read_bytes()
-    assert write_report(folder).read_text().startswith("# Results")
-    assert (folder / "tiny" / "figures" / "epochs.svg").read_bytes() == drawn
+        assert f"](figures/{name}.png)" in page
+        drawn = folder / "tiny" / "figures" / name
+        assert drawn.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in drawn.with_suffix(".svg").read_text()
+
+
+def test_the_same_results_give_the_same_bytes(folder: Path) -> None:
+    drawn = [folder / "tiny" / "figures" / "epochs.svg", folder / "figures" / "compute-by-part.svg"]
+    first = [write_report(folder).read_bytes(), *(path.read_bytes() for path in drawn)]
+    assert first[0].startswith(b"# Results")
+    assert [write_report(folder).read_bytes(), *(path.read_bytes() for path in drawn)] == first
 
 
 def test_one_seed_is_shown_without_an_interval(folder: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from patchline_ros.bench.statistics import Summary, difference, summary
+from patchline_ros.bench.report.statistics import Summary, difference, summary
 
 OURS = {0: 0.74, 1: 0.75, 2: 0.73, 3: 0.76, 4: 0.75}
 FULL = {0: 0.73, 1: 0.74, 2: 0.74, 3: 0.73, 4: 0.73}

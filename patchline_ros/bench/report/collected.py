@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from patchline_ros.bench.experiment import Experiment
+from patchline_ros.bench.experiment import Experiment, Row
+from patchline_ros.bench.report.kinds import Kind, kind_of
+from patchline_ros.bench.report.statistics import Summary, summary
 from patchline_ros.bench.result import RunResult, TaskResult, read_record, read_results, record_path
-from patchline_ros.bench.statistics import Summary, summary
-from patchline_ros.patching.fine_tuned import FineTuneSettings
-from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.tasks import Task
 
 
@@ -38,6 +37,14 @@ class Collected:
     def title(self, row: str) -> str:
         """How tables call a row."""
         return self.experiment.rows[row].title or row
+
+    def settings(self, row: str) -> Row:
+        """The row with all settings filled in, as its first run had them."""
+        return next(iter(self._runs[row].values())).config.settings
+
+    def kind(self, row: str) -> Kind:
+        """The kind of a row's method."""
+        return kind_of(self.settings(row))
 
     def runs(self, row: str) -> dict[int, RunResult]:
         """The results of a row by seed."""
@@ -79,23 +86,21 @@ class Collected:
         reference = self.experiment.reference
         if reference:
             return reference if reference in self.rows else None
-        full = [row for row in self.rows if self._is_full(row)]
+        full = [row for row in self.rows if self.kind(row) is Kind.FULL]
         return max(full, key=lambda row: self.score(row, task).mean, default=None)
 
     def full(self) -> str | None:
         """The first row that fine-tunes everything: what cost is compared with."""
-        return next((row for row in self.rows if self._is_full(row)), None)
+        return self.first_of(Kind.FULL)
 
     def ladder(self) -> str | None:
         """The first row with a ladder: the other one that cost is compared with."""
-        rows = self.experiment.rows
-        ladders = (r for r in self.rows if isinstance(rows[r].method, LadderSettings))
-        return next(ladders, None)
+        return self.first_of(Kind.LADDER)
 
-    def _is_full(self, row: str) -> bool:
-        method = self.experiment.rows[row].method
-        return isinstance(method, FineTuneSettings) and method.method == "ft_full"
+    def first_of(self, kind: Kind) -> str | None:
+        """The first row of a kind; None where there is none."""
+        return next((row for row in self.rows if self.kind(row) is kind), None)
 
     def cached(self, row: str) -> bool:
         """Whether the row keeps the frozen part."""
-        return self.experiment.training_of(row).cache != "none"
+        return self.settings(row).training.cache != "none"

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.adaptation.gate import MARGIN
-from patchline_ros.bench.collected import Collected
+from patchline_ros.bench.report.collected import Collected
+from patchline_ros.bench.report.markdown import NONE, interval, number, percent, points, table
+from patchline_ros.bench.report.statistics import Difference, difference
 from patchline_ros.bench.result import Gate, Returned, Scores, TaskResult
-from patchline_ros.bench.statistics import Difference, Summary, difference
 from patchline_ros.tasks import Task
 
 MIB = 2**20
-_NONE = "-"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are flushed right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _percent(value: Summary) -> str:
-    spread = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    return f"{100 * value.mean:.1f}{spread}"
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return _NONE if interval is None else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
-
-
-def _difference(found: Difference | None) -> str:
-    if found is None:
-        return _NONE
-    interval = "" if found.interval is None else f" ({_interval(found.interval)})"
-    return f"{100 * found.mean:+.1f}{interval}"
 
 
 def _to_reference(results: Collected, row: str, task: Task) -> Difference | None:
@@ -54,15 +32,15 @@ def accuracy(results: Collected) -> str:
     head = [""]
     for task in tasks:
         reference = results.reference(task)
-        against = _NONE if reference is None else f"less {results.title(reference)}"
+        against = NONE if reference is None else f"less {results.title(reference)}"
         head += [f"{task}, {task.traits.metric}", against]
     rows = []
     for row in results.rows:
         cells = [results.title(row)]
         for task in tasks:
             cells += [
-                _percent(results.score(row, task)),
-                _difference(_to_reference(results, row, task)),
+                percent(results.score(row, task)),
+                points(_to_reference(results, row, task)),
             ]
         rows.append(cells)
     return table(head, rows)
@@ -79,9 +57,9 @@ def differences(results: Collected) -> str:
                     [
                         f"{task}: {results.title(row)}",
                         f"{100 * found.mean:+.2f}",
-                        _interval(found.interval),
-                        _NONE if found.p is None else f"{found.p:.3f}",
-                        _interval(found.bootstrap),
+                        interval(found.interval),
+                        NONE if found.p is None else f"{found.p:.3f}",
+                        interval(found.bootstrap),
                         str(found.seeds),
                     ]
                 )
@@ -89,20 +67,13 @@ def differences(results: Collected) -> str:
     return table(head, rows)
 
 
-def _number(value: float) -> str:
-    """Three digits that count, and no more than are there."""
-    if value == 0:
-        return "0"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
 def _with_shares(results: Collected, row: str, figure: Callable[[str], float]) -> list[str]:
     """A figure of a row, and what part of FT-full's and of LST's it is."""
     value = figure(row)
-    cells = [_number(value)]
+    cells = [number(value)]
     for other in (results.full(), results.ladder()):
         base = figure(other) if other else 0.0
-        cells.append(f"{100 * value / base:.1f}%" if base else _NONE)
+        cells.append(f"{100 * value / base:.1f}%" if base else NONE)
     return cells
 
 
@@ -156,36 +127,39 @@ def compute_by_task(results: Collected) -> str:
     return table(head, rows)
 
 
-def _saved(result: TaskResult) -> float:
-    return result.step.saved_bytes / MIB if result.step else 0.0
+def saved_mib(results: Collected, row: str) -> float:
+    """MiB kept for the backward pass of a batch, of the largest task."""
+
+    def saved(result: TaskResult) -> float:
+        return result.step.saved_bytes / MIB if result.step else 0.0
+
+    return results.over_tasks(row, saved, max).mean
+
+
+def seconds(results: Collected, row: str) -> float:
+    """Seconds of all tasks, the least of all seeds: other work on the machine can only add."""
+    runs = results.runs(row).values()
+    return min(sum(result.seconds for result in run.tasks.values()) for run in runs)
 
 
 def memory_and_time(results: Collected) -> str:
     """Saved bytes and peak of the largest task, seconds of all tasks.
 
-    Of the seconds it is the least of all seeds: other work on the machine can only add to them. The
-    peak has no shares: on a CPU it depends on what the process did before.
+    The peak has no shares: in results of before 0.2.0 it depends on what the process did before.
     """
     shares = ["of FT-full", "of LST"]
     head = ["", "saved for backward, MiB", *shares, "peak memory, MiB"]
     head += ["seconds, least of the seeds", *shares]
 
-    def saved(row: str) -> float:
-        return results.over_tasks(row, _saved, max).mean
-
     def peak(row: str) -> float:
         return results.over_tasks(row, lambda result: result.peak_bytes / MIB, max).mean
-
-    def seconds(row: str) -> float:
-        runs = results.runs(row).values()
-        return min(sum(result.seconds for result in run.tasks.values()) for run in runs)
 
     rows = [
         [
             results.title(row),
-            *_with_shares(results, row, saved),
-            _number(peak(row)),
-            *_with_shares(results, row, seconds),
+            *_with_shares(results, row, partial(saved_mib, results)),
+            number(peak(row)),
+            *_with_shares(results, row, partial(seconds, results)),
         ]
         for row in results.rows
     ]
@@ -218,9 +192,9 @@ def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
         f"{100 * mean(lambda _, second: second.source):.1f}",
         f"{100 * mean(lambda _, second: second.first):.1f}",
         f"{100 * mean(lambda _, second: second.final):.1f}",
-        _number(mean(lambda _, second: second.gflops)),
+        number(mean(lambda _, second: second.gflops)),
         f"{100 * mean(lambda first, second: second.gflops / first.total_gflops):.1f}%",
-        _number(mean(lambda _, second: second.seconds)),
+        number(mean(lambda _, second: second.seconds)),
         f"{100 * mean(lambda first, second: second.seconds / first.seconds):.1f}%",
     ]
 
@@ -292,7 +266,7 @@ def stages(results: Collected) -> str:
         return results.over_tasks(row, lambda result: result.gflops.get(stage, 0.0)).mean
 
     rows = [
-        [results.title(row), *(_number(spent(row, stage)) for stage in STAGES)]
+        [results.title(row), *(number(spent(row, stage)) for stage in STAGES)]
         for row in results.rows
     ]
     return table(["GFLOPs of all tasks", *STAGES], rows)
@@ -316,8 +290,8 @@ def steps(results: Collected) -> str:
             rows.append(
                 [
                     f"{task}: {results.title(row)}",
-                    *(_number(value / 1e6) for value in flops),
-                    _number(step.saved_bytes / MIB),
+                    *(number(value / 1e6) for value in flops),
+                    number(step.saved_bytes / MIB),
                     str(step.trained_parameters),
                 ]
             )

@@ -1,0 +1,1 @@
+"""The pages of results: tables, figures and sentences from result files alone."""
