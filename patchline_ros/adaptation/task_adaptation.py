@@ -129,6 +129,7 @@ class AdaptedTask:
         warm_start: whose patches the training began from.
         predicted: the gain that the label-free gate predicted; None: labels decided.
         untrained: why the source model was kept as it is; empty where training went well.
+        method: that was trained; None: nothing was.
     """
 
     model: AdaptedModel | TaskModel
@@ -138,6 +139,7 @@ class AdaptedTask:
     warm_start: list[Task] = field(default_factory=list)
     predicted: PredictedGain | None = None
     untrained: str = ""
+    method: MethodSettings | None = None
 
     @property
     def deciding(self) -> list[Sample]:
@@ -247,7 +249,8 @@ class Adaptation:
         if method is None:
             return self._nothing_to_train(task, started)
         try:
-            return self._train(task, method, started, progress, meter or nullcontext())
+            trained = self._method(task, method)
+            return self._train(task, trained, started, progress, meter or nullcontext())
         except TrainingError as error:
             return self._untrained(task, str(error), started)
 
@@ -293,7 +296,7 @@ class Adaptation:
         seconds = time.monotonic() - started
         if isinstance(model, PatchedModel):
             self._patched[task] = model
-        return AdaptedTask(model, frames, record, seconds, taught_by)
+        return AdaptedTask(model, frames, record, seconds, taught_by, method=method)
 
     def _prepared(self, task: Task) -> AdaptedModel | None:
         """The model with prepared patches; None: the task starts from the source."""
@@ -305,12 +308,23 @@ class Adaptation:
         prepared = self.sources[task].prepared
         if prepared is None or self._settings.start != "prepared":
             return adapted(self.sources[task].model, method)
+        return copy.deepcopy(prepared.model)
+
+    def _method(self, task: Task, method: MethodSettings) -> MethodSettings:
+        """What is trained: that which was prepared, where a task starts from it.
+
+        Raises:
+            ValueError: that is another method.
+        """
+        prepared = self.sources[task].prepared
+        if prepared is None or self._settings.start != "prepared":
+            return method
         if prepared.method.method != method.method:
             raise ValueError(
                 f"{method.method} is to be trained for {task}, and {prepared.method.method} is "
                 "what was prepared"
             )
-        return copy.deepcopy(prepared.model)
+        return prepared.method
 
     def _warm_start(self, task: Task) -> tuple[PatchedModel | None, list[Task]]:
         """The model whose patches to begin from, and the tasks that they come from."""

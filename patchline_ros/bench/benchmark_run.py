@@ -207,8 +207,8 @@ class _TaskScores:
         return views * crops * share if crops else views
 
     def _step_cost(self) -> StepCost | None:
-        method, source = self._settings.method, self._source.model
-        if method is None or self._adapted.untrained:
+        method, source = self._adapted.method, self._source.model
+        if method is None:
             return None
         training, train = self._settings.training, self._adapted.frames.train
         samples = [train[i % len(train)] for i in range(training.batch_size)]
@@ -275,8 +275,7 @@ def run_row(
         trained[task] = adaptation.adapt(task, within, peaks[task])
     returned = {}
     if visit is not None:
-        assert settings.method is not None
-        returned = visit.meet(trained, settings.method, norm_policy(settings.training))
+        returned = visit.meet(trained, norm_policy(settings.training))
     results: dict[Task, TaskResult] = {}
     for task, each in trained.items():
         source, there = sources[task], scene.tasks[task]

@@ -18,7 +18,7 @@ from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source, SourceStore
 from patchline_ros.bundle import Bundle
 from patchline_ros.manifest import GatePoint
-from patchline_ros.offline.preparation import PreparationSettings
+from patchline_ros.offline.preparation import PreparationSettings, head_of
 from patchline_ros.offline.prepared_patches import gate_points_once, patches_at, prepare_once
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.tasks import Task
@@ -60,7 +60,7 @@ class PreparedStore:
         self._sources, self._scene, self._settings = sources, scene, settings
 
     def _place(self, task: Task) -> Path:
-        key = [self._sources.key(task), self._settings.model_dump(mode="json")]
+        key = [self._sources.key(task), self._settings.model_dump(mode="json"), head_of(task)]
         return self._sources.path_for(f"prepared-{task}", *key).with_suffix("")
 
     def make(self, task: Task, report: Callable[[float], None]) -> None:

@@ -51,31 +51,25 @@ class SecondVisit:
     def _features(self, samples: Sequence[Sample]) -> Features:
         return backbone_features(self._sources[self._watching].model, RECIPE.drift_tap, samples)
 
-    def meet(
-        self, trained: Mapping[Task, AdaptedTask], method: MethodSettings, norm: NormPolicy
-    ) -> dict[Task, Returned]:
+    def meet(self, trained: Mapping[Task, AdaptedTask], norm: NormPolicy) -> dict[Task, Returned]:
         """Stores the trained models' patch sets, then meets the same drift again.
 
         Args:
-            trained: what became of the tasks; those that keep the source model are left out.
-            method: with which.
+            trained: what became of the tasks; those that were not trained are left out.
             norm: whether the norm statistics moved.
         """
-        models = {
-            task: each.model
-            for task, each in trained.items()
-            if isinstance(each.model, AdaptedModel)
-        }
+        models: dict[Task, AdaptedModel] = {}
+        patch_sets: dict[Task, bytes] = {}
+        for task, each in trained.items():
+            if each.method is not None and isinstance(each.model, AdaptedModel):
+                models[task] = each.model
+                patch_sets[task] = self._kept(task, each.model, each.method, each.deciding, norm)
         if not models:
             return {}
         watched = self._scene.tasks[self._watching]
         now = self._features(watched.test[: RECIPE.drift_window])
         with TemporaryDirectory() as folder:
             bank = PatchBank(Path(folder), self._reference)
-            patch_sets = {
-                task: self._kept(task, model, trained[task].deciding, method, norm)
-                for task, model in models.items()
-            }
             bank.add(self._features(watched.adapt), patch_sets)
             started = time.monotonic()
             known = bank.find(now, warnings.warn)
@@ -86,8 +80,8 @@ class SecondVisit:
         self,
         task: Task,
         model: AdaptedModel,
-        deciding: Sequence[Sample],
         method: MethodSettings,
+        deciding: Sequence[Sample],
         norm: NormPolicy,
     ) -> bytes:
         """The patch set with what the first visit's gate found, as a car writes it."""

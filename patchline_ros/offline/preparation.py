@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,15 @@ PreparedMethod = Annotated[PatchSettings | LadderSettings, Field(discriminator="
 _Severity = Annotated[float, Field(gt=0, le=1)]
 
 
+def head_of(task: Task) -> Literal["trained", "side"]:
+    """Which head is prepared beside the patches of a task, where nothing else is said.
+
+    A side head that is prepared is worth as much to segmentation as the model's own, and costs a
+    car a quarter of the steps' compute; to detection it is worth less (docs/method.md).
+    """
+    return "side" if task is Task.SEGMENTATION else "trained"
+
+
 class PreparationSettings(StrictModel):
     """How patches are trained before the car leaves."""
 
@@ -59,8 +68,8 @@ class PreparationSettings(StrictModel):
     """Held-out source frames of each drift that chooses the epoch, and of each that the label-free
     gate is fitted to; 16 times as many where a picture has one label."""
     method: PreparedMethod | None = Field(default=None, exclude_if=lambda method: method is None)
-    """What is trained; None: patches beside all groups of the backbone, and the head. A car takes
-    patches only; ladders are there to be compared with."""
+    """What is trained; None: patches beside all groups of the backbone, and the head or, for
+    segmentation, a side head. A car takes patches only; ladders are there to be compared with."""
     batch_size: int = Field(default=8, ge=2)
     rate: float = Field(default=1.0, gt=0)
     """Factor on the learning rates with which a car trains the task."""
@@ -127,7 +136,8 @@ class PreparationSettings(StrictModel):
 
     def method_of(self, source: TaskModel) -> PatchSettings | LadderSettings:
         """What is trained beside this model."""
-        return self.method or PatchSettings(k=len(source.backbone.specs))
+        groups = len(source.backbone.specs)
+        return self.method or PatchSettings(k=groups, head=head_of(source.spec.task))
 
     def frames_of(self, task: Task) -> int:
         """Source frames of each drift."""
