@@ -8,9 +8,10 @@ one; they set another default by declaring the argument first.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
@@ -19,7 +20,7 @@ from launch.actions import (
     ResetLaunchConfigurations,
     SetEnvironmentVariable,
 )
-from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.launch_description_sources import AnyLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
@@ -29,30 +30,43 @@ from patchline_ros.graph.description import (
     SIGN_IMAGE_TOPIC,
     GraphSettings,
     NodeDescription,
-    Teacher,
     describe,
     parse_remap,
     profile_variables,
 )
+from patchline_ros.graph.launch_needs import Need, ask_nodes_python, find, program, teacher_of
 from patchline_ros.package_share import PACKAGE
-from patchline_ros.word_lists import float_argument
 
 SHARE = Path(get_package_share_directory(PACKAGE))
 TRUTH = {"true": True, "false": False}
 
 NO_DRIVER = "none"
 DRIVERS = {
-    # LIMO's Orbbec Dabai: AgileX names the first, and the second where that one does not work.
-    "astra_camera": ("dabai.launch.py", {}, "build github.com/orbbec/ros2_astra_camera"),
-    "orbbec_camera": ("dabai.launch.py", {}, "build github.com/orbbec/OrbbecSDK_ROS2"),
+    # LIMO's Orbbec Dabai. The second name is the one before 2023, which AgileX's documents give.
+    "astra_camera": (
+        ("dabai_u3.launch.xml", "dabai.launch.py"),
+        {},
+        "build github.com/orbbec/ros2_astra_camera",
+    ),
+    "orbbec_camera": (
+        ("dabai.launch.py",),
+        {},
+        "build the branch main of github.com/orbbec/OrbbecSDK_ROS2, which is version 1; version 2, "
+        "its default branch and apt's package, does not know the Dabai",
+    ),
     # Without a namespace of its own it publishes on camera/color/image_raw like the others.
     "realsense2_camera": (
-        "rs_launch.py",
+        ("rs_launch.py",),
         {"camera_namespace": "", "camera_name": "camera"},
         "apt install ros-$ROS_DISTRO-realsense2-camera",
     ),
 }
-"""Packages of camera drivers: their launch file, its arguments, and how to install them."""
+"""Packages of camera drivers: their launch files, of which the first that is there is included, its
+arguments, and how to install them."""
+
+RVIZ = Need("rviz2", ("lib/rviz2/rviz2",), "rviz:=true", "apt install ros-$ROS_DISTRO-rviz2")
+ASKED = {"teacher": "teacher", "teacher_rate": "teacher-rate", "bundle": "bundle"}
+"""Arguments about a teacher, which the nodes' Python checks, and what it calls them."""
 
 ARGUMENTS = [
     DeclareLaunchArgument("namespace", default_value="", description="before every relative name"),
@@ -81,8 +95,8 @@ ARGUMENTS = [
         "camera_driver",
         default_value=NO_DRIVER,
         choices=[NO_DRIVER, *DRIVERS],
-        description="package of a driver to start: astra_camera or orbbec_camera for a LIMO, "
-        "realsense2_camera on a Scout or Hunter",
+        description="package of a driver to start: astra_camera or orbbec_camera (version 1) for a "
+        "LIMO, realsense2_camera on a Scout or Hunter (docs/car.md)",
     ),
     DeclareLaunchArgument(
         "remap",
@@ -186,15 +200,21 @@ def start(context: LaunchContext) -> list[Action]:
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
         labeller_tasks=_labeller_tasks(given),
-        teacher=teacher_of(given["teacher"], given["teacher_rate"]),
         remap=_remap(given["remap"]),
     )
     _check(settings)
-    respawn = TRUTH[given["use_respawn"]]
-    actions = [node(description, settings, respawn) for description in describe(settings)]
+    asked = (
+        [f"--{name.replace('_', '-')}={given[name]}" for name in ASKED] if given["teacher"] else []
+    )
+    settings = replace(settings, teacher=teacher_of(ask_nodes_python(asked)))
+    described = describe(settings)
+    actions = []
     if given["camera_driver"] != NO_DRIVER:
-        actions.append(driver(given["camera_driver"], settings.namespace))
+        # First: should it fail, nothing else is running yet.
+        actions.append(driver(given["camera_driver"], settings.namespace, context))
+    respawn = TRUTH[given["use_respawn"]]
     if TRUTH[given["rviz"]]:
+        find(RVIZ)
         # RViz has no display for text: its status is a picture, which nobody else needs.
         picture = NodeDescription(
             "status_picture",
@@ -202,8 +222,11 @@ def start(context: LaunchContext) -> list[Action]:
             {"use_sim_time": settings.use_sim_time},
             dict(settings.remap),
         )
-        actions += [node(picture, settings, respawn), rviz(settings)]
-    return actions
+        described.append(picture)
+    for description in described:
+        find(program(description.executable))
+    actions += [node(description, settings, respawn) for description in described]
+    return [*actions, rviz(settings)] if TRUTH[given["rviz"]] else actions
 
 
 def _remap(text: str) -> dict[str, str]:
@@ -211,16 +234,6 @@ def _remap(text: str) -> dict[str, str]:
         return parse_remap(text.split())
     except ValueError as error:
         raise ValueError(f"remap: {error}") from error
-
-
-def teacher_of(bundle: str, rate: str) -> Teacher | None:
-    """The teacher of these arguments. Raises ValueError where one of them is wrong."""
-    if not bundle:
-        return None
-    # It loads PyTorch, which a launch without a teacher need not wait for.
-    from patchline_ros.labelling.teacher import read_teacher
-
-    return read_teacher(bundle, float_argument("teacher_rate", rate))
 
 
 def _labeller_tasks(given: dict[str, str]) -> str:
@@ -243,10 +256,6 @@ def _check(settings: GraphSettings) -> None:
             f"bundle:={settings.bundle} is no bundle (it has no manifest.json); give the folder "
             "that `patchline offline` made"
         )
-    if settings.teacher is not None:
-        from patchline_ros.labelling.teacher import check_classes
-
-        check_classes(settings.teacher, settings.bundle)
     if settings.params_file and not Path(settings.params_file).is_file():
         raise ValueError(f"params_file:={settings.params_file} does not exist")
 
@@ -270,21 +279,21 @@ def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -
     )
 
 
-def driver(package: str, namespace: str) -> GroupAction:
+def driver(package: str, namespace: str, context: LaunchContext) -> GroupAction:
     """The driver's own launch file, in the car's namespace, without arguments that it never asked.
 
-    Raises ValueError where it is not installed.
+    Raises ValueError where it is not installed, has no such launch file, or can't be read.
     """
-    file, arguments, advice = DRIVERS[package]
+    files, arguments, advice = DRIVERS[package]
+    below = tuple(f"share/{package}/launch/{file}" for file in files)
+    path = find(Need(package, below, f"camera_driver:={package}", advice))
+    source = AnyLaunchDescriptionSource(str(path))
     try:
-        path = Path(get_package_share_directory(package), "launch", file)
-    except PackageNotFoundError as error:
-        raise ValueError(
-            f"camera_driver:={package} is not installed, or its workspace is not sourced: {advice}"
-        ) from error
-    include = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(path)), launch_arguments=arguments.items()
-    )
+        source.get_launch_description(context)
+    except Exception as error:  # whatever a file of others raises
+        why = " ".join(str(error).split())
+        raise ValueError(f"camera_driver:={package}: {path} can't be used: {why}") from error
+    include = IncludeLaunchDescription(source, launch_arguments=arguments.items())
     # With ours it would take our log_level, say, for its own. `forwarding=False` does the same, but
     # it takes away the profile, too.
     return GroupAction([ResetLaunchConfigurations(), PushRosNamespace(namespace), include])

@@ -26,14 +26,13 @@ from launch_ros.actions import Node
 from launch import Action, LaunchContext, LaunchDescription
 from patchline_ros.graph.description import (
     GraphSettings,
-    Teacher,
     describe,
     parse_remap,
     profile_variables,
 )
-from patchline_ros.nodes.bag_player import inputs_of
+from patchline_ros.graph.launch_needs import ask_nodes_python, find, program, teacher_of
 from patchline_ros.package_share import PACKAGE
-from patchline_ros.word_lists import comma_separated, float_argument
+from patchline_ros.word_lists import float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
 PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
@@ -74,14 +73,16 @@ ARGUMENTS = [
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The player once its arguments are checked, then the car."""
+    """The car and the player, once the arguments of both are checked."""
+    checked: list[Action] = []
+    check = OpaqueFunction(function=lambda context: checked.extend(player(context)))
+    play = OpaqueFunction(function=lambda _: checked)
     car = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(CAR)), launch_arguments={"use_sim_time": "true"}.items()
     )
-    # A process starts with the variables that are set by then, and the car comes after this one.
     variables = profile_variables(PROFILE, os.environ)
     profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
-    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=player), car])
+    return LaunchDescription([*ARGUMENTS, *profile, check, car, play])
 
 
 def player(context: LaunchContext) -> list[Action]:
@@ -97,12 +98,13 @@ def player(context: LaunchContext) -> list[Action]:
             "teacher",
         )
     }
-    bag = Path(given["bag"]).expanduser()
-    topics = comma_separated(given["topics"]) or inputs_of(bag)
+    find(program("bag_player"))
+    asked = [f"--{name}={given[name]}" for name in ("bag", "topics", "teacher")]
+    answer = ask_nodes_python(asked)
     namespace = given["namespace"].strip("/")
     labelled = given["labeller_tasks"] if given["labeller"] == "true" else ""
     settings = GraphSettings(
-        bundle="", store="", labeller_tasks=labelled, teacher=_teacher(given["teacher"])
+        bundle="", store="", labeller_tasks=labelled, teacher=teacher_of(answer)
     )
     names = [
         "/".join(["", *filter(None, [node.namespace_below(namespace)]), node.name])
@@ -114,8 +116,8 @@ def player(context: LaunchContext) -> list[Action]:
             executable="bag_player",
             parameters=[
                 {
-                    "bag": str(bag),
-                    "topics": ",".join(topics),
+                    "bag": given["bag"],
+                    "topics": ",".join(answer["topics"]),
                     "rate": float_argument("rate", given["rate"]),
                     "start": float_argument("start", given["start"]),
                     "loop": given["loop"] == "true",
@@ -127,13 +129,3 @@ def player(context: LaunchContext) -> list[Action]:
             on_exit=[] if given["stay"] == "true" else [Shutdown(reason="the bag has ended")],
         )
     ]
-
-
-def _teacher(bundle: str) -> Teacher | None:
-    """Whose nodes to wait for. Raises ValueError for what is no bundle."""
-    if not bundle:
-        return None
-    # It loads PyTorch, which a replay without a teacher need not wait for.
-    from patchline_ros.labelling.teacher import read_teacher
-
-    return read_teacher(bundle, rate=1.0)

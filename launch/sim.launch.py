@@ -29,8 +29,8 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
+from patchline_ros.graph.launch_needs import find, program
 from patchline_ros.package_share import PACKAGE
-from patchline_ros.sim import Condition
 from patchline_ros.word_lists import float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
@@ -39,8 +39,8 @@ PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
 ARGUMENTS = [
     DeclareLaunchArgument(
         "condition",
-        default_value=str(Condition.FOG),
-        choices=[str(condition) for condition in Condition],
+        default_value="fog",
+        choices=["clear", "fog", "rain", "snow", "night"],
         description="what the weather changes to",
     ),
     DeclareLaunchArgument(
@@ -71,12 +71,14 @@ ARGUMENTS = [
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The camera once its arguments are checked, then the car."""
+    """The car and the camera, once the arguments of both are checked."""
+    checked: list[Action] = []
+    check = OpaqueFunction(function=lambda context: checked.extend(camera(context)))
+    show = OpaqueFunction(function=lambda _: checked)
     car = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(CAR)))
-    # A process starts with the variables that are set by then, and the car comes after this one.
     variables = profile_variables(PROFILE, os.environ)
     profile = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
-    return LaunchDescription([*ARGUMENTS, *profile, OpaqueFunction(function=camera), car])
+    return LaunchDescription([*ARGUMENTS, *profile, check, car, show])
 
 
 def camera(context: LaunchContext) -> list[Action]:
@@ -86,6 +88,7 @@ def camera(context: LaunchContext) -> list[Action]:
         name: LaunchConfiguration(name, default=defaults.get(name, "")).perform(context)
         for name in (*(argument.name for argument in ARGUMENTS), *defaults)
     }
+    find(program("sim_camera"))
     return [
         Node(
             package=PACKAGE,

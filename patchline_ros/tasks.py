@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # A launch file reads this module with a Python that has the standard library and ROS alone.
+    import numpy as np
+    from numpy.typing import NDArray
 
 IGNORE = 255
 """Class id of pixels that no segmentation loss or metric counts."""
 
-Image: TypeAlias = NDArray[np.uint8]
-ClassMap: TypeAlias = NDArray[np.uint8]
+Image: TypeAlias = "NDArray[np.uint8]"
+ClassMap: TypeAlias = "NDArray[np.uint8]"
 
 
 EARLIER_TASK_NAMES: Final = {
@@ -110,6 +112,8 @@ class Boxes:
     @classmethod
     def truth(cls, boxes: object, labels: object) -> Boxes:
         """Ground-truth boxes from anything array-like; (0, 4) when there are none."""
+        import numpy as np
+
         label_array = np.asarray(labels, dtype=np.int64).reshape(-1)
         return cls(
             boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
@@ -122,7 +126,7 @@ class Boxes:
         return len(self.labels)
 
 
-Label: TypeAlias = int | Boxes | ClassMap
+Label: TypeAlias = "int | Boxes | ClassMap"
 """classification: class id; detection: Boxes; segmentation: uint8 (H, W) class map, IGNORE where
 unlabelled."""
 

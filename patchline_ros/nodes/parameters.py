@@ -6,8 +6,10 @@ once; the others are fixed when the node starts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Final
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -284,8 +286,40 @@ BAG_PLAYER = (
 )
 
 
+_OWN_OF_ROS: Final = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+"""Names, and beginnings of names, of parameters that every node of ROS 2 may be given."""
+
+_OF_ALL_NODES: Final = frozenset(
+    parameter.name
+    for table in (SIGN_CLASSIFIER, ADAPTER, LABELLER, SIM_CAMERA, BAG_PLAYER)
+    for parameter in table
+)
+"""One file of parameters may be for all nodes (`/**`), and then holds those of others, too."""
+
+
+def unknown_overrides(given: Iterable[str], table: tuple[Parameter, ...]) -> list[str]:
+    """A sentence for each parameter that was given and that no node knows; with the nearest name.
+
+    Args:
+        given: names of the parameters that a node was started with.
+        table: those that it has.
+    """
+    own = [parameter.name for parameter in table]
+    sentences = []
+    for name in sorted(set(given) - set(own) - _OF_ALL_NODES):
+        if name.startswith(_OWN_OF_ROS):
+            continue
+        near = get_close_matches(name, own, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(own)}"
+        sentences.append(f"parameter {name} does not exist and has no effect; {meant}")
+    return sentences
+
+
 def declare(node: Node, table: tuple[Parameter, ...]) -> None:
     """Declare every parameter of the table on the node; ranges and choices hold at run time, too.
+
+    A parameter that was given but does not exist is warned of, not refused: a file for `/**` may
+    hold parameters of other packages' nodes, and rclpy does not say where one comes from.
 
     Raises rclpy's InvalidParameterTypeException or InvalidParameterValueException when an override
     has the wrong type or lies outside the range.
@@ -300,6 +334,9 @@ def declare(node: Node, table: tuple[Parameter, ...]) -> None:
                 return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
+    # rclpy has no public name for them.
+    for sentence in unknown_overrides(node._parameter_overrides, table):
+        node.get_logger().warning(sentence)
     if choices:
         node.add_on_set_parameters_callback(check)
     for parameter in table:

@@ -129,3 +129,14 @@ def test_only_what_is_read_again_can_be_changed_at_run_time(bench, bundle):
         [Parameter("sample_every", value=2), Parameter("queue_depth", value=2)]
     )
     assert changed.successful and not fixed.successful
+
+
+def test_a_misspelt_parameter_is_warned_of_by_the_nearest_name(bench, tmp_path):
+    """In a file for all nodes, too; what is another node's is no mistake."""
+    file = tmp_path / "own.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    epohcs: 3\n    queue_depth: 2\n")
+    at = bench(params_file=str(file), autostart=False, thraeds=2, use_sim_time=False)
+    at.start(AdapterNode)
+    at.until(lambda: at.said("thraeds does not exist and has no effect; did you mean threads?"))
+    assert at.said("epohcs does not exist and has no effect; did you mean epochs?")
+    assert not at.said("queue_depth") and not at.said("use_sim_time")

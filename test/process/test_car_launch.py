@@ -63,7 +63,8 @@ def started(launch_file, **arguments: str) -> list[str]:
     ]
 
 
-def test_it_starts_what_the_graph_describes(launch_file, tmp_path):
+def test_it_starts_what_the_graph_describes(launch_file, monkeypatch, tmp_path):
+    install(monkeypatch, tmp_path, "lib/rviz2/rviz2", "")
     described = [
         node.executable for node in description.describe(description.GraphSettings("b", "s"))
     ]
@@ -162,22 +163,24 @@ def generate_launch_description():
 """
 
 
+def install(monkeypatch, prefix: Path, file: str, text: str) -> None:
+    """A package of others that has this file alone."""
+    package = file.split("/")[1]
+    for path in (prefix / file, prefix / "share/ament_index/resource_index/packages" / package):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
+
+
 def test_a_driver_gets_the_profile_and_the_namespace_but_not_our_arguments(
     launch_file, monkeypatch, tmp_path
 ):
     for name in description.PROFILE_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     ((variable, _),) = description.profile_variables(Path("x"), os.environ).items()
-    share = tmp_path / "share"
-    (share / "astra_camera" / "launch").mkdir(parents=True)
-    (share / "astra_camera" / "launch" / "dabai.launch.py").write_text(
-        DRIVER % (variable, tmp_path / "seen")
-    )
-    index = share / "ament_index" / "resource_index" / "packages"
-    index.mkdir(parents=True)
-    (index / "astra_camera").touch()
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}")
-    start = OpaqueFunction(function=lambda _: [launch_file.driver("astra_camera", "car1")])
+    driver = DRIVER % (variable, tmp_path / "seen")
+    install(monkeypatch, tmp_path, "share/astra_camera/launch/dabai.launch.py", driver)
+    start = OpaqueFunction(function=lambda c: [launch_file.driver("astra_camera", "car1", c)])
     described = launch_file.generate_launch_description().entities
     before = [entity for entity in described if not isinstance(entity, OpaqueFunction)]
     service = LaunchService(argv=["log_level:=debug"])
@@ -323,8 +326,8 @@ MISTAKES = {
     "remap: 'a=b' is no remapping of topics; write FROM:=TO": ["car.launch.py", "remap:=a=b"],
     "labeller:=true labels nothing without labeller_tasks": ["car.launch.py", "labeller:=true"],
     "teacher:=/nowhere is no bundle": ["car.launch.py", "teacher:=/nowhere"],
-    "camera_driver:=astra_camera is not installed": [
-        "car.launch.py",
+    "camera_driver:=astra_camera needs the package astra_camera, which is not": [
+        "sim.launch.py",
         "camera_driver:=astra_camera",
     ],
 }
@@ -332,8 +335,44 @@ MISTAKES = {
 
 @pytest.mark.parametrize("says", MISTAKES)
 def test_a_mistake_is_one_sentence_and_starts_nothing(says):
-    """As `ros2 launch` shows it, without the time that its start takes."""
     file, argument = MISTAKES[says]
+    assert_refused(file, argument, says)
+
+
+FOREIGN_FILES = {
+    "needs share/orbbec_camera/launch/dabai.launch.py in": [
+        "camera_driver:=orbbec_camera",
+        "share/orbbec_camera/launch/orbbec_camera.launch.py",
+        "",
+    ],
+    "dabai.launch.py can't be used: ": [
+        "camera_driver:=astra_camera",
+        "share/astra_camera/launch/dabai.launch.py",
+        "import no_such_module",
+    ],
+    "no_such_package": [
+        "camera_driver:=astra_camera",
+        "share/astra_camera/launch/dabai.launch.py",
+        """from launch import LaunchDescription
+from launch_ros.actions import Node
+
+def generate_launch_description():
+    return LaunchDescription([Node(package="no_such_package", executable="x")])""",
+    ],
+    "needs lib/rviz2/rviz2 in": ["rviz:=true", "share/rviz2/package.xml", ""],
+}
+"""What the sentence says, the argument, and what there is of the other package."""
+
+
+@pytest.mark.parametrize("says", FOREIGN_FILES)
+def test_a_launch_that_needs_what_others_lack_starts_nothing(says, monkeypatch, tmp_path):
+    argument, file, text = FOREIGN_FILES[says]
+    install(monkeypatch, tmp_path, file, text)
+    assert_refused("sim.launch.py", argument, says)
+
+
+def assert_refused(file: str, argument: str, says: str) -> None:
+    """As `ros2 launch` shows it, without the time that its start takes."""
     source = PythonLaunchDescriptionSource(str(LAUNCH_FILES / file))
     service = LaunchService(argv=[argument])
     name, _, value = argument.partition(":=")
@@ -350,3 +389,5 @@ def test_a_mistake_is_one_sentence_and_starts_nothing(says):
         logging.getLogger("launch").removeHandler(handler)
     assert says in " ".join(said)
     assert not [line for line in said if "process started" in line]
+    below = psutil.Process().children(recursive=True)
+    assert not [child for child in below if "lib/patchline_ros" in " ".join(child.cmdline())]
