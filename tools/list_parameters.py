@@ -18,7 +18,8 @@ HEAD = """\
 # Parameters of the nodes
 
 Written by `python -m tools.list_parameters` from `patchline_ros/nodes/parameters.py`; a test
-compares. A value outside its range is refused, at the start and by `ros2 param set`. Those that are
+compares. A value outside its range is refused, at the start and by `ros2 param set`; a name that no
+node has is warned of at the start, with the nearest one. Those that are
 *fixed* are read when a node is configured; the others take effect at once. `config/car.yaml` is the
 file for a car. History, depth and reliability of the perception nodes' subscriptions can also be
 set as ROS 2's own `qos_overrides./TOPIC.subscription.POLICY`.

@@ -1,6 +1,7 @@
 """What a launch file imports is there in the Python of ROS's own `ros2` command."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_a_launch_file_needs_no_package_but_those_of_launch(file):
 def test_the_packages_that_are_checked_are_those_that_nodes_import():
     nodes = [ROOT / "patchline_ros" / "nodes" / f"{name}.py" for name in node_programs()]
     assert others(nodes) - OF_ROS - WITH_OTHERS == set(REQUIRED) - ONLY_IN_A_FUNCTION
+
+
+def test_a_python_without_the_packages_says_so_in_one_line():
+    script = ROOT / "patchline_ros" / "required_packages.py"
+    bare = [sys.executable, "-I", "-S", str(script)]
+    answer = subprocess.run(bare, capture_output=True, text=True)
+    assert answer.returncode == 1
+    (said,) = answer.stderr.splitlines()
+    assert f"built for {sys.executable}, which lacks {', '.join(REQUIRED)}: " in said
 
 
 def node_programs() -> list[str]:
