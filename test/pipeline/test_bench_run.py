@@ -8,6 +8,9 @@ import dataclasses
 import pytest
 import tiny_experiment as tiny
 
+from patchline_ros.adaptation.frame_choice import ChosenFrames
+from patchline_ros.adaptation.task_adaptation import AdaptedTask
+from patchline_ros.adaptation.training_settings import TrainingRecord
 from patchline_ros.bench.benchmark_run import run_row
 from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene, inner_folds
@@ -213,7 +216,8 @@ def test_where_nothing_was_trained_there_is_nothing_to_come_back_to(
 def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
     scene: Scene, sources: dict[Task, Source], table: dict[str, list[float]]
 ) -> None:
-    trained = adapted(sources[LANES].model, PatchSettings(k=7))
+    method = PatchSettings(k=7)
+    trained = adapted(sources[LANES].model, method)
     clear = scene.tasks[LANES]
     parts = {
         "source_train": tiny.samples(LANES, 40, 5),
@@ -221,7 +225,10 @@ def test_a_drift_that_is_none_is_not_taken_for_an_earlier_one(
         "test": tiny.samples(LANES, 20, 6),
     }
     visit = SecondVisit(Scene("clear again", {LANES: dataclasses.replace(clear, **parts)}), sources)
-    (returned,) = visit.meet({LANES: trained}, PatchSettings(k=7), "reestimated").values()
+    held_out = parts["test"][:4]
+    frames = ChosenFrames([], held_out, [], [], held_out)
+    done = AdaptedTask(trained, frames, TrainingRecord(), 0.0, method=method)
+    (returned,) = visit.meet({LANES: done}, "reestimated").values()
     assert not returned.found and not returned.accepted
     assert returned.final == returned.source
     assert returned.gflops == 0

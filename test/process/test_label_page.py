@@ -157,6 +157,8 @@ def test_what_a_person_clicks_arrives_as_a_labelled_frame(car: Car, browser: Bro
     browser.click("#classes [data-id='1']")
     page.send(1)
     assert page.models.label(0, Task.CLASSIFICATION, 110).label == 1
+    # A click while the next picture is on its way says nothing about it.
+    page.until(lambda: browser.value("!document.querySelector('#skip').disabled"))
     browser.click("#skip")
     page.until(lambda: "1 of 10 sent, 1 wait" in browser.text("[data-task=classification]"))
 
