@@ -29,7 +29,7 @@ from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.label_free_answer import label_free_answer
 from patchline_ros.adaptation.label_free_training import UnlabelledSettings, train_without_labels
 from patchline_ros.adaptation.norm_statistics import with_norm_of
-from patchline_ros.adaptation.source_model import SourceModel
+from patchline_ros.adaptation.source_model import PreparedModel, SourceModel
 from patchline_ros.adaptation.trainer import TrainingError, train_adapted
 from patchline_ros.adaptation.training_settings import TrainingRecord, TrainingSettings
 from patchline_ros.cost.flops import FlopCounter
@@ -298,15 +298,14 @@ class Adaptation:
             self._patched[task] = model
         return AdaptedTask(model, frames, record, seconds, taught_by, method=method)
 
-    def _prepared(self, task: Task) -> AdaptedModel | None:
-        """The model with prepared patches; None: the task starts from the source."""
-        prepared = self.sources[task].prepared
-        return prepared.model if prepared and self._settings.start == "prepared" else None
+    def _prepared(self, task: Task) -> PreparedModel | None:
+        """What the task starts from that was prepared; None: it starts from the source."""
+        return self.sources[task].prepared if self._settings.start == "prepared" else None
 
     def _fresh(self, task: Task, method: MethodSettings) -> AdaptedModel:
         """What the training changes: nothing of it is shared with what was given."""
-        prepared = self.sources[task].prepared
-        if prepared is None or self._settings.start != "prepared":
+        prepared = self._prepared(task)
+        if prepared is None:
             return adapted(self.sources[task].model, method)
         return copy.deepcopy(prepared.model)
 
@@ -316,8 +315,8 @@ class Adaptation:
         Raises:
             ValueError: that is another method.
         """
-        prepared = self.sources[task].prepared
-        if prepared is None or self._settings.start != "prepared":
+        prepared = self._prepared(task)
+        if prepared is None:
             return method
         if prepared.method.method != method.method:
             raise ValueError(
@@ -346,7 +345,8 @@ class Adaptation:
         """Without a method: what is started from, or that with other norm statistics."""
         frames, training = self.frames[task], self._settings.training
         record = TrainingRecord(samples=len(frames.train))
-        model = self._prepared(task) or self.sources[task].model
+        prepared = self._prepared(task)
+        model = prepared.model if prepared else self.sources[task].model
         if training.reestimate_norm:
             model, gflops = with_norm_of(model, frames.scene, training.norm_prior)
             record.spend("norm", gflops)

@@ -1,7 +1,7 @@
 """How much memory a piece of work needs, counted tensor by tensor.
 
 The resident set of a process depends on what it did before: freed memory is taken again without
-growth. What tensors take does not, so that the same work gives the same figure on every machine.
+growth. What tensors take does not, so that the same work gives the same figure each time.
 """
 
 from __future__ import annotations

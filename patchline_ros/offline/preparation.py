@@ -51,7 +51,7 @@ def head_of(task: Task) -> Literal["trained", "side"]:
     """Which head is prepared beside the patches of a task, where nothing else is said.
 
     A side head that is prepared is worth as much to segmentation as the model's own, and costs a
-    car a quarter of the steps' compute; to detection it is worth less (docs/method.md).
+    car 30% of the steps' compute; to detection it is worth less (docs/method.md).
     """
     return "side" if task is Task.SEGMENTATION else "trained"
 
