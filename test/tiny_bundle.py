@@ -100,7 +100,7 @@ def make_bundle(
     with torch.inference_mode():
         batch = torch.stack([image_tensor(picture(seed)) for seed in range(64)])
         features = pooled(models[Task.SEGMENTATION].backbone(batch)[TAP]).numpy()
-    reference = DriftReference.from_source(features, window=8, alpha=0.01, permutations=99, seed=0)
+    reference = DriftReference.from_source(features, window=8, false_alarm=1000)
     pictures = {
         task: PictureRecord(
             trained_on=[], held_out=["one", "two"], examples=[picture(900), picture(901)]

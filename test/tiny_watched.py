@@ -49,7 +49,7 @@ def tiny_watched() -> WatchedSource:
     )
     model.eval()
     features = backbone_features(model, TAP, samples[:8])
-    reference = DriftReference.from_source(features, window=4, alpha=0.05, permutations=20, seed=0)
+    reference = DriftReference.from_source(features, window=4, false_alarm=1000)
     return WatchedSource(model, reference, TAP, samples[:8], samples[8:])
 
 

@@ -91,7 +91,7 @@ def main(
         samples[i in held_out].append(resized(day[i].samples[Task.SEGMENTATION], SIZE))
     train, test = samples
     reference = DriftReference.from_source(
-        backbone_features(model, TAP, train), window=WINDOW, alpha=0.01, permutations=100, seed=seed
+        backbone_features(model, TAP, train), window=WINDOW, false_alarm=1000
     )
     watched = WatchedSource(model, reference, TAP, spread(train, FRAMES), spread(test, FRAMES))
     with Progress(console=console) as progress, closing(ProcessPool(all_cores())) as processes:

@@ -23,7 +23,7 @@ from patchline_ros.adaptation.unlabelled_frames import LEAST_UNLABELLED
 from patchline_ros.config_files import first_mistake
 from patchline_ros.drift.kernels import Features
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.drift.window import FrameWindow
+from patchline_ros.drift.window import SIGNATURE_FRAMES, FrameWindow
 from patchline_ros.tasks import Task
 
 
@@ -110,7 +110,7 @@ class Planner:
         self._answered_ns: int | None = None
         self._bank = bank
         self._size = reference.window
-        self._window = FrameWindow(reference.mean.size, reference.window)
+        self._window = FrameWindow(reference.mean.size, SIGNATURE_FRAMES)
         self._settled_ns = self._settled_before_ns = settled_ns
         self._under_way: Episode | None = None
         self._stays = settled_ns == 0

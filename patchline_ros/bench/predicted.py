@@ -15,6 +15,7 @@ from patchline_ros.bench.result import RunResult
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import SourceStore
 from patchline_ros.bundle import Bundle
+from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.files import write_file
 from patchline_ros.jobs.scheduler import Executor
 from patchline_ros.manifest import PatchStep
@@ -46,7 +47,7 @@ def patches_on(bundle: Bundle, scene: Scene) -> PatchChoice:
     watched = WatchedSource(bundle.model(drift.task), bundle.drift_reference, drift.tap, [], [])
     frames = scene.tasks[drift.task].adapt
     images = [sample.image for sample in frames]
-    return choose_patches(bundle, images, watched.mmd2(frames[: drift.window]))
+    return choose_patches(bundle, images, watched.mmd2(frames[:SIGNATURE_FRAMES]))
 
 
 def with_patches(config: RunConfig, patches: int) -> RunConfig:
@@ -98,7 +99,7 @@ class CarKnowledge:
         Raises:
             ExperimentError: the patch table was not made, or its file is damaged.
         """
-        frames = scene.tasks[tables.watching].adapt[: tables.recipe.drift_window]
+        frames = scene.tasks[tables.watching].adapt[:SIGNATURE_FRAMES]
         patches = patches_for(tables.read(), tables.watched().mmd2(frames))
         sources = store.sources()
         entropies = {task: source.record.source_entropy for task, source in sources.items()}

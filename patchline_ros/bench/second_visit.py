@@ -19,6 +19,7 @@ from patchline_ros.bench.result import Returned
 from patchline_ros.bench.scene import Scene
 from patchline_ros.bench.sources import Source
 from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.host import library_versions
 from patchline_ros.offline.bundle_making import drift_reference
 from patchline_ros.offline.drifted import backbone_features
@@ -67,7 +68,7 @@ class SecondVisit:
         if not models:
             return {}
         watched = self._scene.tasks[self._watching]
-        now = self._features(watched.test[: RECIPE.drift_window])
+        now = self._features(watched.test[:SIGNATURE_FRAMES])
         with TemporaryDirectory() as folder:
             bank = PatchBank(Path(folder), self._reference)
             bank.add(self._features(watched.adapt), patch_sets)

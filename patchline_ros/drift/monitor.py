@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchline_ros.drift.false_alarms import window_null, window_threshold
 from patchline_ros.drift.kernels import Features, checked_sample, median_bandwidth, rbf, rbf_within
-from patchline_ros.drift.permutation import window_null
+
+REFERENCE_FRAMES: Final = 320
+"""Source frames, at most, that each reading is compared with."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class DriftReference:
         mean, scale: (d,) of the raw source features.
         bandwidth: of the RBF kernel on standardised features.
         null: MMD^2 of windows of the source against the rest of it.
-        threshold: the null's (1 - alpha) quantile.
+        threshold: MMD^2 above which a window has drifted.
         window: frames a reading is computed on.
     """
 
@@ -34,28 +38,35 @@ class DriftReference:
     window: int
 
     @classmethod
-    def from_source(
-        cls, raw: Features, window: int, alpha: float, permutations: int, seed: int
-    ) -> DriftReference:
+    def from_source(cls, raw: Features, window: int, false_alarm: int) -> DriftReference:
         """Reference and threshold from raw source features (n, d) in the order of time.
+
+        All rows show what windows of the source are like; at most REFERENCE_FRAMES of them, evenly
+        over the whole, are what readings are compared with.
+
+        Args:
+            raw: one row a frame, of frames that follow each other as those of a camera do.
+            window: frames of a window.
+            false_alarm: frames on which one false alarm is expected.
 
         Raises:
             ValueError: too few features, values that are not finite, or features that are all
-                equal.
+                equal; or `false_alarm` is less than two runs of frames.
         """
         checked_sample(raw, "the source")
-        mean = raw.mean(axis=0)
-        scale = np.maximum(raw.std(axis=0), 1e-6)
+        places = np.linspace(0, len(raw) - 1, min(len(raw), REFERENCE_FRAMES)).astype(int)
+        mean = raw[places].mean(axis=0)
+        scale = np.maximum(raw[places].std(axis=0), 1e-6)
         features = ((raw - mean) / scale).astype(np.float32)
-        bandwidth = median_bandwidth(features)
-        null = window_null(features, bandwidth, window, permutations, np.random.default_rng(seed))
+        bandwidth = median_bandwidth(features[places])
+        null = window_null(features, places, bandwidth, window)
         return cls(
-            features=features,
+            features=features[places],
             mean=mean.astype(np.float32),
             scale=scale.astype(np.float32),
             bandwidth=bandwidth,
             null=null,
-            threshold=float(np.quantile(null, 1 - alpha)),
+            threshold=window_threshold(null, window, false_alarm),
             window=window,
         )
 
@@ -79,7 +90,7 @@ class DriftReading:
 class DriftMonitor:
     """Unbiased MMD^2 of a sliding window of frames against the source reference.
 
-    The threshold and the p value come from the reference's block permutation test.
+    The threshold and the p value come from windows of the source itself.
     """
 
     def __init__(self, reference: DriftReference) -> None:

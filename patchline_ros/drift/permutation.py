@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from math import comb, floor
 
 import numpy as np
-from numpy.typing import NDArray
 
-from patchline_ros.drift.kernels import Bandwidth, Real, checked_sample, checked_samples
+from patchline_ros.drift.kernels import Bandwidth, Real, checked_samples
 from patchline_ros.drift.mmd import mmd2_of_splits
 
 _TIE = 1e-6
@@ -83,37 +82,3 @@ def permutation_test(
         p_value=float((values >= values[0]).mean()),
         threshold=float(np.sort(values[1:])[-rank]),
     )
-
-
-def window_null(
-    x: Real, bandwidth: Bandwidth, window: int, count: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """MMD^2 of windows of the source itself: what a monitor meets while nothing has drifted.
-
-    A window of consecutive rows is taken out at a random place (round the end, as in the circular
-    block bootstrap) and compared with the rows that remain.
-
-    Args:
-        x: (n, d) source features in the order of time.
-        bandwidth: as in mmd2().
-        window: rows of a window; the monitor's.
-        count: number of windows drawn, with replacement.
-        rng: where the windows come from.
-
-    Returns:
-        (count,) unbiased MMD^2 values.
-
-    Raises:
-        ValueError: as checked_sample(); a window below 2; fewer than two windows of rows.
-    """
-    checked_sample(x, "the source")
-    if window < 2:
-        raise ValueError(f"a window has {window} frames; it must have at least 2")
-    if len(x) < 2 * window:
-        raise ValueError(
-            f"a window of {window} frames needs at least {2 * window} source frames to be "
-            f"compared with, not {len(x)}"
-        )
-    starts, drawn = np.unique(rng.integers(0, len(x), size=count), return_inverse=True)
-    inside = (np.arange(len(x))[:, None] - starts) % len(x) < window
-    return mmd2_of_splits(x, inside, bandwidth)[drawn]

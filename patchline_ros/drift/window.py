@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import numpy as np
 
 from patchline_ros.drift.kernels import Features
+
+SIGNATURE_FRAMES: Final = 16
+"""Frames whose features are the signature of a drift: more than one reading of the monitor, which
+has to be quick."""
 
 
 class FrameWindow:

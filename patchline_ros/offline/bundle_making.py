@@ -23,7 +23,7 @@ from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
 from patchline_ros.offline.card import write_card
 from patchline_ros.offline.checks import check_inputs
 from patchline_ros.offline.config import OfflineConfig
-from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread
+from patchline_ros.offline.drifted import WatchedSource, backbone_features, spread, stretches
 from patchline_ros.offline.patch_predictor import light_reader, vgg16_reader
 from patchline_ros.offline.predictor_data import PredictorData, predictor_data
 from patchline_ros.offline.recipe import Recipe
@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 AFFINITY_MEASURE = "perceptual_hash"
 """The paper's own, which orders the training; the bundle has all others, too."""
 AFFINITY_IMAGES = 32
-REFERENCE_FRAMES = 320
+WINDOW_FRAMES = 2560
+"""Source frames, at most, whose windows show what the source looks like."""
 EXAMPLES = 4
 """Held-out pictures of each task, for the card."""
 
@@ -63,11 +64,9 @@ def drift_reference(model: TaskModel, train: Sequence[Sample], recipe: Recipe) -
         ValueError: fewer training samples than two windows.
     """
     return DriftReference.from_source(
-        backbone_features(model, recipe.drift_tap, spread(train, REFERENCE_FRAMES)),
+        backbone_features(model, recipe.drift_tap, stretches(train, WINDOW_FRAMES)),
         window=recipe.drift_window,
-        alpha=recipe.drift_alpha,
-        permutations=recipe.drift_permutations,
-        seed=recipe.seed,
+        false_alarm=recipe.drift_false_alarm,
     )
 
 

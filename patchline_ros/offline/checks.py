@@ -43,6 +43,11 @@ def check_inputs(source: SourceData, config: OfflineConfig, watching: Task) -> N
             f"{recipe.drift_window} that a drift is told from; give more, or a smaller "
             "recipe.drift_window"
         )
+    if recipe.drift_false_alarm < 4 * recipe.drift_window:
+        raise ValueError(
+            f"recipe.drift_false_alarm is {recipe.drift_false_alarm} frames; with windows of "
+            f"{recipe.drift_window} it must be {4 * recipe.drift_window} at least"
+        )
     spec = recipe.spec(watching, watched.classes, watched.size)
     groups = len(TaskModel(spec).backbone.specs)
     if recipe.drift_tap > groups:

@@ -23,6 +23,9 @@ from patchline_ros.vision.model import TaskModel
 SAMPLES: Final = 32
 """Frames a drift, at most, to train on and as many to measure on."""
 
+_STRETCH: Final = 64
+"""Frames that follow each other, of a source with too many to take them all."""
+
 Drift = tuple[str, float]
 """A corruption and its severity."""
 Part = Literal["train", "held_out"]
@@ -67,6 +70,14 @@ def backbone_features(model: TaskModel, tap: int, samples: Sequence[Sample]) -> 
 def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     """At most `count` samples, evenly over the whole drive."""
     return [samples[row] for row in evenly(len(samples), count)]
+
+
+def stretches(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` samples, in stretches that are evenly over the whole drive."""
+    if len(samples) <= count:
+        return list(samples)
+    starts = np.linspace(0, len(samples) - _STRETCH, count // _STRETCH).astype(int)
+    return [samples[start + row] for start in starts for row in range(_STRETCH)]
 
 
 def drifted(samples: Sequence[Sample], drift: Drift, part: Part, seed: int) -> list[Sample]:

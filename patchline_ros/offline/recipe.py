@@ -36,9 +36,9 @@ class Recipe(StrictModel):
     that knows weather; a task that is not named has the paper's, which knows none."""
     precision: Precision = "auto"
     drift_tap: int = Field(default=3, ge=0)
-    drift_window: int = Field(default=16, ge=2)
-    drift_alpha: float = Field(default=0.01, gt=0, lt=1)
-    drift_permutations: int = Field(default=500, ge=10)
+    drift_window: int = Field(default=8, ge=2)
+    drift_false_alarm: int = Field(default=1000, ge=8)
+    """Source frames on which the drift monitor is expected to raise one false alarm."""
     threads: int = Field(default_factory=all_cores, ge=1)
     """Number of PyTorch's threads, all cores by default; the processes of torchrun on a machine
     share them. Another number rounds differently."""

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from patchline_ros.adaptation.bank import PatchBank
+from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.trials.case import Case
@@ -81,7 +82,7 @@ def _make_entry(trial: TrialGraph) -> Path:
     features = np.stack(
         [
             runner.infer(pictures[number % len(pictures)]).features
-            for number in range(reference.window)
+            for number in range(SIGNATURE_FRAMES)
         ]
     )
     task = trial.tasks[0]

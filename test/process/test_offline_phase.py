@@ -37,7 +37,7 @@ input_sizes: {{{sizes}}}
 weights: none
 recipe: {{width: 0.25, epochs: {{classification: 1, detection: 1, segmentation: 1}},
   batch_size: 8, drift_window: 4,
-  drift_permutations: 50, threads: 1}}
+  threads: 1}}
 predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1]}}
 workers: 1
 """

@@ -23,7 +23,7 @@ def frames(mean: float, seed: int, count: int = 20) -> Features:
 
 @pytest.fixture(scope="module")
 def reference() -> DriftReference:
-    return DriftReference.from_source(frames(0, 0, 200), 20, 0.01, 200, 0)
+    return DriftReference.from_source(frames(0, 0, 200), 20, 1000)
 
 
 def test_a_drift_that_returns_is_known(tmp_path: Path, reference: DriftReference) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from patchline_ros.adaptation.affinity import training_order
 from patchline_ros.adaptation.store import FrameStore
-from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, Bundle
+from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, REFERENCE, Bundle
 from patchline_ros.files import sha256
 from patchline_ros.manifest import BundleError
 from patchline_ros.patching.patch_set import apply, read_metadata
@@ -31,7 +31,9 @@ def test_format_1_is_migrated_as_it_is_read(tmp_path: Path) -> None:
     assert written["format"] == 1
     for name in written["files"]:
         shutil.copy(SHIPPED / name, tmp_path / name)
-    shutil.copy(FORMAT_1, tmp_path / MANIFEST)
+    # Its drift reference was written anew since then.
+    written["files"][REFERENCE] = sha256((SHIPPED / REFERENCE).read_bytes())
+    (tmp_path / MANIFEST).write_text(json.dumps(written))
     bundle = Bundle.load(tmp_path)
     assert bundle.manifest.model_dump(mode="json", exclude={"models"}) == {
         **{name: value for name, value in written.items() if name != "models"},

@@ -24,9 +24,10 @@ from patchline_ros.adaptation.planner import (
 )
 from patchline_ros.adaptation.unlabelled_frames import LEAST_UNLABELLED
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.tasks import Task
 
-WINDOW, LEAST = 8, 12
+WINDOW, LEAST = SIGNATURE_FRAMES, 12
 SECOND = 1_000_000_000
 NONE: dict[Task, list[int]] = {Task.CLASSIFICATION: [], Task.SEGMENTATION: []}
 
@@ -34,7 +35,7 @@ NONE: dict[Task, list[int]] = {Task.CLASSIFICATION: [], Task.SEGMENTATION: []}
 @pytest.fixture(scope="module")
 def reference() -> DriftReference:
     features = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
-    return DriftReference.from_source(features, WINDOW, alpha=0.01, permutations=99, seed=0)
+    return DriftReference.from_source(features, WINDOW, false_alarm=1000)
 
 
 @pytest.fixture
