@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 
 from patchline_ros.adaptation.trainer import train_adapted
 from patchline_ros.adaptation.training_settings import TrainingSettings
+from patchline_ros.patching.methods import adapted
 from patchline_ros.patching.patch import Patch, PatchDesign
 from patchline_ros.patching.patch_set import (
     PatchSetError,
@@ -247,6 +249,17 @@ def test_a_skipped_group_has_no_patch_and_is_spanned() -> None:
         PatchSettings(k=2, skip=frozenset({1, 2}))
     with pytest.raises(ValueError, match="can't be skipped"):
         PatchSettings(k=2, skip=frozenset({3}))
+
+
+def test_a_number_of_patches_that_comes_from_outside_takes_no_memory() -> None:
+    tracemalloc.start()
+    try:
+        settings = PatchSettings(k=10**7)
+        with pytest.raises(ValueError, match="10000000 patches asked for"):
+            adapted(model_of(Task.CLASSIFICATION), settings)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_training_moves_patches_and_leaves_the_source_alone() -> None:
