@@ -28,6 +28,7 @@ from patchline_ros.manifest import (
 )
 from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
 from patchline_ros.offline.classifier_training import train_classifier
+from patchline_ros.patching.patch import PatchDesign
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend_pass import graph_path
@@ -262,6 +263,29 @@ def make_patch_set(bundle: Bundle, task: Task, version: int, **metadata: object)
         "norm": "source",
         "seed": 0,
         **metadata,
+    }
+    return to_bytes(model, PatchSetMetadata.model_validate(facts))
+
+
+def make_bright_blind_patch_set(bundle: Bundle, task: Task, version: int) -> bytes:
+    """A patch set of finite weights that answers as the source does, and NaN on a white picture."""
+    settings = PatchSettings(k=1, design=PatchDesign(norm=True))
+    model = PatchedModel(bundle.model(task), settings)
+    convolution, norm, _ = model.patches[0].layers
+    with torch.no_grad():
+        convolution.weight.fill_(1.0)
+        # A white picture's channels add up to 7.3; those of noise, with which a node probes a new
+        # model, hardly ever come to 6.5.
+        norm.weight.fill_(1e30)
+        norm.bias.fill_(-6.5e30)
+        model.patches[0].scale.fill_(1e30)
+    facts = {
+        "task": task,
+        "version": version,
+        "base_fingerprint": bundle.fingerprint(task),
+        "method": settings,
+        "norm": "source",
+        "seed": 0,
     }
     return to_bytes(model, PatchSetMetadata.model_validate(facts))
 

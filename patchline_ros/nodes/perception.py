@@ -35,7 +35,7 @@ from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.nodes.picture_samples import PictureSamples
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError
-from patchline_ros.runtime.model_runner import ModelRunner, Perception
+from patchline_ros.runtime.model_runner import AnswerError, ModelRunner, Perception
 from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task
@@ -199,7 +199,9 @@ class PerceptionNode(ManagedNode):
             self.skip(str(error))
             return
         decoded = time.monotonic()
-        perception = self.infer(picture, regions)
+        perception = self._perceive(picture, regions)
+        if perception is None:
+            return
         perceived = time.monotonic()
         self._results.publish(self.message(perception, msg.header))
         self._features.publish(
@@ -223,8 +225,27 @@ class PerceptionNode(ManagedNode):
         if collapse is not None:
             self._publish_status(self._intake.collapsed(perception.patch_version, collapse))
 
+    def _perceive(self, picture: RgbImage, regions: Regions | None) -> Perception | None:
+        """The answer of the newest model that has one; None: not even the source model has.
+
+        A patch set without an answer is taken back, so that the picture is not lost with it.
+        """
+        while True:
+            version = self._runner.patch_version
+            try:
+                return self.infer(picture, regions)
+            except AnswerError as error:
+                if self._runner.rollback() is None:
+                    self.skip(f"the source model gives no answer: {error}")
+                    return None
+                self._publish_status(self._intake.collapsed(version, str(error)))
+
     def infer(self, picture: RgbImage, regions: Regions | None) -> Perception:
-        """What the model says about the picture (in the inference thread)."""
+        """What the model says about the picture (in the inference thread).
+
+        Raises:
+            AnswerError: nothing.
+        """
         return self._runner.infer(picture)
 
     def seen_of(self, picture: RgbImage) -> RgbImage:

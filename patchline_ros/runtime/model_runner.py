@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,6 +28,10 @@ from patchline_ros.vision.inputs import image_tensor, resize_image, to_picture
 
 KEPT: Final = 2
 """Patched models before the running one that are kept, so that it can be rolled back to them."""
+
+
+class AnswerError(ValueError):
+    """A model has said nothing about a picture; the message says why in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +116,16 @@ class ModelRunner:
         return self._active.version if self._active else 0
 
     def infer(self, image: Image) -> Perception:
-        """Result for one uint8 RGB picture (H, W, 3) of any size."""
+        """Result for one uint8 RGB picture (H, W, 3) of any size.
+
+        Raises:
+            AnswerError: the outputs or features are not finite, as those of weights that are.
+        """
         run = self._active.run if self._active else self._run_source
         with torch.inference_mode():
             raw, features = run(self._input(image))
+            if not _all_finite([*tensors_in(raw), features]):
+                raise AnswerError("its outputs on a picture are not finite")
             head = self._source.head
             result = head.decode(raw)[0]
             return Perception(
@@ -182,8 +193,7 @@ class ModelRunner:
         probe = torch.randn((1, 3, *self.spec.input_size), generator=generator)
         with torch.inference_mode():
             raw, _ = run(probe)
-        outputs = tensors_in(raw)
-        if not all(torch.isfinite(output).all() for output in outputs):
+        if not _all_finite(tensors_in(raw)):
             raise PatchSetError("the patched model gives outputs that are not finite")
         return Candidate(run, metadata, digest)
 
@@ -227,3 +237,7 @@ class ModelRunner:
         """Back to the source model, bit for bit; nothing is kept."""
         self._active = self._monitor = None
         self._earlier.clear()
+
+
+def _all_finite(outputs: Iterable[Tensor]) -> bool:
+    return all(bool(torch.isfinite(output).all()) for output in outputs)

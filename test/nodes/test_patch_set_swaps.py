@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
@@ -10,10 +11,10 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 from lanes import Lanes, patch_set_msg, picture_msg
 from patchline_ros.msg import PatchSet, PatchStatus
 from std_srvs.srv import Trigger
-from tiny_bundle import make_patch_set
+from tiny_bundle import make_bright_blind_patch_set, make_patch_set
 
 from patchline_ros.nodes import qos
-from patchline_ros.nodes.conversions import bytes_field
+from patchline_ros.nodes.conversions import bytes_field, rgb_to_image
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.patching.expected import Expected
 from patchline_ros.patching.patch_set import read_metadata
@@ -41,6 +42,20 @@ def test_a_patch_set_swaps_in_and_its_removal_restores_the_source_bit_for_bit(la
     assert again.state == PatchStatus.REMOVED and "1 was removed here" in again.reason
     newer = make_patch_set(bundle, Task.SEGMENTATION, 2)
     assert lanes.send(patch_set_msg(newer, version=2)).state == PatchStatus.ACTIVE
+
+
+def test_a_patch_set_without_an_answer_is_taken_back_and_the_picture_is_answered(lanes, bundle):
+    white = rgb_to_image(np.full((24, 40, 3), 255, np.uint8), picture_msg(7).header)
+    lanes.camera.publish(white)
+    lanes.bench.until(lambda: len(lanes.masks) == 1)
+    blind = make_bright_blind_patch_set(bundle, Task.SEGMENTATION, 1)
+    assert lanes.send(patch_set_msg(blind)).state == PatchStatus.ACTIVE
+    lanes.camera.publish(white)
+    lanes.bench.until(lambda: len(lanes.masks) == 2)
+    assert lanes.masks[1].data == lanes.masks[0].data
+    status = lanes.statuses[-1]
+    assert (status.state, status.version, status.removed) == (PatchStatus.REMOVED, 0, 1)
+    assert "taken back: its outputs on a picture are not finite" in status.reason
 
 
 def test_a_patch_set_that_collapses_after_its_swap_is_taken_back(lanes, bundle):

@@ -12,7 +12,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.expected import Expected
 from patchline_ros.patching.patch_set import PatchSetError, read_metadata, renumbered
-from patchline_ros.runtime.model_runner import ModelRunner
+from patchline_ros.runtime.model_runner import AnswerError, ModelRunner
 from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.tasks import Task
 
@@ -87,3 +87,11 @@ def test_a_patch_set_that_is_older_than_the_field_is_read(bundle: Bundle, tmp_pa
     assert len(header) < length
     older = len(header).to_bytes(8, "little") + header + data[8 + length :]
     assert read_metadata(older) == read_metadata(data)
+
+
+def test_an_answer_that_is_not_finite_is_none(bundle: Bundle) -> None:
+    runner = ModelRunner(bundle, Task.SEGMENTATION)
+    activate(runner, tiny_bundle.make_bright_blind_patch_set(bundle, Task.SEGMENTATION, 1))
+    assert np.isfinite(runner.infer(PICTURE).entropy)
+    with pytest.raises(AnswerError, match="not finite"):
+        runner.infer(np.full_like(PICTURE, 255))
