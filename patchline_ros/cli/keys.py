@@ -24,4 +24,4 @@ def keys(
     with errors_in_a_sentence():
         private, public = make_keys(path)
     typer.echo(f"{private}: for the adapter's parameter signing_key; keep it secret")
-    typer.echo(f"{public}: for trusted_key of the perception nodes, with require_signature true")
+    typer.echo(f"{public}: for trusted_key of the perception nodes")

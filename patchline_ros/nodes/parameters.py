@@ -110,10 +110,12 @@ PERCEPTION = (
     Parameter(
         "trusted_key",
         "",
-        "path of NAME.pub of `patchline keys`; patch sets signed with another key are refused",
+        "path of NAME.pub of `patchline keys`; only patch sets signed with its key are taken",
     ),
     Parameter(
-        "require_signature", False, "whether patch sets without a signature are refused, too"
+        "accept_unsigned",
+        False,
+        "whether patch sets without a signature are taken although there is a trusted_key",
     ),
     Parameter(
         "largest_patch_set_mib",

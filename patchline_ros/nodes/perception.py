@@ -92,7 +92,7 @@ class PerceptionNode(ManagedNode):
         self._intake = PatchIntake(
             self._runner,
             signing_keys.verifier(values),
-            values["require_signature"],
+            values["accept_unsigned"],
             values["largest_patch_set_mib"] << 20,
         )
         self._class_names = bundle.spec(self.task).classes

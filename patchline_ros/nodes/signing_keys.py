@@ -22,14 +22,15 @@ def signer(values: Mapping[str, Any]) -> Signer | None:
 def verifier(values: Mapping[str, Any]) -> Verifier | None:
     """The key of `trusted_key`; None where it is empty.
 
-    Raises ParameterError where signatures are required and there is no key to check them with, or
-    none that can be read.
+    Raises ParameterError where it can't be read, or where unsigned patch sets are named an
+    exception and there is no rule.
     """
     path = values["trusted_key"]
     if not path:
-        if values["require_signature"]:
+        if values["accept_unsigned"]:
             raise ParameterError(
-                "require_signature is true, but trusted_key names no key to check with"
+                "accept_unsigned is true, but trusted_key names no key: every patch set is taken "
+                "without one; leave accept_unsigned out, or name a key"
             )
         return None
     try:

@@ -104,7 +104,7 @@ class PatchIntake:
         self,
         runner: ModelRunner,
         verifier: Verifier | None,
-        require_signature: bool,
+        accept_unsigned: bool,
         largest_bytes: int,
     ) -> None:
         """Nothing has come yet.
@@ -112,12 +112,12 @@ class PatchIntake:
         Args:
             runner: of the model.
             verifier: checks signatures; None: nobody's are checked.
-            require_signature: refuses a patch set without one.
+            accept_unsigned: takes patch sets without a signature, though there is a verifier.
             largest_bytes: that a patch set may have.
         """
         self._runner = runner
         self._verifier = verifier
-        self._require_signature = require_signature
+        self._accept_unsigned = accept_unsigned
         self._largest_bytes = largest_bytes
         self._newest_version = 0
         self._removed_versions: set[int] = set()
@@ -171,11 +171,16 @@ class PatchIntake:
             )
         if not offered.data and offered.sha256:
             raise PatchSetError("it names a sha256, but has no data")
-        if self._require_signature and not offered.signature:
-            raise SigningError("it is not signed, and require_signature is true")
-        if self._verifier is not None and offered.signature:
+        if self._verifier is None:
+            return
+        if offered.signature:
             text = statement(task, offered.version, offered.base_fingerprint, offered.sha256)
             self._verifier.check(text, offered.signature)
+        elif not self._accept_unsigned:
+            raise SigningError(
+                "it is not signed, and this node takes those of trusted_key alone; sign it, or "
+                "set accept_unsigned to true"
+            )
 
     def carry_out(self, decision: Decision) -> ModelStatus:
         """Does what was decided."""

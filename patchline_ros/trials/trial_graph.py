@@ -98,7 +98,7 @@ class TrialGraph:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Starts the graph, and ends it. Raises TimeoutError where it does not come up."""
-        perception: Parameters = {"require_signature": True, "trusted_key": str(self._public)}
+        perception: Parameters = {"trusted_key": str(self._public)}
         changes: dict[str, Parameters] = {
             **{name: perception for name in NODE_OF_TASK.values()},
             ADAPTER: {

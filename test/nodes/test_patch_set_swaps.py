@@ -113,7 +113,6 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         image_reliability="reliable",
         queue_depth=20,
         trusted_key=str(public),
-        require_signature=True,
         largest_patch_set_mib=1,
     )
     lanes = Lanes(at)
@@ -136,9 +135,9 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
 
 
 def test_a_signature_that_can_not_be_checked_is_named_at_configure(bench, bundle, tmp_path):
-    at = bench(bundle=str(bundle.path), require_signature=True)
+    at = bench(bundle=str(bundle.path), accept_unsigned=True)
     assert not at.start(LaneSegmenter).started
-    at.until(lambda: at.said("require_signature is true, but trusted_key names no key"))
+    at.until(lambda: at.said("accept_unsigned is true, but trusted_key names no key"))
     at.close()
     missing = bench(bundle=str(bundle.path), trusted_key=str(tmp_path / "none.pub"))
     assert not missing.start(LaneSegmenter).started

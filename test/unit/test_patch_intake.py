@@ -44,10 +44,12 @@ def offered(data: bytes = b"", version: int = 1, **fields: object) -> OfferedPat
 class Lanes:
     """A model that runs, and its intake."""
 
-    def __init__(self, bundle: Bundle, verifier: Verifier | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, verifier: Verifier | None = None, accept_unsigned: bool = False
+    ) -> None:
         self.bundle = bundle
         self.runner = ModelRunner(bundle, Task.SEGMENTATION)
-        self.intake = PatchIntake(self.runner, verifier, verifier is not None, MIB)
+        self.intake = PatchIntake(self.runner, verifier, accept_unsigned, MIB)
 
     def take(self, patch_set: OfferedPatchSet) -> ModelStatus | None:
         decision = self.intake.examine(patch_set)
@@ -191,7 +193,7 @@ def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_
 
     plain = offered(data)
     for says, patch_set in {
-        "it is not signed, and require_signature is true": plain,
+        "it is not signed, and this node takes those of trusted_key alone": plain,
         "not by the key that is trusted": signed(stranger, plain),
         "not by the key": signed(private, plain, version=2),
         "names a sha256, but has no data": signed(private, plain, data=memoryview(b"")),
@@ -203,3 +205,7 @@ def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_
     source = offered(version=2)
     assert lanes.take(source).state is ModelState.REFUSED
     assert lanes.take(signed(private, source)).state is ModelState.SOURCE
+    # Who asks for it gets those without a signature, but none with a wrong one.
+    lax = Lanes(bundle, Verifier(public), accept_unsigned=True)
+    assert lax.take(signed(stranger, plain)).state is ModelState.REFUSED
+    assert lax.take(plain).state is ModelState.ACTIVE
