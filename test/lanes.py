@@ -19,8 +19,8 @@ RELIABLE = qos.images("reliable", 20)
 
 
 def picture_msg(number: int) -> Image:
-    """Picture `number`, stamped with its number in milliseconds."""
-    header = Header(stamp=ns_to_stamp(number * 1_000_000), frame_id="camera_link")
+    """Picture `number`, stamped a second and its number in milliseconds after the beginning."""
+    header = Header(stamp=ns_to_stamp((1_000 + number) * 1_000_000), frame_id="camera_link")
     return rgb_to_image(picture(number, 24, 40), header)
 
 

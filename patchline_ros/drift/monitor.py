@@ -112,7 +112,8 @@ class DriftMonitor:
         frames end it. It is 0 while there is none.
 
         Raises:
-            ValueError: features of another length, or values that are not finite.
+            ValueError: features of another length, values that are not finite, or a stamp of 0,
+                by which a drift can't be named.
         """
         if features.shape != self._reference.mean.shape:
             raise ValueError(
@@ -121,6 +122,11 @@ class DriftMonitor:
             )
         if not np.isfinite(features).all():
             raise ValueError("features came with values that are not finite; they are not used")
+        if stamp_ns <= 0:
+            raise ValueError(
+                "features came with a stamp of 0, by which a drift can't be named; they are not "
+                "used: have the camera driver stamp its pictures"
+            )
         frame = self._reference.standardise(features)
         across = rbf(frame[None], self._reference.features, self._reference.bandwidth)
         self._window.append(frame)

@@ -46,6 +46,7 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 
 _PATCH_SETS_WAITING = 8
 _LEAST_DEPTH = 30
+_UNSTAMPED_AGAIN_SECONDS = 60.0
 """Pictures that DDS keeps for a process that stands still, as one of 30 Hz does for a part of a
 second while models are built. The model still gets the latest of them; those that DDS replaced
 before the process saw them would look like lost ones."""
@@ -162,10 +163,22 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._watchdog.heard()
         self.counts.received += 1
+        if stamp_to_ns(msg.header.stamp) == 0:
+            self._stamp(msg)
         if self._enabled and self._is_sampled(stamp_to_ns(msg.header.stamp)):
             self.take(msg, arrived)
         else:
             self.counts.not_sampled += 1
+
+    def _stamp(self, msg: Image | CompressedImage) -> None:
+        """Drifts and labels are found by stamps: one that the driver forgot is that of now."""
+        msg.header.stamp = self.stamped_now().stamp
+        self.counts.unstamped += 1
+        self.get_logger().warning(
+            f"pictures on {self._image_topic} come with a stamp of 0; the time at which they come "
+            "is taken: have the camera driver stamp them, or labels will not find them",
+            throttle_duration_sec=_UNSTAMPED_AGAIN_SECONDS,
+        )
 
     def _is_sampled(self, stamp_ns: int) -> bool:
         """Whether the parameters let the model look at the picture that has just come."""

@@ -15,6 +15,7 @@ class PictureCounts:
 
     Attributes:
         received: pictures that came.
+        unstamped: those of them whose stamp was 0.
         not_sampled: those that the model was not to look at.
         processed: those that were answered.
         times: of the stages of those.
@@ -22,7 +23,7 @@ class PictureCounts:
     """
 
     def __init__(self) -> None:
-        self.received = self.not_sampled = self.processed = 0
+        self.received = self.unstamped = self.not_sampled = self.processed = 0
         self.times = StageTimes()
         self.unreadable = Refusals("unreadable pictures")
         self._logged = 0.0
@@ -47,6 +48,7 @@ class PictureCounts:
             "received": self.received,
             "received_hz": f"{(self.received - received) / seconds:.1f}",
             "processed_hz": f"{(self.processed - processed) / seconds:.1f}",
+            "unstamped": self.unstamped,
             "not_sampled": self.not_sampled,
             "unreadable": self.unreadable.count,
             "processed": self.processed,

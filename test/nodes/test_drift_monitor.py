@@ -114,7 +114,8 @@ def test_diagnostics_say_that_no_features_come_and_forget_one_that_was_bad(
     good = array("f", bundle.drift_reference.mean.astype(np.float32).tobytes())
 
     def is_running() -> bool:
-        features.publish(FrameFeatures(task="segmentation", features=good))
+        header = Header(stamp=ns_to_stamp(1))
+        features.publish(FrameFeatures(header=header, task="segmentation", features=good))
         return message() == "running"
 
     at.until(is_running)

@@ -231,14 +231,14 @@ def test_at_most_so_many_pictures_a_second_by_their_stamps(bench, bundle):
     masks = at.collect(Image, "lane_segmenter/mask")
     node = at.start(LaneSegmenter)
     camera = at.publisher(Image, "image_raw", RELIABLE)
-    sent = (0, 400, 500, 999, 1000, 1700, 200, 600, 700)
+    sent = (1000, 1400, 1500, 1999, 2000, 2700, 1200, 1600, 1700)
     for milliseconds in sent:
         msg = picture_msg(0)
         msg.header.stamp = ns_to_stamp(milliseconds * 1_000_000)
         camera.publish(msg)
     at.until(lambda: node.counts.received == len(sent) and len(masks) == 6)
     stamps = [stamp_to_ns(mask.header.stamp) // 1_000_000 for mask in masks]
-    assert stamps == [0, 500, 1000, 1700, 200, 700]
+    assert stamps == [1000, 1500, 2000, 2700, 1200, 1700]
     assert node.counts.not_sampled == 3
 
 
@@ -254,3 +254,13 @@ def test_a_slow_model_gets_the_latest_picture(bench, bundle, monkeypatch):
     at.until(lambda: bool(masks))
     assert masks[0].header.stamp == picture_msg(4).header.stamp
     assert node._inference.superseded == 4
+
+
+def test_a_picture_without_a_stamp_has_that_of_its_arrival(lanes):
+    before = time.time_ns()
+    unstamped = picture_msg(0)
+    unstamped.header.stamp = ns_to_stamp(0)
+    lanes.camera.publish(unstamped)
+    lanes.bench.until(lambda: len(lanes.masks) == 1)
+    assert before <= stamp_to_ns(lanes.masks[0].header.stamp) <= time.time_ns()
+    assert lanes.bench.said("come with a stamp of 0; the time at which they come is taken")

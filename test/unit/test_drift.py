@@ -26,7 +26,7 @@ def test_readings_are_the_mmd2_of_the_window_against_the_reference() -> None:
     monitor = DriftMonitor(reference)
     frames = walk(rng, 20, shift=1.0)
     for i, frame in enumerate(frames):
-        reading = monitor.update(frame, i)
+        reading = monitor.update(frame, i + 1)
         if i >= 7:
             window = reference.standardise(frames[i - 7 : i + 1])
             assert reading is not None
@@ -39,18 +39,18 @@ def test_the_monitor_is_quiet_on_the_source_and_sees_a_change() -> None:
     rng = np.random.default_rng(3)
     reference = DriftReference.from_source(walk(rng, 400), 16, 1000)
     monitor = DriftMonitor(reference)
-    quiet = [monitor.update(f, i) for i, f in enumerate(walk(rng, 600))]
+    quiet = [monitor.update(f, i + 1) for i, f in enumerate(walk(rng, 600))]
     assert quiet[:15] == [None] * 15
     # A threshold at the 99% quantile of the source's own windows is passed about that rarely.
     assert np.mean([reading.drifting for reading in quiet[15:]]) < 0.05
-    loud = [monitor.update(f, 600 + i) for i, f in enumerate(walk(rng, 60, shift=9.0))]
+    loud = [monitor.update(f, 601 + i) for i, f in enumerate(walk(rng, 60, shift=9.0))]
     first = next(i for i, reading in enumerate(loud) if reading.drifting)
     assert first < 16
     assert loud[-1].drifting
     assert loud[-1].p_value == pytest.approx(1 / (1 + 385))
     # The drift began within the window on which it was first seen.
-    assert loud[-1].since_ns == 600 + first - 15
-    after = [monitor.update(f, 660 + i) for i, f in enumerate(walk(rng, 100))]
+    assert loud[-1].since_ns == 601 + first - 15
+    after = [monitor.update(f, 661 + i) for i, f in enumerate(walk(rng, 100))]
     assert np.mean([reading.drifting for reading in after[16:]]) < 0.2
     assert after[-1].mmd2 < 0.3 * loud[-1].mmd2
 
@@ -88,9 +88,11 @@ def test_bad_features_are_named() -> None:
     reference = DriftReference.from_source(walk(np.random.default_rng(0), 64), 8, 1000)
     monitor = DriftMonitor(reference)
     with pytest.raises(ValueError, match="3 features came"):
-        monitor.update(np.zeros(3, np.float32), 0)
+        monitor.update(np.zeros(3, np.float32), 1)
     with pytest.raises(ValueError, match="not finite"):
-        monitor.update(np.full(6, np.nan, np.float32), 0)
+        monitor.update(np.full(6, np.nan, np.float32), 1)
+    with pytest.raises(ValueError, match="a stamp of 0, by which a drift can't be named"):
+        monitor.update(np.zeros(6, np.float32), 0)
     with pytest.raises(ValueError, match="at least 64 source frames"):
         DriftReference.from_source(walk(np.random.default_rng(0), 40), 32, 1000)
     with pytest.raises(ValueError, match="all feature vectors are equal"):
