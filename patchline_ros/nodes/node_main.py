@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from patchline_ros.nodes.own_ports import own_ports
 from patchline_ros.nodes.shared_memory import remove_abandoned_segments
 
 Result = TypeVar("Result")
@@ -104,7 +105,8 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
 def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
     """The node's whole life; the exit code."""
     try:
-        node = make_node()
+        with own_ports():
+            node = make_node()
     except ParameterException as error:
         get_logger(__package__ or "patchline_ros").fatal(str(error))
         return 1
