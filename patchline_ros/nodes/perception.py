@@ -108,6 +108,7 @@ class PerceptionNode(ManagedNode):
         self.counts = PictureCounts()
         self._enabled = True
         self._sampled_ns = -math.inf
+        self._unstamped_before = False
         self._inference = NewestItemThread[Arrival](
             "inference", self._queue_depth, self.guarded(self._process)
         )
@@ -163,8 +164,11 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._watchdog.heard()
         self.counts.received += 1
-        if stamp_to_ns(msg.header.stamp) == 0:
+        # A recording may begin at 0; a driver that does not stamp sends it again and again.
+        unstamped = stamp_to_ns(msg.header.stamp) == 0
+        if unstamped and self._unstamped_before:
             self._stamp(msg)
+        self._unstamped_before = unstamped
         if self._enabled and self._is_sampled(stamp_to_ns(msg.header.stamp)):
             self.take(msg, arrived)
         else:

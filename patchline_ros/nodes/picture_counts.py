@@ -15,7 +15,7 @@ class PictureCounts:
 
     Attributes:
         received: pictures that came.
-        unstamped: those of them whose stamp was 0.
+        unstamped: those of them that came without a stamp, one behind the other.
         not_sampled: those that the model was not to look at.
         processed: those that were answered.
         times: of the stages of those.
