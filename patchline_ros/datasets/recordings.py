@@ -11,6 +11,7 @@ from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     PICTURE_SUFFIXES,
+    check_not_black_and_white,
     pictures_by_stem,
     read_class_map,
     read_rgb,
@@ -77,7 +78,10 @@ class LabelledFrames:
     """Frames with segmentation labels from a folder of class maps named as the frames are."""
 
     def __init__(self, frames: PictureFolder | VideoFrames | BagFrames, directory: Path) -> None:
-        """Pair by name; ValueError names a class map that belongs to no frame."""
+        """Pair by name.
+
+        Raises ValueError where a class map belongs to no frame, or they are black and white.
+        """
         self._frames = frames
         self._labels = pictures_by_stem(directory, LABEL_SUFFIXES)
         names: Collection[str] = set(frames.names)
@@ -87,6 +91,7 @@ class LabelledFrames:
                     f"the label map {path} belongs to no frame; frames are named "
                     f"{frames.names[0]} to {frames.names[-1]}"
                 )
+        check_not_black_and_white([*self._labels.values()])
 
     def __len__(self) -> int:
         """Number of frames, labelled or not."""
