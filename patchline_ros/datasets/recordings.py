@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from patchline_ros.datasets.bag import BAG_SUFFIXES, BagFrames, is_bag_folder
+from patchline_ros.datasets.bag import BagFrames
+from patchline_ros.datasets.bag_files import is_bag
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
@@ -43,7 +44,7 @@ def open_frames(path: Path, labels: Path | None = None, topic: str | None = None
     class maps for segmentation, in the class ids of the model and with 255 = ignore, each named
     as the frame it belongs to: the picture's stem, or for videos and bags their own name and the
     frame's number from 0 in six digits (`drive_000012.png`). Frames without one are unlabelled.
-    `topic` chooses among the image topics of a bag; the first otherwise.
+    `topic` chooses among the image topics of a bag; the first of colour otherwise.
 
     Raises ValueError where `path` is none of these, a label map belongs to no frame, or `labels`
     or `topic` does not go with such a recording.
@@ -109,7 +110,7 @@ class LabelledFrames:
 
 
 def _open(path: Path, topic: str | None) -> CamVid | PictureFolder | VideoFrames | BagFrames:
-    if path.suffix in BAG_SUFFIXES or is_bag_folder(path):
+    if is_bag(path):
         return BagFrames(path, topic)
     if topic is not None:
         raise ValueError(f"{path} is no ROS bag and has no topic {topic}; leave the topic out")
