@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from patchline_ros.datasets.recordings import open_frames
+from patchline_ros.demo.drive import Recording, frames_of
+from patchline_ros.demo.options import DemoOptions, OptionError, check_options
 from patchline_ros.tasks import Image
 
 pytest.importorskip("rosbags", reason="bags need the package rosbags")
@@ -169,3 +171,12 @@ def test_ros_1(place: str, tmp_path: Path) -> None:
         ValueError, match=r"drive.bag is of ROS 1: convert it with `rosbags-convert"
     ):
         open_frames(tmp_path / place)
+
+
+def test_a_drive_keeps_the_topic_that_was_named(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "drive", {"/left": "rgb8", "/right": "bgr8"})
+    recording = Recording(path=bag, topic="/right", names=("drive_000003",))
+    assert [frame.image[0, 0].tolist() for frame in frames_of(recording)] == [[3, 40, 200]]
+    options = DemoOptions(tmp_path / "out", "fog", 6.0, 0, topic="/right")
+    with pytest.raises(OptionError, match="--topic goes with --frames, which is missing"):
+        check_options(options)
