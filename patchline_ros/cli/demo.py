@@ -45,6 +45,13 @@ Signs = Annotated[
         show_default="the folder gtsrb beside that of --frames",
     ),
 ]
+Topic = Annotated[
+    str | None,
+    typer.Option(
+        help="Topic of the pictures, where --frames and --then are bags.",
+        show_default="the first that has pictures of colour",
+    ),
+]
 Bundle = Annotated[
     Path | None,
     typer.Option(
@@ -71,6 +78,7 @@ def demo(
     then: Then = None,
     labels: Labels = None,
     signs: Signs = None,
+    topic: Topic = None,
     bundle: Bundle = None,
     condition: Condition = "fog",
     rate: Rate = 6.0,
@@ -102,6 +110,7 @@ def demo(
             labels=None if labels == NO_LABELS else labels,
             no_labels=labels == NO_LABELS,
             signs=signs,
+            topic=topic,
             condition=condition,
             rate_hz=rate,
             seed=seed,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from patchline_ros.datasets.coco import CocoAnnotations, boxes_in
+from patchline_ros.datasets.coco import CocoAnnotations
 from patchline_ros.datasets.file_sets import FileSet
 from patchline_ros.datasets.picture_files import read_class_map, read_rgb
-from patchline_ros.tasks import Frame, Sample, Task
+from patchline_ros.tasks import Boxes, Frame, Sample, Task
 
 Condition = Literal["fog", "night", "rain", "snow"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -83,9 +83,9 @@ class Acdc(FileSet[Frame]):
                 f"{content.path} has boxes of the category {min(others)}; Cityscapes' ids of "
                 f"single objects are {', '.join(map(str, _OBJECT_OF_CATEGORY))}"
             )
-        self._boxes = {
-            Path(file).name.removesuffix(_SUFFIX): things
-            for file, things in content.boxes_by_file(_OBJECT_OF_CATEGORY).items()
+        self._pictures = {
+            Path(file).name.removesuffix(_SUFFIX): picture
+            for file, picture in content.pictures(_OBJECT_OF_CATEGORY).items()
         }
         self.names: tuple[str, ...] = tuple(self._paths)
 
@@ -98,8 +98,10 @@ class Acdc(FileSet[Frame]):
         if not label_map.is_file():
             raise ValueError(f"there is no label map {label_map}; unpack ACDC's archive gt again")
         lanes = read_class_map(label_map, image, len(LANE_CLASSES))
+        listed = self._pictures.get(name)
+        boxes = Boxes.truth([], []) if listed is None else listed.boxes(image)
         samples = {
-            Task.DETECTION: Sample(image, boxes_in(image, self._boxes.get(name, []))),
+            Task.DETECTION: Sample(image, boxes),
             Task.SEGMENTATION: Sample(image, lanes),
         }
         return Frame(name, image, samples)

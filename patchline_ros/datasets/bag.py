@@ -9,23 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchline_ros.messages.labels import ConversionError
-from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
+from patchline_ros.datasets.bag_files import bag_files, check_files, instead
+from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb, is_depth
 from patchline_ros.tasks import Frame, Image
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection
     from rosbags.rosbag2 import Reader
-
-BAG_SUFFIXES = (".mcap", ".db3")
-"""Endings of the files that rosbag2 keeps messages in."""
+    from rosbags.typesys.store import Typestore
 
 _RAW = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
-
-_DEPTH = "16UC1"
-"""What depth cameras send. The topic is chosen here unless it is named, and depth as a picture is
-black; a grey camera of 16 bits says mono16."""
 
 _DAMAGE = (
     LookupError,
@@ -54,14 +48,14 @@ class BagFrames:
     """
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
-        """Find the topic: the named one, or the first that carries pictures.
+        """Find the topic: the named one, or the first that carries pictures and no depth.
 
         Raises ModuleNotFoundError where the package rosbags is not installed, and ValueError where
         the bag cannot be read, or has no such topic, or no picture on it.
         """
         self._path = path
         with reading(path) as reader:
-            images = [c for c in reader.connections if c.msgtype in (_RAW, _COMPRESSED)]
+            images = [c for c in reader.connections if type_of(c) in (_RAW, _COMPRESSED)]
             topics = list(dict.fromkeys(connection.topic for connection in images))
             if not topics:
                 raise ValueError(f"the bag {path} has no topic of sensor_msgs/Image to replay")
@@ -70,15 +64,15 @@ class BagFrames:
                     f"the bag {path} has no pictures on the topic {topic}; it has them on "
                     f"{', '.join(topics)}"
                 )
-            self._topic = topics[0] if topic is None else topic
+            self._topic = topic or _colour_first(path, reader, images)
             length = sum(c.msgcount for c in images if c.topic == self._topic)
         if not length:
             raise ValueError(
                 f"the bag {path} holds no picture on {self._topic}; it has the image topics "
                 f"{', '.join(topics)}"
             )
-        bag = path.resolve().name if path.is_dir() else path.stem
-        self.names: tuple[str, ...] = tuple(f"{bag}_{i:06d}" for i in range(length))
+        self._bag = path.resolve().name if path.is_dir() else path.stem
+        self.names: tuple[str, ...] = tuple(f"{self._bag}_{i:06d}" for i in range(length))
 
     def __len__(self) -> int:
         """Number of pictures on the topic."""
@@ -87,18 +81,17 @@ class BagFrames:
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the first on; ValueError names the frame that cannot be decoded."""
         from rosbags.serde import SerdeError
-        from rosbags.typesys import Stores, get_typestore
 
-        # The two image types are the same in every ROS 2, so neither the distribution nor the
-        # definitions of other messages in the bag matter.
-        types = get_typestore(Stores.ROS2_HUMBLE)
+        types = _image_types()
         with reading(self._path) as reader:
             connections = [c for c in reader.connections if c.topic == self._topic]
             messages = recorded(self._path, reader, connections)
-            for name, (connection, _, raw) in zip(self.names, messages, strict=True):
+            for number, (connection, _, raw) in enumerate(messages):
+                name = f"{self._bag}_{number:06d}"
+                kind = type_of(connection)
                 try:
-                    message = types.deserialize_cdr(raw, connection.msgtype)
-                    image = _rgb(message, connection.msgtype)
+                    message = types.deserialize_cdr(raw, kind)
+                    image = _rgb(message, kind)
                 except (SerdeError, ValueError) as error:
                     raise ValueError(
                         f"frame {name} on {self._topic} of the bag {self._path}: {error}"
@@ -107,11 +100,40 @@ class BagFrames:
 
 
 def _rgb(message: Any, kind: str) -> Image:
-    if kind == _COMPRESSED:
-        return compressed_to_rgb(message)
-    if message.encoding == _DEPTH:
-        raise ConversionError(f"the encoding {_DEPTH!r} is depth, no picture; choose another topic")
-    return image_to_rgb(message)
+    return compressed_to_rgb(message) if kind == _COMPRESSED else image_to_rgb(message)
+
+
+def type_of(connection: Connection) -> str:
+    """Message type of a topic; the first recorders of ROS 2 left `/msg/` out."""
+    package, _, name = connection.msgtype.replace("/msg/", "/").partition("/")
+    return f"{package}/msg/{name}"
+
+
+def _colour_first(path: Path, reader: Reader, images: list[Connection]) -> str:
+    """The first topic that does not begin with depth; the first of all where all do."""
+    from rosbags.serde import SerdeError
+
+    types = _image_types()
+    topics = list(dict.fromkeys(c.topic for c in images if c.msgcount)) or [images[0].topic]
+    for topic in topics if len(topics) > 1 else []:
+        connections = [c for c in images if c.topic == topic]
+        for connection, _, raw in recorded(path, reader, connections):
+            try:
+                message: Any = types.deserialize_cdr(raw, type_of(connection))
+            except (SerdeError, ValueError):  # Said when it is read.
+                return topic
+            raw_kind = type_of(connection) == _RAW
+            if not is_depth(message.encoding if raw_kind else message.format):
+                return topic
+            break
+    return topics[0]
+
+
+def _image_types() -> Typestore:
+    """The two image types are the same in every ROS 2, whichever the bag is of."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_HUMBLE)
 
 
 @contextmanager
@@ -130,8 +152,7 @@ def reading(path: Path) -> Iterator[Reader]:
         raise ModuleNotFoundError(
             f"the bag {path} needs the package rosbags to be read: pip install rosbags"
         ) from error
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        raise ValueError(_without_metadata(path))
+    check_files(path)
     try:
         reader = Reader(path)
         reader.open()
@@ -155,12 +176,28 @@ def recorded(
         start_ns: time of the first message; None: the begin of the bag.
 
     Raises:
-        ValueError: the bag is damaged, or can't be read any more.
+        ValueError: the bag is damaged, or can't be read any more; or, at its end, it has other
+            messages than it counts, where they are read from the begin on.
     """
-    try:
-        yield from reader.messages(connections=connections, start=start_ns)
-    except _damage() as error:
-        raise ValueError(_unreadable(path, error)) from error
+    count = 0
+    messages = reader.messages(connections=connections, start=start_ns)
+    while True:
+        try:
+            message = next(messages, None)
+        except _damage() as error:
+            raise ValueError(_unreadable(path, error)) from error
+        if message is None:
+            break
+        count += 1
+        yield message
+    counted = sum(connection.msgcount for connection in connections)
+    if count != counted and (not count or start_ns is None):
+        topics = ", ".join(sorted({connection.topic for connection in connections}))
+        raise ValueError(
+            f"cannot read the bag {path}: it counts {counted} messages on {topics}, but {count} "
+            "are there; name its file instead of its folder, or write metadata.yaml anew by "
+            "`ros2 bag reindex`"
+        )
 
 
 def recorded_hash(connection: Connection) -> str:
@@ -200,34 +237,14 @@ def _damage() -> tuple[type[Exception], ...]:
     return tuple(kinds)
 
 
-def is_bag_folder(path: Path) -> bool:
-    """Whether it is a folder that a recorder made, perhaps one that was killed."""
-    return (path / "metadata.yaml").is_file() or bool(_files_of(path))
-
-
-def _files_of(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [file for file in sorted(folder.iterdir()) if file.suffix in BAG_SUFFIXES]
-
-
-def _without_metadata(folder: Path) -> str:
-    """Why a folder without metadata.yaml can't be read, and what to do."""
-    files = _files_of(folder)
-    if not files:
-        return f"the folder {folder} is no bag: it has no metadata.yaml"
-    return (
-        f"the bag {folder} has no metadata.yaml, so its recording was killed or still goes on: "
-        f"name its file {files[0]} instead"
-    )
-
-
 def _unreadable(path: Path, error: Exception) -> str:
     from rosbags.rosbag2 import ReaderError
 
     own = isinstance(error, ReaderError)
     why = str(error) if own else f"it is damaged ({type(error).__name__}: {error})"
     advice = ""
-    if path.suffix == ".mcap":
+    if own and path.is_dir() and bag_files(path) and ("not supported" in why or "metadata" in why):
+        advice = instead(path)
+    elif path.suffix == ".mcap":
         advice = f"; `mcap recover {path} -o NEW.mcap` saves what a killed recording has written"
     return f"cannot read the bag {path}: {why.rstrip('.')}{advice}"

@@ -116,7 +116,8 @@ CATALOGUE: dict[str, Entry] = {
             where="",
             what="folders images and labels, or such a pair for each split",
             layout="images/*.jpg|png, labels/*.txt of the same stems: a line `ID X Y WIDTH HEIGHT` "
-            "for each object, centre and size as shares of the picture",
+            "for each object, centre and size as shares of the picture; a picture without a text "
+            "shows none",
             needs_classes=True,
         ),
         Entry(
@@ -136,7 +137,8 @@ CATALOGUE: dict[str, Entry] = {
             licence=OWN,
             where="",
             what="a folder of pictures and a JSON file of COCO's detection format",
-            layout="images/ with annotations.json, or SPLIT/ with annotations/instances_SPLIT.json",
+            layout="images/ with annotations.json, SPLIT/ or images/SPLIT/ with "
+            "annotations/instances_SPLIT.json, or SPLIT/ with _annotations.coco.json",
         ),
         Entry(
             name="masks",

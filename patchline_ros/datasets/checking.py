@@ -19,6 +19,7 @@ from patchline_ros.datasets.core50 import Core50, Shot
 from patchline_ros.datasets.file_sets import PairedFolder
 from patchline_ros.datasets.gtsrb import Gtsrb
 from patchline_ros.datasets.labelled_bag import LabelledBag
+from patchline_ros.datasets.layouts import coco_parts, splits_of
 from patchline_ros.datasets.masks import MaskFolder
 from patchline_ros.datasets.paper_splits import (
     CORE50_CATEGORIES,
@@ -29,7 +30,7 @@ from patchline_ros.datasets.paper_splits import (
     core50_things,
     sbd_split,
 )
-from patchline_ros.datasets.picture_files import natural_order
+from patchline_ros.datasets.picture_files import LABEL_SUFFIXES
 from patchline_ros.datasets.reading import Classes, Labelled, Pictures, Samples, read_all
 from patchline_ros.datasets.sbd import Sbd
 from patchline_ros.datasets.voc import DAWN_CLASSES, VocFolder
@@ -119,18 +120,6 @@ def _summary(read: Callable[[], Samples], classes: Classes) -> Found:
     return found
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder itself where it holds `images`, else those of its folders that do, by name."""
-    if not (folder / "images").is_dir():
-        inside = sorted(
-            (p for p in folder.iterdir() if p.is_dir()), key=lambda p: natural_order(p.name)
-        )
-        splits = {path.name: path for path in inside if (path / "images").is_dir()}
-        if splits:
-            return splits
-    return {"all": folder}
-
-
 def _core50(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
     def part(name: str, sessions: Sequence[int], places: Sequence[int]) -> _Part:
         return _Part(name, lambda: _core50_videos(folder, sessions, places))
@@ -200,7 +189,7 @@ def _camvid(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
     def part(name: str, drive: Path) -> _Part:
         return _Part(name, lambda: (Pictures.of_frames(camvid.TASK_CLASSES, CamVid(drive)), []))
 
-    return [part(name, drive) for name, drive in _split_folders(folder).items()]
+    return [part(name, drive) for name, drive in splits_of(folder, LABEL_SUFFIXES).items()]
 
 
 def _gtsrb(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
@@ -228,27 +217,20 @@ def _paired(kind: type[PairedFolder], folder: Path, classes: tuple[str, ...] | N
 
         return _Part(name, opened)
 
-    return [part(name, split) for name, split in _split_folders(folder).items()]
+    return [part(name, split) for name, split in splits_of(folder, kind.suffixes).items()]
 
 
 def _coco(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:
     def part(name: str, images: Path, annotations: Path) -> _Part:
         def opened() -> tuple[Labelled, Missing]:
             pictures = CocoFolder(images, annotations, classes)
-            lacking = [name for name in pictures.names if not (images / name).is_file()]
+            lacking = [name for name in pictures.names if not pictures.path(name).is_file()]
             missing = [f"{len(lacking)} pictures, such as {lacking[0]}"] if lacking else []
             return Pictures.of_samples(Task.DETECTION, pictures.classes, pictures), missing
 
         return _Part(name, opened)
 
-    start, end = "instances_", ".json"
-    splits = {
-        path.name.removeprefix(start).removesuffix(end): path
-        for path in sorted((folder / "annotations").glob(f"{start}*{end}"))
-    }
-    if splits:
-        return [part(name, folder / name, path) for name, path in splits.items()]
-    return [part("all", folder / "images", folder / "annotations.json")]
+    return [part(name, *places) for name, places in coco_parts(folder).items()]
 
 
 def _bag(folder: Path, classes: tuple[str, ...] | None) -> list[_Part]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar, overload
 
+from patchline_ros.datasets.layouts import paired_folders
 from patchline_ros.datasets.picture_files import paired_by_stem, read_rgb
 from patchline_ros.tasks import Image, Label, Sample, Task
 
@@ -43,18 +44,24 @@ class FileSet(Sequence[Item]):
 class PairedFolder(FileSet[Sample]):
     """A folder `images/*.jpg|png` with a label file of the same stem for each, in natural order.
 
+    The other layouts that tools make are in layouts.paired_folders.
+
     Attributes:
         task: that the labels are for.
-        labels: name of the folder of the label files.
+        labels: names that the folder of the label files has, in any case.
         suffixes: endings of the label files.
         what: a label file is called in messages.
+        background: a picture without a label file shows nothing of the classes.
+        notes: stems (in lower case) of files that tools put among the label files.
         classes: names of the ids.
     """
 
     task: ClassVar[Task]
-    labels: ClassVar[str]
+    labels: ClassVar[tuple[str, ...]]
     suffixes: ClassVar[tuple[str, ...]]
     what: ClassVar[str]
+    background: ClassVar[bool] = False
+    notes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, directory: Path, classes: tuple[str, ...]) -> None:
         """Lists and pairs the files by name, without reading them.
@@ -63,7 +70,11 @@ class PairedFolder(FileSet[Sample]):
             ValueError: a folder is missing, or the files do not pair.
         """
         self._files = paired_by_stem(
-            directory / "images", directory / self.labels, self.suffixes, self.what
+            *paired_folders(directory, self.labels, self.suffixes),
+            self.suffixes,
+            self.what,
+            background=self.background,
+            notes=self.notes,
         )
         self.classes = classes
         self.names = tuple(self._files)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from patchline_ros.datasets.bag import reading, recorded, recorded_hash
+from patchline_ros.datasets.bag import reading, recorded, recorded_hash, type_of
 from patchline_ros.datasets.reading import Classes, Job, Samples
 from patchline_ros.messages.labelled_frames import frame_key, labelled_sample
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
@@ -83,7 +83,7 @@ class LabelledBag:
         """
         self._path = path
         with reading(path) as reader:
-            topics = {c.topic: c for c in reader.connections if c.msgtype == MESSAGE}
+            topics = {c.topic: c for c in reader.connections if type_of(c) == MESSAGE}
         if not topics:
             raise ValueError(f"the bag {path} has no topic of {MESSAGE}, so it has no labels")
         if topic is not None and topic not in topics:

@@ -6,11 +6,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from patchline_ros.datasets.bag import BAG_SUFFIXES, BagFrames, is_bag_folder
+from patchline_ros.datasets.bag import BagFrames
+from patchline_ros.datasets.bag_files import is_bag
 from patchline_ros.datasets.camvid import CamVid
 from patchline_ros.datasets.picture_files import (
     LABEL_SUFFIXES,
     PICTURE_SUFFIXES,
+    check_not_black_and_white,
     pictures_by_stem,
     read_class_map,
     read_rgb,
@@ -42,7 +44,7 @@ def open_frames(path: Path, labels: Path | None = None, topic: str | None = None
     class maps for segmentation, in the class ids of the model and with 255 = ignore, each named
     as the frame it belongs to: the picture's stem, or for videos and bags their own name and the
     frame's number from 0 in six digits (`drive_000012.png`). Frames without one are unlabelled.
-    `topic` chooses among the image topics of a bag; the first otherwise.
+    `topic` chooses among the image topics of a bag; the first of colour otherwise.
 
     Raises ValueError where `path` is none of these, a label map belongs to no frame, or `labels`
     or `topic` does not go with such a recording.
@@ -77,7 +79,10 @@ class LabelledFrames:
     """Frames with segmentation labels from a folder of class maps named as the frames are."""
 
     def __init__(self, frames: PictureFolder | VideoFrames | BagFrames, directory: Path) -> None:
-        """Pair by name; ValueError names a class map that belongs to no frame."""
+        """Pair by name.
+
+        Raises ValueError where a class map belongs to no frame, or they are black and white.
+        """
         self._frames = frames
         self._labels = pictures_by_stem(directory, LABEL_SUFFIXES)
         names: Collection[str] = set(frames.names)
@@ -87,6 +92,7 @@ class LabelledFrames:
                     f"the label map {path} belongs to no frame; frames are named "
                     f"{frames.names[0]} to {frames.names[-1]}"
                 )
+        check_not_black_and_white([*self._labels.values()])
 
     def __len__(self) -> int:
         """Number of frames, labelled or not."""
@@ -104,7 +110,7 @@ class LabelledFrames:
 
 
 def _open(path: Path, topic: str | None) -> CamVid | PictureFolder | VideoFrames | BagFrames:
-    if path.suffix in BAG_SUFFIXES or is_bag_folder(path):
+    if is_bag(path):
         return BagFrames(path, topic)
     if topic is not None:
         raise ValueError(f"{path} is no ROS bag and has no topic {topic}; leave the topic out")

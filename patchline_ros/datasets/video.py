@@ -18,7 +18,7 @@ class VideoFrames:
     """A video file as unlabelled frames named `<stem of the file>_<number from 0>`.
 
     The length is what the file's header states. Where fewer frames can be decoded the iteration
-    ends there and logs a warning with both numbers.
+    ends there and logs a warning with both numbers; where none can, that is a ValueError.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +44,12 @@ class VideoFrames:
         try:
             for index, name in enumerate(self.names):
                 decoded, bgr = capture.read()
+                if not decoded and not index:
+                    raise ValueError(
+                        f"no frame of the video {self._path} can be decoded (codec "
+                        f"{_codec(capture)}): the file is cut off, or the codec is not known here; "
+                        f"convert it, as `ffmpeg -i {self._path} -c:v libx264 NEW.mp4` does"
+                    )
                 if not decoded:
                     logger.warning(
                         "the video %s ends after %d of the %d frames that its header states",
@@ -67,3 +73,9 @@ class VideoFrames:
                 "or a rosbag2 recording (folder, .mcap or .db3)"
             )
         return capture
+
+
+def _codec(capture: cv2.VideoCapture) -> str:
+    """Four letters, such as av01."""
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    return code.to_bytes(4, "little").decode("ascii", "replace").strip("\0 ") or "unknown"

@@ -60,6 +60,7 @@ class Recording(StrictModel):
 
     path: Path
     labels: Path | None = None
+    topic: str | None = None
     names: tuple[str, ...]
 
 
@@ -351,7 +352,7 @@ class FilmedShots(Shots):
 def frames_of(recording: Recording) -> Iterator[Frame]:
     """The chosen frames of a recording, in its order. ValueError names a frame it cannot give."""
     wanted = set(recording.names)
-    for frame in open_frames(recording.path, recording.labels):
+    for frame in open_frames(recording.path, recording.labels, recording.topic):
         if frame.name in wanted:
             wanted.discard(frame.name)
             yield frame

@@ -30,6 +30,8 @@ class DemoOptions:
     labels: Path | None = None
     no_labels: bool = False
     signs: Path | None = None
+    topic: str | None = None
+    """Of the camera, where `frames` or `then` is a bag."""
 
 
 def check_options(options: DemoOptions) -> None:
@@ -44,7 +46,7 @@ def check_options(options: DemoOptions) -> None:
     if options.seed < 0:
         raise OptionError(f"--seed is {options.seed}; give one that is 0 or greater")
     if options.frames is None:
-        for name in ("then", "labels", "signs"):
+        for name in ("then", "labels", "signs", "topic"):
             if getattr(options, name) is not None:
                 raise OptionError(f"--{name} goes with --frames, which is missing")
     for name in ("frames", "then", "labels", "signs"):

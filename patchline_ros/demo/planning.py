@@ -99,7 +99,7 @@ def _classes_of(
 ) -> dict[Task, tuple[str, ...]]:
     """The classes that the labels bring along; a folder of class maps is in the bundle's own."""
     classes: dict[Task, tuple[str, ...]] = {}
-    if isinstance(open_frames(options.then or frames), CamVid):
+    if isinstance(open_frames(options.then or frames, topic=options.topic), CamVid):
         classes = {Task.DETECTION: OBJECT_CLASSES, Task.SEGMENTATION: LANE_CLASSES}
     if signs is not None:
         classes[Task.CLASSIFICATION] = SIGN_CLASSES
@@ -117,32 +117,37 @@ def _recordings(options: DemoOptions, frames: Path, bundle: Bundle) -> tuple[Rec
     classes = len(bundle.spec(Task.SEGMENTATION).classes)
     if options.then is not None:
         names = _labelled_names(
-            options.then, options.labels, seen, classes, LEAST_FRAMES, MOST_DRIFT_FRAMES
+            options, options.then, seen, classes, LEAST_FRAMES, MOST_DRIFT_FRAMES
         )
         return (
-            _recording(frames, None, _names(frames, seen)),
-            _recording(options.then, options.labels, names),
+            _recording(frames, None, options.topic, _names(frames, options.topic, seen)),
+            _recording(options.then, options.labels, options.topic, names),
         )
     names = _labelled_names(
-        frames, options.labels, seen, classes, 2 * LEAST_FRAMES, 2 * MOST_SOURCE_FRAMES
+        options, frames, seen, classes, 2 * LEAST_FRAMES, 2 * MOST_SOURCE_FRAMES
     )
     half = len(names) // 2
     return (
-        _recording(frames, options.labels, names[:half]),
-        _recording(frames, options.labels, names[half:]),
+        _recording(frames, options.labels, options.topic, names[:half]),
+        _recording(frames, options.labels, options.topic, names[half:]),
     )
 
 
-def _recording(path: Path, labels: Path | None, names: tuple[str, ...]) -> Recording:
+def _recording(
+    path: Path, labels: Path | None, topic: str | None, names: tuple[str, ...]
+) -> Recording:
     """The options with absolute paths, so that the drive can be opened from any folder."""
     return Recording(
-        path=path.resolve(), labels=None if labels is None else labels.resolve(), names=names
+        path=path.resolve(),
+        labels=None if labels is None else labels.resolve(),
+        topic=topic,
+        names=names,
     )
 
 
-def _names(path: Path, seen: set[str]) -> tuple[str, ...]:
+def _names(path: Path, topic: str | None, seen: set[str]) -> tuple[str, ...]:
     names = []
-    for frame in open_frames(path):
+    for frame in open_frames(path, topic=topic):
         if frame.name not in seen:
             names.append(frame.name)
         if len(names) == MOST_SOURCE_FRAMES:
@@ -156,8 +161,8 @@ def _names(path: Path, seen: set[str]) -> tuple[str, ...]:
 
 
 def _labelled_names(
+    options: DemoOptions,
     path: Path,
-    labels: Path | None,
     seen: set[str],
     classes: int,
     least: int,
@@ -168,7 +173,7 @@ def _labelled_names(
     Raises DriveError when there are fewer than `least`.
     """
     names = []
-    for frame in open_frames(path, labels):
+    for frame in open_frames(path, options.labels, options.topic):
         if frame.name in seen or not frame.samples:
             continue
         lanes = frame.samples.get(Task.SEGMENTATION)

@@ -56,7 +56,6 @@ _LAYOUTS: Final = {
     # OpenCV's names of types, which say nothing about colours: they are in OpenCV's order.
     "8UC1": _Layout("u1", 1, cv2.COLOR_GRAY2RGB),
     "8UC3": _Layout("u1", 3, cv2.COLOR_BGR2RGB),
-    "16UC1": _Layout("u2", 1, cv2.COLOR_GRAY2RGB),
     "bayer_rggb8": _Layout("u1", 1, cv2.COLOR_BayerRGGB2RGB),
     "bayer_bggr8": _Layout("u1", 1, cv2.COLOR_BayerBGGR2RGB),
     "bayer_gbrg8": _Layout("u1", 1, cv2.COLOR_BayerGBRG2RGB),
@@ -68,6 +67,9 @@ _LAYOUTS: Final = {
     "nv12": _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV12, even_width=True, even_height=True, rows=3),
     "nv21": _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV21, even_width=True, even_height=True, rows=3),
 }
+
+_DEPTH: Final = ("16UC1", "32FC1")
+"""What depth cameras send: as a picture it is black. A grey camera of 16 bits says mono16."""
 
 _CODECS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 """Of compressed pictures, as Pillow calls them. image_transport sends the first three."""
@@ -117,6 +119,10 @@ def compressed_to_rgb(msg: Any) -> Image:
     Raises ConversionError when the data is empty, is a picture of more than MOST_MEGAPIXELS, or
     cannot be decoded.
     """
+    if is_depth(msg.format):
+        raise ConversionError(
+            f"the format {msg.format!r} is depth, no picture; choose another topic"
+        )
     data = bytes(msg.data)
     if not data:
         raise ConversionError(f"the compressed picture (format {msg.format!r}) has no data")
@@ -162,7 +168,16 @@ def _decoded(data: bytes) -> NDArray[Any]:
         return np.array(picture if grey else picture.convert("RGB"))
 
 
+def is_depth(encoding: str) -> bool:
+    """Whether an encoding, or the format of a compressed picture, is that of depth."""
+    return encoding in _DEPTH or "compressedDepth" in encoding
+
+
 def _layout(encoding: str) -> _Layout:
+    if is_depth(encoding):
+        raise ConversionError(
+            f"the encoding {encoding!r} is depth, no picture; choose another topic"
+        )
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         raise ConversionError(f"the encoding is {encoding!r}; supported are {', '.join(_LAYOUTS)}")

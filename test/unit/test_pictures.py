@@ -35,7 +35,6 @@ PIXELS = {
     "mono8": (GREY, GREY_RGB),
     "8UC1": (GREY, GREY_RGB),
     "mono16": (GREY16, GREY16_RGB),
-    "16UC1": (GREY16, GREY16_RGB),
 }
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
