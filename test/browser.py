@@ -69,8 +69,12 @@ class Browser:
                     self.complaints.append(entry["text"])
 
     def open(self, url: str) -> None:
-        """Goes there."""
+        """Goes there, and waits until the page is loaded."""
         self.call("Page.navigate", url=url)
+        deadline = time.monotonic() + 60
+        while self.value("document.readyState") != "complete":
+            assert time.monotonic() < deadline, f"{url} is not loaded"
+            time.sleep(0.05)
 
     def value(self, expression: str) -> Any:
         """What the expression is in the page."""

@@ -72,6 +72,7 @@ def render_html(
             "won_back": report_text.won_back,
         },
         report=report,
+        title=report_text.title(report.source, report.tasks),
         plots=named,
         strip=strip,
         legend=[

@@ -34,6 +34,13 @@ ANSWERS = {
 """What a car tries without labels (`adaptation/label_free_candidates.py`), for people."""
 
 
+def title(source: SourceReport, tasks: Mapping[Task, TaskReport]) -> str:
+    """The outcome in a line."""
+    adapted = [road_name(task) for task, row in tasks.items() if row.swapped]
+    outcome = f"{listing(adapted)} adapted" if adapted else "the source models stayed"
+    return f"{_beginning(source)}: {outcome}"
+
+
 def headline(
     source: SourceReport,
     drift: DriftReport,
@@ -43,8 +50,7 @@ def headline(
     frames: FramesReport,
 ) -> str:
     """The outcome in a few sentences, good or bad."""
-    beginning = BEGINNINGS.get(source.condition, f"The road changed to {source.condition}")
-    noticed = f"{beginning}, the car noticed within {drift.frames_to_detect} frames"
+    noticed = f"{_beginning(source)}, the car noticed within {drift.frames_to_detect} frames"
     said = []
     if answer is not None:
         said.append(f"{noticed}, {_answered(answer, tasks)}")
@@ -53,10 +59,15 @@ def headline(
         said.append(_trained(training, answer, tasks, noticed))
     if any(row.swapped for row in tasks.values()):
         said.append(_lost(frames, 1 if answer is None or training is None else 2))
-        kept = [road_name(task) for task, row in tasks.items() if not row.swapped]
-        if kept:
-            said.append(f"{listing(kept).capitalize()} kept the source model.")
+        others = [road_name(task) for task, row in tasks.items() if not row.swapped]
+        if others:
+            said.append(f"{listing(others).capitalize()} stayed with the source model.")
     return " ".join(said)
+
+
+def _beginning(source: SourceReport) -> str:
+    """What happened to the road."""
+    return BEGINNINGS.get(source.condition, f"The road changed to {source.condition}")
 
 
 def _answered(answer: AnswerReport, tasks: Mapping[Task, TaskReport]) -> str:
