@@ -45,6 +45,8 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
 _PATCH_SETS_WAITING = 8
+_GATE = ("before", "after", "error", "frames", "predicted_gain")
+"""What a patch set says of the gate that it passed, with labels or without."""
 _LEAST_DEPTH = 30
 _UNSTAMPED_AGAIN_SECONDS = 60.0
 """Pictures that DDS keeps for a process that stands still, as one of 30 Hz does for a part of a
@@ -133,13 +135,19 @@ class PerceptionNode(ManagedNode):
         self.offer(SetBool, "~/enable", self._on_enable)
 
     def report(self) -> tuple[str, Mapping[str, object]]:
-        """Counts, rates and latency; also the watchdog that names topic and QoS."""
+        """Counts, rates, latency, and what the gate measured of the patch set that runs.
+
+        Also the watchdog that names topic and QoS.
+        """
         trouble = self._watchdog.trouble() or self.counts.unreadable.trouble()
+        active = self._runner.active
+        measured = active.metadata.metrics if active else {}
         return trouble, {
             **self.counts.values(),
             "enabled": self._enabled,
             "superseded": self._inference.superseded,
-            "patch_version": self._runner.patch_version,
+            "patch_version": active.version if active else 0,
+            **{f"gate_{name}": f"{measured[name]:.4g}" for name in _GATE if name in measured},
         }
 
     def activity(self) -> str:

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lanes import RELIABLE, Lanes, patch_set_msg, picture_msg
 from patchline_ros.msg import FrameFeatures, PatchStatus
 from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from tiny_bundle import CLASSES, export_graphs, make_bundle, make_patch_set, picture
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
@@ -164,6 +164,24 @@ def test_the_overlay_is_drawn_for_whoever_looks(lanes):
     lanes.bench.until(lambda: bool(overlays))
     assert (overlays[0].encoding, overlays[0].height, overlays[0].width) == ("rgb8", 24, 40)
     assert overlays[0].header == picture_msg(2).header
+
+
+def test_diagnostics_have_the_gate_of_the_patch_set_that_runs(lanes, bundle):
+    diagnostics = lanes.bench.collect(DiagnosticArray, "/diagnostics")
+    gate = {"before": 0.5, "after": 0.875, "error": 0.03125, "frames": 16, "best_epoch": 3}
+    patch_set = make_patch_set(bundle, Task.SEGMENTATION, 4, metrics=gate)
+    assert lanes.send(patch_set_msg(patch_set, version=4)).version == 4
+    lanes.bench.until(lambda: diagnostics and values(diagnostics[-1]).get("patch_version") == "4")
+    found = {key: value for key, value in values(diagnostics[-1]).items() if "gate" in key}
+    assert found == {
+        "gate_before": "0.5",
+        "gate_after": "0.875",
+        "gate_error": "0.03125",
+        "gate_frames": "16",
+    }
+    lanes.bench.call(Trigger, "lane_segmenter/rollback")
+    lanes.bench.until(lambda: values(diagnostics[-1])["patch_version"] == "0")
+    assert "gate_before" not in values(diagnostics[-1])
 
 
 def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path):

@@ -17,6 +17,7 @@ from browser import Browser
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from foxglove_client import FoxgloveClient
 from patchline_ros.msg import AdaptationStatus, DriftStatus, PatchStatus
+from rclpy.duration import Duration
 from ros_bench import Bench
 from ros_fixtures import Car
 from sensor_msgs.msg import Image
@@ -29,12 +30,18 @@ from patchline_ros.nodes.conversions import rgb_to_image
 from patchline_ros.tasks import Task
 
 EPISODE = {
-    "order": ["classification"],
+    "order": ["classification", "detection"],
     "patches": 3,
-    "seconds": {"classification": 12.0},
-    "accepted": {"classification": True},
-    "gate": {"classification": {"before": 0.5, "after": 0.875, "error": 0.03, "frames": 16}},
+    "seconds": {"classification": 2.0, "detection": 10.0},
+    "accepted": {"classification": False, "detection": True},
+    "gate": {
+        "classification": {"before": 0.875, "after": 0.75, "error": 0.04, "frames": 12},
+        "detection": {"before": 0.25, "after": 0.375, "error": 0.01, "frames": 12},
+    },
 }
+"""The last episode: patch set 4 for signs, which runs, is of an earlier one."""
+GATE = {"before": 0.5, "after": 0.875, "error": 0.03, "frames": 16}
+"""Of that patch set."""
 
 
 class FakeCar:
@@ -52,6 +59,7 @@ class FakeCar:
             for task, node in NODE_OF_TASK.items()
         }
         self._frames = 0
+        self._began = probe.probe.get_clock().now()
 
     def begin(self) -> None:
         """The latched statuses: signs are adapted, a patch set for lanes was refused."""
@@ -66,14 +74,18 @@ class FakeCar:
                 swap_seconds=2e-4,
             )
         )
-        self.patches[Task.SEGMENTATION].publish(
-            PatchStatus(
-                task="segmentation", state=PatchStatus.REFUSED, reason="its sha256 is wrong"
-            )
-        )
+        self.refuse(Task.SEGMENTATION, "its sha256 is wrong", minutes_ago=0)
+        self.refuse(Task.DETECTION, "it is not signed", minutes_ago=3)
         self.adaptation.publish(
             AdaptationStatus(state=AdaptationStatus.FINISHED, episode_json=json.dumps(EPISODE))
         )
+
+    def refuse(self, task: Task, reason: str, minutes_ago: int) -> None:
+        """Its last patch set was refused then."""
+        at = (self._began - Duration(seconds=60 * minutes_ago)).to_msg()
+        state = PatchStatus.REFUSED
+        status = PatchStatus(header=Header(stamp=at), task=task.value, state=state, reason=reason)
+        self.patches[task].publish(status)
 
     def drive(self, camera: bool = True) -> None:
         """One frame of it."""
@@ -84,9 +96,13 @@ class FakeCar:
             self.overlay.publish(rgb_to_image(picture, Header()))
         self.drift.publish(DriftStatus(mmd2=0.5, threshold=0.125, drifting=True, window=16))
         values = {"received": self._frames, "processed": self._frames, "latency_ms_p50": "12.3"}
-        pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-        status = DiagnosticStatus(name="/sign_classifier", message="running", values=pairs)
-        self.diagnostics.publish(DiagnosticArray(status=[status]))
+        adapted = {"patch_version": 4, **{f"gate_{name}": value for name, value in GATE.items()}}
+        for task, node in NODE_OF_TASK.items():
+            told = {**values, **(adapted if task is Task.CLASSIFICATION else {"patch_version": 0})}
+            pairs = [KeyValue(key=key, value=str(value)) for key, value in told.items()]
+            status = DiagnosticStatus(name=f"/{node}", message="running", values=pairs)
+            header = Header(stamp=self._began.to_msg())
+            self.diagnostics.publish(DiagnosticArray(header=header, status=[status]))
 
 
 def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser) -> None:
@@ -110,6 +126,19 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
         shows("[data-task=segmentation]", "one refused", "its sha256 is wrong"),
     )
     until(car.probe, fake.drive, shows("#adaptation", "finished", "trained in 12 s"))
+    assert not shows(signs, "0.750")()
+    assert shows("#adaptation", "0.875 → 0.750 ± 0.040: not accepted", "0.250 → 0.375")()
+    assert browser.value("document.querySelector('.why.bad').innerText") == (
+        "refused: its sha256 is wrong"
+    )
+    objects = "[data-task=detection]"
+    assert shows(objects, "one refused", "refused 3 min 0 s ago: it is not signed")()
+    assert red(browser) == ["segmentation"]
+    fake.patches[Task.SEGMENTATION].publish(
+        PatchStatus(task="segmentation", version=5, state=PatchStatus.ACTIVE)
+    )
+    until(car.probe, fake.drive, lambda: red(browser) == [])
+    assert shows("[data-task=segmentation]", "patch set 5")()
     until(car.probe, fake.drive, shows("#chart", "threshold 0.1250"))
     loaded = "document.querySelector('#cameras img').naturalWidth"
     until(car.probe, fake.drive, lambda: browser.value(loaded) == 64)
@@ -132,6 +161,27 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     assert "Traceback" not in car.log("watch")
     until(car.probe, lambda: None, shows("#state", "No connection", "What you see is"))
     assert not [c for c in browser.complaints if "ERR_CONNECTION_REFUSED" not in c]
+
+
+def red(browser: Browser) -> list[str]:
+    """The tasks whose card has something red."""
+    cards = "[...document.querySelectorAll('.task')].filter(c => c.querySelector('.bad'))"
+    found: list[str] = browser.value(f"{cards}.map(card => card.dataset.task)")
+    return found
+
+
+def test_a_phone_shows_the_whole_page(car: Car, browser: Browser) -> None:
+    fake = FakeCar(car.probe)
+    fake.begin()
+    _, port, _ = serving(car, "--image-topic", "image_raw")
+    browser.look(390, 844, dark=False)
+    browser.open(f"http://127.0.0.1:{port}/")
+    lanes = "[data-task=segmentation]"
+    until(car.probe, fake.drive, lambda: "its sha256 is wrong" in browser.text(lanes))
+    assert browser.value("document.documentElement.scrollWidth") == 390
+    wide = "[...document.querySelectorAll('main *')].filter(n => n.scrollWidth > n.clientWidth + 1)"
+    assert browser.value(f"{wide}.filter(n => n.clientWidth).map(n => n.className)") == []
+    assert browser.value("document.querySelector('header').offsetHeight") <= 844 / 4
 
 
 def test_a_page_out_of_sight_asks_for_no_pictures(car: Car, browser: Browser) -> None:
