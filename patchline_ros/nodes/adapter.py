@@ -26,6 +26,7 @@ from patchline_ros.adaptation.store import StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
 from patchline_ros.graph.description import NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError
+from patchline_ros.messages.loop_state import LoopState
 from patchline_ros.messages.pictures import image_to_rgb
 from patchline_ros.msg import (
     AdaptationStatus,
@@ -39,6 +40,7 @@ from patchline_ros.nodes import parameters, qos, signing_keys
 from patchline_ros.nodes.conversions import bytes_field, msg_to_labelled_frame, stamp_to_ns
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
+from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.tasks import Task
 
 _TICK_SECONDS = 0.25
@@ -116,25 +118,30 @@ class AdapterNode(ManagedNode):
         self.offer(Trigger, "~/reset", self._on_reset)
         self.repeat(_TICK_SECONDS, self._loop.tick)
 
-    def report(self) -> tuple[str, Mapping[str, object]]:
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
 
-        `ignored` are readings and statuses that make no sense. What is wrong is, the first of: what
-        the disk refuses, a refused frame of late, that it is paused, that no drift readings come.
+        `ignored` are readings and statuses that make no sense.
         """
-        trouble, silent = self._labels.trouble(), self._loop.seconds_without_reading
-        if not trouble and self._loop.paused:
-            trouble = "paused: nothing is adapted to until ~/pause is called with false"
-        elif not trouble and silent > _SILENCE_SECONDS:
-            topic = self.resolve_topic_name("drift_status")
-            trouble = f"no drift reading for {silent:.0f} s on {topic}"
         frames = self._storage.frames
-        return trouble, {
+        return self._trouble(), {
             **self._labels.counts(),
             "ignored": self._loop.ignored,
             "paused": self._loop.paused,
             **{f"kept_{task}": frames.count(task, 0) for task in self._patch_sets},
         }
+
+    def _trouble(self) -> Trouble:
+        """What is wrong, the first of several."""
+        if sentence := self._labels.trouble():
+            return Trouble(sentence)
+        if self._loop.paused:
+            return Trouble("paused: nothing is adapted to until ~/pause is called with false")
+        silent = self._loop.seconds_without_reading
+        if silent > _SILENCE_SECONDS:
+            topic = self.resolve_topic_name("drift_status")
+            return Trouble(f"no drift reading for {silent:.0f} s on {topic}", stops=True)
+        return Trouble(self._failure and f"the last episode failed: {self._failure}", stops=True)
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
@@ -196,6 +203,7 @@ class AdapterNode(ManagedNode):
         return response
 
     def _publish_status(self, status: LoopStatus) -> None:
+        self._failure = status.reason if status.state is LoopState.FAILED else ""
         fields = {**asdict(status), "state": status.state.value, "order": list(status.order)}
         self._status_publisher.publish(AdaptationStatus(header=self.stamped_now(), **fields))
 

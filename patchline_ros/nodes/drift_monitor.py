@@ -16,6 +16,7 @@ from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.refusals import Refusals
+from patchline_ros.nodes.trouble import Trouble
 
 _LOG_AGAIN_SECONDS = 5.0
 
@@ -45,7 +46,7 @@ class DriftMonitorNode(ManagedNode):
             self, "features", features, f"check that the {node} runs and gets pictures"
         )
 
-    def report(self) -> tuple[str, Mapping[str, object]]:
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Frames and the last reading; also the watchdog that names topic and QoS."""
         trouble = self._watchdog.trouble() or self._refused.trouble()
         values: dict[str, object] = {"frames": self._frames, "refused": self._refused.count}
@@ -67,6 +68,7 @@ class DriftMonitorNode(ManagedNode):
             self.get_logger().error(str(error), throttle_duration_sec=_LOG_AGAIN_SECONDS)
             return
         self._frames += 1
+        self._refused.taken()
         if reading is None:
             return
         self._report_change(reading)

@@ -8,6 +8,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
+from patchline_ros.nodes.trouble import Trouble
+
 SILENCE_SECONDS = 5.0
 """Seconds of silence after which it is reported."""
 
@@ -15,7 +17,14 @@ SILENCE_SECONDS = 5.0
 class InputWatchdog:
     """A watchdog of one subscription."""
 
-    def __init__(self, node: Node, what: str, subscription: Subscription[Any], advice: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        what: str,
+        subscription: Subscription[Any],
+        advice: str,
+        needed: bool = True,
+    ) -> None:
         """Nothing has come since now.
 
         Args:
@@ -23,9 +32,10 @@ class InputWatchdog:
             what: does not come, such as `picture`.
             subscription: on which it should.
             advice: what to do when there is nobody who publishes.
+            needed: whether the node can't do its work without it.
         """
         self._node, self._what, self._subscription = node, what, subscription
-        self._advice = advice
+        self._advice, self._needed = advice, needed
         self._last = time.monotonic()
         self._reported = False
 
@@ -33,12 +43,12 @@ class InputWatchdog:
         """Something has come."""
         self._last = time.monotonic()
 
-    def trouble(self) -> str:
+    def trouble(self) -> Trouble:
         """What is wrong when nothing has come for a while; the log says it once each time."""
         silent = time.monotonic() - self._last
         if silent < SILENCE_SECONDS:
             self._reported = False
-            return ""
+            return Trouble()
         # Of the subscription: overrides of its quality of service are in it.
         profile = self._subscription.qos_profile
         topic = self._subscription.topic_name
@@ -56,4 +66,4 @@ class InputWatchdog:
             )
             self._node.get_logger().warning(f"{trouble}; {advice}")
             self._reported = True
-        return trouble
+        return Trouble(trouble, stops=self._needed)

@@ -21,6 +21,7 @@ from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.refusals import Refusals
+from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.word_lists import comma_separated
 
@@ -78,7 +79,7 @@ class LabellerNode(ManagedNode):
             *map(self._listen_to_labels, self._labellers),
         ]
 
-    def report(self) -> tuple[str, Mapping[str, object]]:
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """What became of each task's labels.
 
         What is wrong is, the first of: that nothing comes, a label refused of late, that the last
@@ -87,20 +88,20 @@ class LabellerNode(ManagedNode):
         # Each one is asked, since each one also writes to the log.
         silent = [watchdog.trouble() for watchdog in self._watchdogs]
         troubles = [*silent, self._refused.trouble(), *map(self._lost, self._labellers)]
-        return next(filter(None, troubles), ""), {
+        return next(filter(None, troubles), Trouble()), {
             f"{name}_{task}": count
             for task, labeller in self._labellers.items()
             for name, count in labeller.counts().items()
         }
 
-    def _lost(self, task: Task) -> str:
+    def _lost(self, task: Task) -> Trouble:
         """That the last label found no picture; the log says it, too."""
         lost = self._labellers[task].lost
         if not lost:
-            return ""
+            return Trouble()
         sentence = f"the last label on {self._label_topic(task)} found no picture: {lost}"
         self.get_logger().warning(sentence, throttle_duration_sec=_SAY_LOST_AGAIN_SECONDS)
-        return sentence
+        return Trouble(sentence)
 
     def _pictured(self) -> list[str]:
         """The topics of pictures, each once, as they are called after remapping."""
@@ -142,13 +143,18 @@ class LabellerNode(ManagedNode):
             _LABEL_TYPE_OF_TASK[task], self._label_topic(task), take, qos.RESULTS, overridable=True
         )
         watchdog = InputWatchdog(
-            self, f"label for {task}", labels, "check whoever labels and the remapping of the topic"
+            self,
+            f"label for {task}",
+            labels,
+            "check whoever labels and the remapping of the topic",
+            needed=False,
         )
         return watchdog
 
     def _publish(
         self, task: Task, stamp_ns: int, picture: Image | CompressedImage, sample: Sample
     ) -> None:
+        self._refused.taken()
         # The same label of a drive and of its replay has the same name, so it is kept once.
         name = f"labeller-{stamp_ns}"
         self._publisher.publish(labelled_frame_to_msg(name, task, sample, picture.header))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from copy import copy
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import psutil
@@ -24,6 +25,7 @@ from patchline_ros.manifest import BundleError
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read
+from patchline_ros.nodes.trouble import Trouble
 
 _DIAGNOSTICS_SECONDS = 1.0
 
@@ -47,6 +49,8 @@ class ManagedNode(LifecycleNode, RunnableNode):
         self._until = self._until_cleaned_up
         declare(self, table)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
+        self._idle = Trouble()
+        self.steady_timer(_DIAGNOSTICS_SECONDS, self._publish_idle)
 
     @abstractmethod
     def configure(self, values: Mapping[str, Any]) -> None:
@@ -110,8 +114,8 @@ class ManagedNode(LifecycleNode, RunnableNode):
         return "running"
 
     @abstractmethod
-    def report(self) -> tuple[str, Mapping[str, object]]:
-        """Called once a second while active: what is wrong ("" if nothing), and the values."""
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
+        """Called once a second while active: what is wrong, if anything, and the values."""
 
     def start(self) -> bool:
         """Configures and activates if `autostart` says so; false when that failed."""
@@ -149,10 +153,13 @@ class ManagedNode(LifecycleNode, RunnableNode):
         except (BundleError, ParameterError) as error:
             self.get_logger().error(str(error))
             self._until_cleaned_up.close()
+            self._idle = Trouble(str(error), stops=True)
+            self._publish_idle()  # at once: without a manager the process ends now
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would turn it into ERROR without a word
             self.fail(error)
             return TransitionCallbackReturn.ERROR
+        self._idle = Trouble()
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -161,19 +168,23 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribes and joins."""
+        self._idle = Trouble("deactivated: it does nothing until it is activated", stops=True)
         return self._step(self._until_deactivated.close)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees what configure loaded."""
+        self._idle = Trouble("cleaned up: it does nothing until it is configured", stops=True)
         return self._step(self._until_cleaned_up.close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Ends whatever runs, from any state."""
         self._finalized = True
+        self._idle = Trouble()
         return self._step(self._until_deactivated.close, self._until_cleaned_up.close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a failed transition: ends whatever runs, back to unconfigured."""
+        self._idle = Trouble("a transition failed, its log says why", stops=True)
         return self._step(self._until_deactivated.close, self._until_cleaned_up.close)
 
     def _step(self, *actions: Callable[[], None]) -> TransitionCallbackReturn:
@@ -201,17 +212,29 @@ class ManagedNode(LifecycleNode, RunnableNode):
             vars(self).pop(name, None)
 
     def _activate(self) -> None:
+        self._idle = Trouble()
         self.activate()
-        self.repeat(_DIAGNOSTICS_SECONDS, self._publish_diagnostics)
+        self.repeat(_DIAGNOSTICS_SECONDS, lambda: self._publish_diagnostics(*self.report()))
 
-    def _publish_diagnostics(self) -> None:
-        trouble, reported = self.report()
+    def _publish_idle(self) -> None:
+        """Why it isn't active; a node that nobody has brought up yet says nothing."""
+        if self._idle:
+            self._publish_diagnostics(self._idle, {})
+
+    def _publish_diagnostics(self, trouble: Trouble, reported: Mapping[str, object]) -> None:
         resident = psutil.Process().memory_info().rss
         values = {**reported, "memory_mib": f"{resident / 2**20:.0f}"}
         status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if trouble else DiagnosticStatus.OK,
+            level=_level(trouble),
             name=self.get_fully_qualified_name(),
-            message=trouble or self.activity(),
+            hardware_id=gethostname(),
+            message=trouble.sentence or self.activity(),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         self._diagnostics.publish(DiagnosticArray(header=self.stamped_now(), status=[status]))
+
+
+def _level(trouble: Trouble) -> bytes:
+    if not trouble:
+        return DiagnosticStatus.OK
+    return DiagnosticStatus.ERROR if trouble.stops else DiagnosticStatus.WARN

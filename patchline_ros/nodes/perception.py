@@ -33,6 +33,7 @@ from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread
 from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.nodes.picture_samples import PictureSamples
+from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError
 from patchline_ros.runtime.model_runner import AnswerError, ModelRunner, Perception
@@ -134,7 +135,7 @@ class PerceptionNode(ManagedNode):
         self.offer(Trigger, "~/rollback", self._on_rollback)
         self.offer(SetBool, "~/enable", self._on_enable)
 
-    def report(self) -> tuple[str, Mapping[str, object]]:
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Counts, rates, latency, and what the gate measured of the patch set that runs.
 
         Also the watchdog that names topic and QoS.
@@ -239,6 +240,7 @@ class PerceptionNode(ManagedNode):
             )
         )
         self.counts.processed += 1
+        self.counts.unreadable.taken()
         self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
             drawn = draw_answer(

@@ -18,6 +18,7 @@ from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.perception import PerceptionNode
+from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.runtime.model_runner import Perception
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.tasks import Image as RgbImage
@@ -65,14 +66,14 @@ class SignClassifier(PerceptionNode):
                 self, "detections", detections, "check the detector and the remapping of the topic"
             )
 
-    def report(self) -> tuple[str, Mapping[str, object]]:
+    def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Counts and latency; with regions also what has come without the other."""
         trouble, values = super().report()
         if not self._by_regions:
             return trouble, values
         # Without pictures a detector has nothing to say.
         if not trouble and (silence := self._detections_watchdog.trouble()):
-            trouble = f"{silence}, so no picture is looked at"
+            trouble = Trouble(f"{silence.sentence}, so no picture is looked at", stops=True)
         counts = {
             "detections": self._detections,
             "detections_without_picture": self._unmatched,

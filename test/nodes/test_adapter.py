@@ -25,6 +25,7 @@ from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
+from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.signing import Verifier, make_keys, statement
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 
@@ -224,18 +225,19 @@ def test_what_is_the_matter_is_in_the_diagnostics_as_long_as_it_is(adapter, monk
     def message() -> str:
         adapter.drift.publish(drift(since_ns=0, drifting=False))
         probe.spin(0.1)
-        return node.report()[0]
+        return node.report()[0].sentence
 
     assert message() == ""
     adapter.labels.publish(frame(Task.CLASSIFICATION, 1, 3))
-    probe.until(lambda: node.report()[0] == "1 labelled frames refused")
+    probe.until(lambda: node.report()[0].sentence == "1 labelled frames refused")
     probe.until(lambda: message() == "")
     assert node.report()[1]["refused"] == 1
     probe.call(SetBool, "adapter/pause", data=True)
     assert message().startswith("paused: ") and node.report()[1]["paused"] is True
     probe.call(SetBool, "adapter/pause", data=False)
     assert message() == "" and node.report()[1]["paused"] is False
-    probe.until(lambda: node.report()[0] == "no drift reading for 2 s on /drift_status")
+    silence = Trouble("no drift reading for 2 s on /drift_status", stops=True)
+    probe.until(lambda: node.report()[0] == silence)
     assert message() == ""
 
 
