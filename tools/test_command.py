@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-TIERS = ("unit", "nodes", "pipeline", "process", "trials")
+TIERS = ("unit", "cases", "nodes", "pipeline", "process", "trials")
 """Folders of the tests, from the fastest one to the one that takes the longest.
 
 The last one runs only when it is named: pyproject.toml leaves it out of a run of everything.

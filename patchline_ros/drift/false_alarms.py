@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.drift.kernels import Features, checked_sample, rbf
+from patchline_ros.drift.kernels import Features, checked_sample, mean_of_pairs, rbf
 
 _NEAR: Final = 0.05
 """Share of the source on each side of a window that is too near to it to be compared with."""
@@ -52,8 +52,8 @@ def window_null(
         far = (places < start - near) | (places >= end + near)
         rows = x[start:end]
         values[start] = (
-            _mean_of_pairs(rbf(rows, rows, bandwidth))
-            + _mean_of_pairs(across[np.ix_(places[far], far)])
+            mean_of_pairs(rbf(rows, rows, bandwidth))
+            + mean_of_pairs(across[np.ix_(places[far], far)])
             - 2 * across[start:end, far].mean(dtype=np.float64)
         )
     return values
@@ -87,10 +87,3 @@ def window_threshold(null: NDArray[np.float64], window: int, false_alarm: int) -
     mode = largest.mean() - np.euler_gamma * scale
     expected = mode - scale * np.log(-np.log(1 - run / false_alarm))
     return float(max(expected, null.max()))
-
-
-def _mean_of_pairs(kernel: NDArray[np.floating]) -> float:
-    """Mean kernel of two different rows, from the (n, n) kernel of all."""
-    n = len(kernel)
-    # A row's kernel with itself is 1, to within rounding.
-    return (float(kernel.sum(dtype=np.float64)) - n) / (n * (n - 1))

@@ -147,6 +147,13 @@ def rbf_within(x: Real, bandwidth: Bandwidth) -> Iterator[tuple[slice, slice, Re
         yield rows, columns, kernel
 
 
+def mean_of_pairs(kernel: Real) -> float:
+    """Mean kernel of two different rows, from the kernel (n, n) of n rows with each other."""
+    n = len(kernel)
+    total = kernel.sum(dtype=np.float64) - np.trace(kernel, dtype=np.float64)
+    return float(total) / (n * (n - 1))
+
+
 def product(a: Real, b: Real) -> Real:
     """a @ b, with the BLAS of torch: NumPy 1's is several times slower on recent processors."""
     return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()

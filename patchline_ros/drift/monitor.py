@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchline_ros.drift.false_alarms import window_null, window_threshold
-from patchline_ros.drift.kernels import Features, checked_sample, median_bandwidth, rbf, rbf_within
+from patchline_ros.drift.kernels import (
+    Features,
+    checked_sample,
+    mean_of_pairs,
+    median_bandwidth,
+    rbf,
+)
 
 REFERENCE_FRAMES: Final = 320
 """Source frames, at most, that each reading is compared with."""
@@ -95,7 +101,9 @@ class DriftMonitor:
 
     def __init__(self, reference: DriftReference) -> None:
         self._reference = reference
-        self._within_reference = _mean_of_pairs(reference.features, reference.bandwidth)
+        self._within_reference = mean_of_pairs(
+            rbf(reference.features, reference.features, reference.bandwidth)
+        )
         self._window: deque[Features] = deque(maxlen=reference.window)
         # Each frame's mean kernel with the reference: computed once, not for each window it is in.
         self._across: deque[float] = deque(maxlen=reference.window)
@@ -153,15 +161,6 @@ class DriftMonitor:
 
     def _window_mmd2(self) -> float:
         """Unbiased MMD^2 of the window's frames against the reference."""
-        within_window = _mean_of_pairs(np.stack(self._window), self._reference.bandwidth)
+        frames = np.stack(self._window)
+        within_window = mean_of_pairs(rbf(frames, frames, self._reference.bandwidth))
         return within_window + self._within_reference - 2 * float(np.mean(self._across))
-
-
-def _mean_of_pairs(x: Features, bandwidth: float) -> float:
-    """Mean kernel of two different rows of x (n, d)."""
-    total = sum(
-        (1 if rows == columns else 2) * float(kernel.sum(dtype=np.float64))
-        for rows, columns, kernel in rbf_within(x, bandwidth)
-    )
-    # The diagonal is 1.
-    return (total - len(x)) / (len(x) * (len(x) - 1))

@@ -48,8 +48,8 @@ Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 _PATCH_SETS_WAITING = 8
 _GATE = ("before", "after", "error", "frames", "predicted_gain")
 """What a patch set says of the gate that it passed, with labels or without."""
-_LEAST_DEPTH = 30
 _UNSTAMPED_AGAIN_SECONDS = 60.0
+_LEAST_DEPTH = 30
 """Pictures that DDS keeps for a process that stands still, as one of 30 Hz does for a part of a
 second while models are built. The model still gets the latest of them; those that DDS replaced
 before the process saw them would look like lost ones."""

@@ -82,7 +82,7 @@ def test_a_misspelt_tier_is_told_at_once() -> None:
     assert result.returncode == 2
     assert result.stderr == (
         "'nodse' is neither a file nor a tier of tests; "
-        "the tiers: unit, nodes, pipeline, process, trials\n"
+        "the tiers: unit, cases, nodes, pipeline, process, trials\n"
     )
     for known in ([], ["unit", "-k", "fog"], ["test/unit/test_launcher.py::test_x", "fog"]):
         assert unknown_place(known, ROOT) is None
