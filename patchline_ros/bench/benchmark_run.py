@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from patchline_ros.adaptation.affinity import Affinity
@@ -98,31 +98,65 @@ def adaptation_of(
     )
 
 
+def _trained(
+    adaptation: Adaptation, device: str, report: Report
+) -> tuple[dict[Task, AdaptedTask], dict[Task, PeakMemory]]:
+    """What becomes of the tasks, in order, and the memory that each training took."""
+    tasks = [*adaptation.order, *adaptation.refused]
+    trained: dict[Task, AdaptedTask] = {}
+    peaks: dict[Task, PeakMemory] = {}
+    for done, task in enumerate(tasks):
+
+        def within(share: float, done: int = done) -> None:
+            report((done + share) / len(tasks))
+
+        peaks[task] = PeakMemory(device)
+        trained[task] = adaptation.adapt(task, within, peaks[task])
+    return trained, peaks
+
+
+def _first_answers(
+    settings: AdaptationSettings,
+    scene: Scene,
+    sources: Mapping[Task, Source],
+    affinity: Affinity,
+    tasks: Sequence[Task],
+) -> dict[Task, AdaptedTask]:
+    """What answers each task from the pictures alone, before there are labels."""
+    without = replace(settings, label_free=True, entropy_filter="none")
+    adaptation = adaptation_of(without, scene, sources, affinity, tasks)
+    return {task: adaptation.adapt(task) for task in tasks}
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """A task after its training."""
 
     adapted: AdaptedTask
     peak_bytes: int
+    answer: AdaptedTask | None
+    """What answered without labels before; None: the row asked for no answer."""
     gate: Gate | None
-    """None where nobody asked a gate."""
+    """None where nobody asked a gate, or nothing was trained."""
     returned: Returned | None
 
     @property
-    def runs_on(self) -> AdaptedModel | TaskModel | None:
-        """The model that runs after it; None: the source model, since the gate refused another."""
-        return None if self.gate is not None and not self.gate.accepted else self.adapted.model
+    def runs_on(self) -> AdaptedModel | TaskModel:
+        """The model that runs after it: what the gate refuses leaves the model before."""
+        if self.answer is None or (self.gate is not None and self.gate.accepted):
+            return self.adapted.model
+        return self.answer.model
 
 
 def _gate(
-    source: Source, there: TaskScene, adapted_task: AdaptedTask, norm: NormPolicy
+    running: AdaptedTask, there: TaskScene, adapted_task: AdaptedTask, norm: NormPolicy
 ) -> Gate | None:
-    """What the car's gate decides, which compares with the source model; None: nothing trained."""
+    """What the car's gate decides, which compares with what runs; None: nothing was trained."""
     model = adapted_task.model
     if not isinstance(model, AdaptedModel):
         return None
     deciding = adapted_task.deciding
-    verdict = judged(Running(source.model), model, deciding, MARGIN, "the adapted model")
+    verdict = judged(Running(running.model), model, deciding, MARGIN, "the adapted model")
     found = verdict.comparison
     assert found is not None
     return Gate(
@@ -132,6 +166,7 @@ def _gate(
         frames=len(deciding),
         accepted=verdict.accepted,
         test=evaluate(model, there.test),
+        without_labels=evaluate(running.model, there.test),
         patch_set=state_sha256(model, norm),
     )
 
@@ -152,7 +187,7 @@ class _TaskScores:
     def result(self) -> TaskResult:
         """What the run's result says of the task."""
         source, adapted_task = self._source.model, self._adapted
-        record, frames = adapted_task.record, adapted_task.frames
+        record, frames, answer = adapted_task.record, adapted_task.frames, self._outcome.answer
         with_norm, _ = with_norm_of(source, frames.scene, self._settings.training.norm_prior)
         test = self._there.test
         return TaskResult(
@@ -161,7 +196,7 @@ class _TaskScores:
             test=Scores(
                 source=evaluate(source, test),
                 norm=evaluate(with_norm, test),
-                final=evaluate(self._outcome.runs_on or source, test),
+                final=evaluate(self._outcome.runs_on, test),
             ),
             validation_source=evaluate(source, frames.held_out) if frames.held_out else None,
             validation=record.metrics,
@@ -175,10 +210,10 @@ class _TaskScores:
             gflops=self._gflops(),
             step=self._step_cost(),
             peak_bytes=self._outcome.peak_bytes,
-            seconds=adapted_task.seconds,
+            seconds=adapted_task.seconds + (answer.seconds if answer else 0.0),
             warm_start=adapted_task.warm_start,
             untrained=adapted_task.untrained,
-            predicted=adapted_task.predicted,
+            predicted=(answer or adapted_task).predicted,
             gate=self._outcome.gate,
             returned=self._outcome.returned,
         )
@@ -192,8 +227,12 @@ class _TaskScores:
         if adapted_task.frames.selection_gflops and not adapted_task.untrained:
             gflops["selection"] = adapted_task.frames.selection_gflops
         deciding = adapted_task.deciding if self._outcome.gate else adapted_task.frames.held_out
+        answer = self._outcome.answer
         if deciding and adapted_task.model is not source and adapted_task.predicted is None:
-            gflops["gate"] = gflops_of_scoring([source, adapted_task.model], deciding)
+            running = answer.model if answer else source
+            gflops["gate"] = gflops_of_scoring([running, adapted_task.model], deciding)
+        for stage, spent in answer.record.stage_gflops.items() if answer else ():
+            gflops[stage] = gflops.get(stage, 0.0) + spent
         return gflops
 
     def _images(self) -> float:
@@ -263,26 +302,20 @@ def run_row(
     settings = settings_of(declaration, patches)
     visit = SecondVisit(scene, sources) if declaration.settings.drift_returns else None
     adaptation = adaptation_of(settings, scene, sources, affinity, declaration.tasks, device)
-    tasks = [*adaptation.order, *adaptation.refused]
-    trained: dict[Task, AdaptedTask] = {}
-    peaks: dict[Task, PeakMemory] = {}
-    for done, task in enumerate(tasks):
-
-        def within(share: float, done: int = done) -> None:
-            report((done + share) / len(tasks))
-
-        peaks[task] = PeakMemory(device)
-        trained[task] = adaptation.adapt(task, within, peaks[task])
+    trained, peaks = _trained(adaptation, device, report)
+    answers = {}
+    if declaration.settings.answers_first:
+        answers = _first_answers(settings, scene, sources, affinity, declaration.tasks)
     returned = {}
     if visit is not None:
         returned = visit.meet(trained, norm_policy(settings.training))
     results: dict[Task, TaskResult] = {}
     for task, each in trained.items():
         source, there = sources[task], scene.tasks[task]
-        gate = None
-        if declaration.settings.product:
-            gate = _gate(source, there, each, norm_policy(settings.training))
-        outcome = _Outcome(each, peaks[task].bytes, gate, returned.get(task))
+        answer, gate = answers.get(task), None
+        if answer is not None:
+            gate = _gate(answer, there, each, norm_policy(settings.training))
+        outcome = _Outcome(each, peaks[task].bytes, answer, gate, returned.get(task))
         results[task] = _TaskScores(settings, source, there, outcome).result()
     return RunResult(
         declaration=declaration,

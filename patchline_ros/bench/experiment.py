@@ -84,6 +84,9 @@ class Row(StrictModel):
     what that takes."""
     label_free: bool = False
     """Whether no label is used: what is prepared answers, as on a car without labels."""
+    answers_first: bool = Field(default=False, exclude_if=lambda first: not first)
+    """Whether what is prepared answers before there are labels, as on a car: what is trained then
+    runs where it is better than that at the gate."""
     unlabelled: UnlabelledSettings | None = None
     """What a row that trains learns from where it uses no label of the road; None: the labels."""
     most_labelled: int | None = Field(default=None, ge=1, exclude_if=lambda most: most is None)
@@ -119,6 +122,8 @@ class Row(StrictModel):
             raise ValueError("a training without labels takes no warm start; leave it out")
         if self.leave_out and not _is_prepared(self):
             raise ValueError("leave_out is for rows that start from prepared patches")
+        if self.answers_first and self.method is None and not self.product:
+            raise ValueError("answers_first is for rows that train; this one has no method")
         if self.drift_returns and self.method is None and not self.product:
             raise ValueError("drift_returns is for rows that train; this one has no method")
         return self
@@ -309,7 +314,7 @@ def run_config(
 
 
 def _is_prepared(row: Row) -> bool:
-    return row.start == "prepared" or row.label_free
+    return row.start == "prepared" or row.label_free or row.answers_first
 
 
 def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
@@ -320,4 +325,5 @@ def _of_car(row: Row) -> tuple[Row, Mapping[Task, float]]:
     car = car_settings(patches=1, seed=0)
     names = ("training", "entropy_filter", "order", "warm_start", "start")
     said = {name: getattr(car, name) for name in names}
-    return row.model_copy(update={**said, "title": ""}), car.rate_factors
+    said = {**said, "answers_first": True, "title": ""}
+    return row.model_copy(update=said), car.rate_factors

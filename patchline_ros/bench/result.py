@@ -124,7 +124,8 @@ class Gate(StrictModel):
     """What the car's gate decided on the model that the product trained."""
 
     running: float
-    """Metric of the source model on the frames that decide."""
+    """Metric of the model that runs, on the frames that decide: what answered without labels, or
+    the source model."""
     candidate: float
     """Metric of the trained model there."""
     error: float
@@ -135,6 +136,8 @@ class Gate(StrictModel):
     """A car that refuses keeps its model; `test.final` is that of the model that runs then."""
     test: float
     """Metric of the trained model on the frames to test on, accepted or not."""
+    without_labels: float | None = None
+    """Metric there of the model that runs; None: of an older result, where that was the source."""
     patch_set: str
     """sha256 of the tensors of the trained patch set, by which it is the one of a car or not."""
 
@@ -164,7 +167,8 @@ class TaskResult(StrictModel):
     """Images processed in training steps, mirrored views included."""
     gflops: dict[str, float]
     """All that was computed online, by stage: selection, norm, frozen, training, validation, gate
-    (source and final model on the validation frames, which decide on the car)."""
+    (the running and the final model on the validation frames, which decide on the car, and what the
+    label-free gate looks at)."""
     step: StepCost | None
     """Cost of a training step; None where nothing is trained."""
     peak_bytes: int
@@ -176,7 +180,7 @@ class TaskResult(StrictModel):
     untrained: str = ""
     """Why the source model was kept as it is; empty where training went well."""
     predicted: PredictedGain | None = None
-    """The gain that the label-free gate predicted; None in rows that use labels."""
+    """The gain that the label-free gate predicted; None in rows that did not ask it."""
     gate: Gate | None = None
     """None in rows that ask no gate, and where nothing was trained."""
     returned: Returned | None = None

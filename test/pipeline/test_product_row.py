@@ -15,6 +15,7 @@ import tiny_experiment as tiny
 from patchline_ros.adaptation.episode import Accepted, EpisodeJob, Event, Finished, run_episode
 from patchline_ros.adaptation.first_answer import first_answer
 from patchline_ros.adaptation.frame_choice import FILTER_ABOVE
+from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.bench.benchmark_run import run_row
@@ -205,6 +206,29 @@ def test_a_car_that_refuses_keeps_its_model(bundle: Bundle) -> None:
     assert few.untrained == "9 labelled frames are too few; it takes 10"
     assert few.gate is None and few.test.final == few.test.source
     assert row.order == [SIGNS]
+
+
+def test_what_answered_without_labels_runs_where_the_gate_refuses(tmp_path: Path) -> None:
+    made = tiny_bundle.make_bundle(tmp_path / "b", 0.5, tasks=(ROAD,), promised_gain=0.5)
+    scene = _scene({ROAD: 12})
+    # What is learnt from four of five pictures of a road is wrong for the fifth.
+    turned = [
+        Sample(s.image, (s.label + 1) % 3 if i % 5 == 4 else s.label)  # type: ignore[operator]
+        for i, s in enumerate(scene.tasks[ROAD].adapt)
+    ]
+    scene.tasks[ROAD] = dataclasses.replace(scene.tasks[ROAD], adapt=turned)
+    record = SourceRecord(
+        **made.manifest.models[ROAD].model_dump(), origin="bundle", seed=0, seconds=0.0
+    )
+    source = with_prepared_of(made.path, Source(made.model(ROAD), record))
+    config = _config([ROAD])
+    row = run_row(config, scene, {ROAD: source}, made.manifest.training_affinity, patches=1)
+    there = row.tasks[ROAD]
+    assert there.predicted is not None and there.predicted.accepted(MARGIN)
+    assert there.gate is not None and not there.gate.accepted
+    assert there.test.final == there.gate.without_labels != there.test.source
+    # What the answer looked at is counted beside what the gate did.
+    assert there.gflops["gate"] > there.gflops["norm"] > 0
 
 
 def test_the_row_says_what_a_car_does_and_nothing_else() -> None:

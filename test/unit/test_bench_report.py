@@ -140,14 +140,21 @@ def test_what_the_label_free_gate_predicted_is_shown_beside_what_came(folder: Pa
 def test_what_the_gate_decided_is_shown_beside_what_it_was_worth(folder: Path) -> None:
     assert gates(Collected.read(folder / "tiny")) == []
     facts = {"running": 0.4, "error": 0.02, "frames": 9, "patch_set": "ab"}
-    for seed, accepted in enumerate((True, False)):
-        gate = Gate(accepted=accepted, candidate=0.5 - seed / 5, test=0.7 - seed / 5, **facts)
+    # The second is of a time when nothing answered without labels: the source model ran.
+    for seed, (accepted, without) in enumerate(((True, 0.5), (False, None))):
+        gate = Gate(
+            accepted=accepted,
+            candidate=0.5 - seed / 5,
+            test=0.7 - seed / 5,
+            without_labels=without,
+            **facts,
+        )
         final = Scores(source=0.4, norm=0.5, final=0.7 if accepted else 0.4)
         change_lanes(folder, seed, {"gate": gate, "test": final})
     (shown,) = gates(Collected.read(folder / "tiny"))
     assert cells(shown, "segmentation: our patches")[1:] == [
         *("1 of 2", "40.0", "40.0", "2.0"),
-        *("40.0", "60.0", "55.0"),
+        *("40.0", "45.0", "60.0", "55.0"),
     ]
     assert "classification" not in shown
 

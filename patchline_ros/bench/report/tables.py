@@ -201,8 +201,8 @@ def _second_visit(both: list[tuple[TaskResult, Returned]]) -> list[str]:
 
 def gates(results: Collected) -> list[str]:
     """What the car's gate decided; nothing where no row asked it."""
-    head = ["the gate", "accepted", "on deciding frames: source", "trained", "standard error"]
-    head += ["on test frames: source", "trained, were it taken", "what runs"]
+    head = ["the gate", "accepted", "on deciding frames: runs", "trained", "standard error"]
+    head += ["on test frames: source", "without labels", "trained, were it taken", "what runs"]
     rows = []
     for row in results.rows:
         for task in results.experiment.tasks:
@@ -223,21 +223,23 @@ def _decided(both: list[tuple[Scores, Gate]]) -> list[str]:
         mean(lambda _, gate: gate.candidate),
         mean(lambda _, gate: gate.error),
         mean(lambda test, _: test.source),
+        mean(lambda test, gate: gate.without_labels or test.source),
         mean(lambda _, gate: gate.test),
         mean(lambda test, _: test.final),
     ]
 
 
 def answers(results: Collected) -> list[str]:
-    """What the label-free gate predicted of the model that it preferred; nothing where no row
-    asked it.
+    """What the label-free gate predicted of the model that it preferred, where no labels decided
+    after it; nothing where no row asked it.
     """
     head = ["the label-free gate", "accepted", "predicted gain", "error", "source", "what runs"]
     rows = []
     for row in results.rows:
         for task in results.experiment.tasks:
             runs = [run.tasks[task] for run in results.runs(row).values()]
-            asked = [(run.test, run.predicted) for run in runs if run.predicted is not None]
+            free = [run for run in runs if run.gate is None]
+            asked = [(run.test, run.predicted) for run in free if run.predicted is not None]
             if asked:
                 rows.append([f"{task}: {results.title(row)}", *_answered(asked)])
     return [table(head, rows)] if rows else []
