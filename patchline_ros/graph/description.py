@@ -77,6 +77,11 @@ _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "param
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
 
 
+def camera_info_topic(image_topic: str) -> str:
+    """Where a camera says how it projects: beside its pictures, by their full topic name."""
+    return f"{image_topic.rpartition('/')[0]}/camera_info"
+
+
 def patch_set_topic(task: Task) -> str:
     """The topic of a task's patch sets, relative to the car's namespace."""
     return f"patch_sets/{ROAD_NAME_OF_TASK[task]}"
