@@ -1,7 +1,7 @@
 """Prints docs/parameters.md: every parameter of the nodes."""
 
 from patchline_ros.nodes import parameters
-from patchline_ros.nodes.parameters import Parameter
+from patchline_ros.nodes.parameter import Parameter
 
 TABLES = {
     "sign_classifier, object_detector, lane_segmenter": parameters.PERCEPTION,

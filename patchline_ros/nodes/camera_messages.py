@@ -20,8 +20,11 @@ _OPTICAL_IN_BODY = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
-    """A pinhole without distortion, of pictures that are as they came from the sensor."""
-    focal, u, v = camera.focal, camera.centre_u, camera.centre_v
+    """A pinhole without distortion, of pictures that are as they came from the sensor.
+
+    The middle of the first pixel is at 0 in ROS and OpenCV, and at one half in `sim`.
+    """
+    focal, u, v = camera.focal, camera.centre_u - 0.5, camera.centre_v - 0.5
     return CameraInfo(
         header=header,
         height=camera.height,

@@ -16,8 +16,9 @@ from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPI
 from patchline_ros.msg import LabelledFrame
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, rgb_to_image
+from patchline_ros.nodes.declared_parameters import declare
 from patchline_ros.nodes.node_main import RunnableNode
-from patchline_ros.nodes.parameters import Parameter, declare
+from patchline_ros.nodes.parameter import Parameter
 from patchline_ros.tasks import Frame, Task
 
 OPTICAL_FRAME = "camera_color_optical_frame"

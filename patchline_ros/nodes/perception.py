@@ -31,6 +31,7 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread
+from patchline_ros.nodes.parameter import Parameter, ParameterError
 from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.nodes.picture_samples import PictureSamples
 from patchline_ros.nodes.trouble import Trouble
@@ -68,7 +69,7 @@ class PerceptionNode(ManagedNode):
         task: Task,
         message_type: type,
         result_topic: str,
-        table: tuple[parameters.Parameter, ...] = parameters.PERCEPTION,
+        table: tuple[Parameter, ...] = parameters.PERCEPTION,
     ) -> None:
         """The node of `task`; results of `message_type` go out on `result_topic`."""
         super().__init__(NODE_OF_TASK[task], table)
@@ -90,7 +91,7 @@ class PerceptionNode(ManagedNode):
         try:
             self._runner = ModelRunner(bundle, self.task, Backend(values["backend"]))
         except BackendError as error:
-            raise parameters.ParameterError(f"parameter backend: {error}") from error
+            raise ParameterError(f"parameter backend: {error}") from error
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._intake = PatchIntake(

@@ -16,6 +16,7 @@ from patchline_ros.config_files import read_mapping
 from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
+from patchline_ros.nodes.declared_parameters import read
 from patchline_ros.nodes.labeller import LabellerNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
@@ -77,7 +78,7 @@ def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
     numbers = re.compile(r"\d[\d.]*$", re.MULTILINE)
     doubled.write_text(numbers.sub(lambda found: str(2 * literal_eval(found[0])), text))
     at = bench(params_file=str(doubled), autostart=False)
-    values = parameters.read(at.start(kind), table)
+    values = read(at.start(kind), table)
     for parameter in table:
         if parameter.name in set_by_file:
             assert values[parameter.name] == 2 * parameter.default
