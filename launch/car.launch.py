@@ -170,6 +170,13 @@ ARGUMENTS = [
         description="most pictures a second that each model of the teacher looks at",
     ),
     DeclareLaunchArgument(
+        "ground",
+        default_value="false",
+        choices=list(TRUTH),
+        description="put the drivable area and the lanes on the ground before the car, for Nav2 "
+        "(docs/ground.md)",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
     ),
 ]
@@ -200,6 +207,7 @@ def start(context: LaunchContext) -> list[Action]:
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
         labeller_tasks=_labeller_tasks(given),
+        ground=TRUTH[given["ground"]],
         remap=_remap(given["remap"]),
     )
     _check(settings)

@@ -11,6 +11,7 @@ TABLES = {
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
     "labeller (docs/labelling.md)": parameters.LABELLER,
+    "ground_projector (docs/ground.md)": parameters.GROUND_PROJECTOR,
     "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
     "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }

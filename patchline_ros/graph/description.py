@@ -72,7 +72,10 @@ TEACHER_NICENESS = 10
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
-_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
+_OWNERS = {
+    *NODE_OF_TASK.values(),
+    *("drift_monitor", "adapter", "patch_sets", "status", "ground_projector"),
+}
 _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
 
@@ -108,8 +111,9 @@ class GraphSettings:
     bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
     camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. labeller_tasks: the
-    tasks that the labeller labels, with commas between; empty: no labeller. remap: names of topics
-    and services, for every process of the car; it wins over the topics above.
+    tasks that the labeller labels, with commas between; empty: no labeller. ground: whether lanes
+    are put on the ground (docs/ground.md). remap: names of topics and services, for every process
+    of the car; it wins over the topics above.
     """
 
     bundle: str
@@ -124,6 +128,7 @@ class GraphSettings:
     autostart: bool = True
     log_level: str = "info"
     labeller_tasks: str = ""
+    ground: bool = False
     teacher: Teacher | None = None
     remap: Mapping[str, str] = field(default_factory=dict)
 
@@ -153,7 +158,7 @@ class NodeDescription:
 def describe(
     settings: GraphSettings, changes: Mapping[str, Parameters] = MappingProxyType({})
 ) -> list[NodeDescription]:
-    """The five processes of the car, the labeller, and the teacher's, in the order of their start.
+    """The processes of the car, those that are asked for, and the teacher's, in starting order.
 
     changes: parameters by the name of the car's node, which win over those that follow from the
     settings.
@@ -178,6 +183,10 @@ def describe(
             for task, topic in IMAGE_TOPIC_OF_TASK.items()
         }
         nodes.append(NodeDescription("labeller", "labeller", labelled, own))
+    if settings.ground:
+        # It takes no picture: beside its topic is the one that says how the camera projects.
+        seen = {ROAD_IMAGE_TOPIC: topics[ROAD_IMAGE_TOPIC]}
+        nodes.append(NodeDescription("ground_projector", "ground_projector", dict(shared), seen))
     # Of several rules for a name ROS takes the first.
     car = [
         replace(

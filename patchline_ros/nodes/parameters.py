@@ -192,6 +192,44 @@ LABELLER = (
     ),
 )
 
+GROUND_PROJECTOR = (
+    *MANAGED,
+    Parameter(
+        "drivable_classes", "road,lane_marking", "classes of the bundle that a car may drive on"
+    ),
+    Parameter("line_classes", "lane_marking", "classes that are lines painted on the road"),
+    Parameter(
+        "standing_classes",
+        "sky,building,vehicle,person",
+        "classes that stand on the ground and hide what is behind, and sky; all others are ground",
+    ),
+    Parameter(
+        "ground_frame",
+        "base_footprint",
+        "frame of the results: on the ground below the car, x ahead, y left, z up",
+    ),
+    Parameter(
+        "camera_height",
+        0.0,
+        "metres from the ground to the camera; 0: /tf_static says where the camera is",
+        0.0,
+        10.0,
+    ),
+    Parameter(
+        "camera_pitch", 0.0, "degrees that a camera with camera_height looks down", -30.0, 89.0
+    ),
+    Parameter(
+        "field_of_view",
+        0.0,
+        "degrees that the camera sees from left to right; 0: camera_info says how it projects",
+        0.0,
+        150.0,
+    ),
+    Parameter("reach", 20.0, "metres ahead that are looked at", 1.0, 200.0),
+    Parameter("width", 20.0, "metres from right to left of the grid", 1.0, 200.0),
+    Parameter("resolution", 0.1, "metres of a cell's edge", 0.01, 2.0),
+)
+
 CAMERA = (
     Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
     Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
@@ -243,7 +281,7 @@ BAG_PLAYER = (
 
 OF_ALL_NODES: Final = frozenset(
     parameter.name
-    for table in (SIGN_CLASSIFIER, ADAPTER, LABELLER, SIM_CAMERA, BAG_PLAYER)
+    for table in (SIGN_CLASSIFIER, ADAPTER, LABELLER, GROUND_PROJECTOR, SIM_CAMERA, BAG_PLAYER)
     for parameter in table
 )
 """One file of parameters may be for all nodes (`/**`), and then holds those of others, too."""

@@ -17,6 +17,7 @@ from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.declared_parameters import read
+from patchline_ros.nodes.ground_projector import GroundProjector
 from patchline_ros.nodes.labeller import LabellerNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
@@ -29,7 +30,13 @@ PERCEPTION = {"threads", "queue_depth", "sample_every", "largest_patch_set_mib"}
 
 
 @pytest.mark.parametrize(
-    "table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER, parameters.LABELLER]
+    "table",
+    [
+        parameters.SIGN_CLASSIFIER,
+        parameters.ADAPTER,
+        parameters.LABELLER,
+        parameters.GROUND_PROJECTOR,
+    ],
 )
 def test_every_parameter_is_described_and_its_default_is_allowed(table):
     assert len({parameter.name for parameter in table}) == len(table)
@@ -67,6 +74,11 @@ def test_the_page_lists_them():
             parameters.LABELLER,
             {"threads", "queue_depth", "min_score", "doubtful_score", "max_rate"},
         ),
+        (
+            GroundProjector,
+            parameters.GROUND_PROJECTOR,
+            {"threads", "reach", "width", "resolution"},
+        ),
     ],
 )
 def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
@@ -96,8 +108,9 @@ def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
         "drift_monitor": parameters.DRIFT_MONITOR,
         "adapter": parameters.ADAPTER,
         "labeller": parameters.LABELLER,
+        "ground_projector": parameters.GROUND_PROJECTOR,
     }
-    settings = GraphSettings(bundle="", store="", labeller_tasks="detection")
+    settings = GraphSettings(bundle="", store="", labeller_tasks="detection", ground=True)
     arguments = {node.name: set(node.parameters) for node in describe(settings)}
     for name, table in tables.items():
         own = found.get(f"/**/{name}", {"ros__parameters": {}})["ros__parameters"]

@@ -1,0 +1,1 @@
+"""From pixels of a road picture to metres on the ground in front of the car."""
