@@ -26,11 +26,11 @@ from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.label_free_answer import label_free_answer
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.bundle import Bundle
-from patchline_ros.ground_plane.boundaries import Boundary, Kind, find_boundaries
-from patchline_ros.ground_plane.camera_model import CameraModel, Floats
-from patchline_ros.ground_plane.mounted_camera import MountedCamera, Pose
-from patchline_ros.ground_plane.occupancy import FREE, DrivableGrid, GridShape
-from patchline_ros.ground_plane.surface import Surface
+from patchline_ros.geometry.boundaries import Boundary, Kind, find_boundaries
+from patchline_ros.geometry.camera_model import CameraModel, Floats
+from patchline_ros.geometry.mounted_camera import MountedCamera, Pose
+from patchline_ros.geometry.occupancy import FREE, DrivableGrid, GridShape
+from patchline_ros.geometry.surface import Surface
 from patchline_ros.package_share import bundle_folder, share_folder
 from patchline_ros.sim import LANE_CLASSES, Condition, RoadSimulator
 from patchline_ros.sim.camera import EYE_HEIGHT, View

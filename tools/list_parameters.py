@@ -8,6 +8,9 @@ TABLES = {
     "sign_classifier": tuple(
         p for p in parameters.SIGN_CLASSIFIER if p not in parameters.PERCEPTION
     ),
+    "object_detector": tuple(
+        p for p in parameters.OBJECT_DETECTOR if p not in parameters.PERCEPTION
+    ),
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
     "labeller (docs/labelling.md)": parameters.LABELLER,

@@ -16,9 +16,9 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from patchline_ros.ground_plane.boundaries import Boundary, Kind
-from patchline_ros.ground_plane.mounted_camera import Pose as FramePose
-from patchline_ros.ground_plane.occupancy import GridShape
+from patchline_ros.geometry.boundaries import Boundary, Kind
+from patchline_ros.geometry.mounted_camera import Pose as FramePose
+from patchline_ros.geometry.occupancy import GridShape
 from patchline_ros.nodes.conversions import bytes_field
 
 _POINT: Final = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("kind", "u1")])

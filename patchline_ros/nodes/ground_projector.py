@@ -13,18 +13,18 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from patchline_ros.geometry.boundaries import find_boundaries
+from patchline_ros.geometry.camera_model import CameraModel, CameraModelError
+from patchline_ros.geometry.frames import FixedFrames, FrameError
+from patchline_ros.geometry.mounted_camera import MountedCamera, Pose
+from patchline_ros.geometry.occupancy import DrivableGrid, GridShape
+from patchline_ros.geometry.surface import Surface
 from patchline_ros.graph.description import (
     ANSWER_OF_TASK,
     NODE_OF_TASK,
     ROAD_IMAGE_TOPIC,
     camera_info_topic,
 )
-from patchline_ros.ground_plane.boundaries import find_boundaries
-from patchline_ros.ground_plane.camera_model import CameraModel, CameraModelError
-from patchline_ros.ground_plane.frames import FixedFrames, FrameError
-from patchline_ros.ground_plane.mounted_camera import MountedCamera, Pose
-from patchline_ros.ground_plane.occupancy import DrivableGrid, GridShape
-from patchline_ros.ground_plane.surface import Surface
 from patchline_ros.messages.labels import ConversionError
 from patchline_ros.messages.pictures import image_to_classmap
 from patchline_ros.nodes import parameters, qos

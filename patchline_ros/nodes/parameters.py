@@ -110,6 +110,35 @@ SIGN_CLASSIFIER = (
     ),
 )
 
+OBJECT_DETECTOR = (
+    *PERCEPTION,
+    Parameter(
+        "min_score",
+        0.05,
+        "score from which on a box is published; the models give none below 0.05",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+    Parameter(
+        "nms_overlap",
+        0.5,
+        "IoU above which a box is left out for a better one of its class; the models leave out "
+        "those above 0.5",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+    Parameter(
+        "track_score",
+        0.3,
+        "score from which on an object gets an id, which it keeps from picture to picture",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+)
+
 DRIFT_MONITOR = MANAGED
 
 ADAPTER = (
@@ -281,7 +310,15 @@ BAG_PLAYER = (
 
 OF_ALL_NODES: Final = frozenset(
     parameter.name
-    for table in (SIGN_CLASSIFIER, ADAPTER, LABELLER, GROUND_PROJECTOR, SIM_CAMERA, BAG_PLAYER)
+    for table in (
+        SIGN_CLASSIFIER,
+        OBJECT_DETECTOR,
+        ADAPTER,
+        LABELLER,
+        GROUND_PROJECTOR,
+        SIM_CAMERA,
+        BAG_PLAYER,
+    )
     for parameter in table
 )
 """One file of parameters may be for all nodes (`/**`), and then holds those of others, too."""

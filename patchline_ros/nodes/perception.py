@@ -230,7 +230,8 @@ class PerceptionNode(ManagedNode):
         if perception is None:
             return
         perceived = time.monotonic()
-        self._results.publish(self.message(perception, msg.header))
+        shown = self.shown(perception)
+        self._results.publish(self.message(shown, msg.header))
         self._features.publish(
             FrameFeatures(
                 header=msg.header,
@@ -244,9 +245,7 @@ class PerceptionNode(ManagedNode):
         self.counts.unreadable.taken()
         self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
-            drawn = draw_answer(
-                picture, perception.prediction, self._class_names, perception.confidence
-            )
+            drawn = draw_answer(picture, shown.prediction, self._class_names, shown.confidence)
             self._overlay.publish(rgb_to_image(drawn, msg.header))
         self._samples.saw(self.seen_of(picture), msg.header)
         collapse = self.watch(picture, perception)
@@ -275,6 +274,10 @@ class PerceptionNode(ManagedNode):
             AnswerError: nothing.
         """
         return self._runner.infer(picture)
+
+    def shown(self, perception: Perception) -> Perception:
+        """What is published of the answer; the watch after a swap compares the whole one."""
+        return perception
 
     def seen_of(self, picture: RgbImage) -> RgbImage:
         """What the model has just looked at of the picture."""

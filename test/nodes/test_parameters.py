@@ -33,6 +33,7 @@ PERCEPTION = {"threads", "queue_depth", "sample_every", "largest_patch_set_mib"}
     "table",
     [
         parameters.SIGN_CLASSIFIER,
+        parameters.OBJECT_DETECTOR,
         parameters.ADAPTER,
         parameters.LABELLER,
         parameters.GROUND_PROJECTOR,
@@ -62,7 +63,11 @@ def test_the_page_lists_them():
     ("kind", "table", "set_by_file"),
     [
         (LaneSegmenter, parameters.PERCEPTION, PERCEPTION),
-        (ObjectDetector, parameters.PERCEPTION, PERCEPTION),
+        (
+            ObjectDetector,
+            parameters.OBJECT_DETECTOR,
+            PERCEPTION | {"min_score", "nms_overlap", "track_score"},
+        ),
         (SignClassifier, parameters.SIGN_CLASSIFIER, PERCEPTION),
         (
             AdapterNode,
@@ -103,7 +108,7 @@ def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
     for_all = set(found["/**"]["ros__parameters"])
     tables = {
         "sign_classifier": parameters.SIGN_CLASSIFIER,
-        "object_detector": parameters.PERCEPTION,
+        "object_detector": parameters.OBJECT_DETECTOR,
         "lane_segmenter": parameters.PERCEPTION,
         "drift_monitor": parameters.DRIFT_MONITOR,
         "adapter": parameters.ADAPTER,

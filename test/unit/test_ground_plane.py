@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchline_ros.ground_plane.boundaries import Kind, find_boundaries
-from patchline_ros.ground_plane.camera_model import CameraModel, CameraModelError
-from patchline_ros.ground_plane.frames import FixedFrames, FrameError
-from patchline_ros.ground_plane.mounted_camera import MountedCamera, Pose
-from patchline_ros.ground_plane.occupancy import FREE, OCCUPIED, UNKNOWN, DrivableGrid, GridShape
-from patchline_ros.ground_plane.surface import Surface
+from patchline_ros.geometry.boundaries import Kind, find_boundaries
+from patchline_ros.geometry.camera_model import CameraModel, CameraModelError
+from patchline_ros.geometry.frames import FixedFrames, FrameError
+from patchline_ros.geometry.mounted_camera import MountedCamera, Pose
+from patchline_ros.geometry.occupancy import FREE, OCCUPIED, UNKNOWN, DrivableGrid, GridShape
+from patchline_ros.geometry.surface import Surface
 from patchline_ros.sim import LANE_CLASSES, RoadSimulator, simulator
 from patchline_ros.sim.camera import EYE_HEIGHT, Road
 from patchline_ros.sim.world import ROAD_HALF

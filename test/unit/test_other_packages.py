@@ -67,9 +67,9 @@ def test_nav2_manages_the_nodes_of_a_car_in_the_order_of_their_start() -> None:
     }
 
 
-# What Nav2's source declares, with the types of the defaults: nav2_costmap_2d/src/costmap_2d_ros.cpp
-# (commit 0062e22b) and, in its plugins, static_layer.cpp (014bf235), obstacle_layer.cpp (021483b4)
-# and inflation_layer.cpp (01ad1289). Nav2 takes no whole number where the default is a real one.
+# What Nav2's source declares, with the types of the defaults: of nav2_costmap_2d costmap_2d_ros.cpp
+# (commit 0062e22b), static_layer.cpp (014bf235), obstacle_layer.cpp (021483b4) and
+# inflation_layer.cpp (01ad1289). Nav2 takes no whole number where the default is a real one.
 COSTMAP = {
     **dict.fromkeys(("global_frame", "robot_base_frame"), str),
     **dict.fromkeys(("rolling_window", "track_unknown_space", "trinary_costmap"), bool),

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.ground_plane.camera_model import Floats
-from patchline_ros.ground_plane.mounted_camera import MountedCamera
-from patchline_ros.ground_plane.surface import Surface, road_in_each_row
+from patchline_ros.geometry.camera_model import Floats
+from patchline_ros.geometry.mounted_camera import MountedCamera
+from patchline_ros.geometry.surface import Surface, road_in_each_row
 from patchline_ros.tasks import ClassMap
 
 _LEAST_LINE_PIXELS: Final = 12

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from patchline_ros.ground_plane.camera_model import CameraModel, Floats
+from patchline_ros.geometry.camera_model import CameraModel, Floats
 
 _OPTICAL_IN_CAR: Final = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """From x right, y down, z ahead to x ahead, y left, z up (REP 103)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchline_ros.ground_plane.mounted_camera import Pose
+from patchline_ros.geometry.mounted_camera import Pose
 
 
 class FrameError(LookupError):

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from patchline_ros.ground_plane.camera_model import Floats
-from patchline_ros.ground_plane.mounted_camera import MountedCamera
-from patchline_ros.ground_plane.surface import Surface
+from patchline_ros.geometry.camera_model import Floats
+from patchline_ros.geometry.mounted_camera import MountedCamera
+from patchline_ros.geometry.surface import Surface
 from patchline_ros.tasks import IGNORE, ClassMap
 
 FREE: Final = 0
