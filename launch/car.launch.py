@@ -177,6 +177,12 @@ ARGUMENTS = [
         "(docs/ground.md)",
     ),
     DeclareLaunchArgument(
+        "depth_topic",
+        default_value="",
+        description="depth registered to the road camera's pictures, with which objects are found "
+        "in space (docs/ground.md); empty: none",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
     ),
 ]
@@ -208,6 +214,7 @@ def start(context: LaunchContext) -> list[Action]:
         log_level=given["log_level"],
         labeller_tasks=_labeller_tasks(given),
         ground=TRUTH[given["ground"]],
+        depth_topic=given["depth_topic"],
         remap=_remap(given["remap"]),
     )
     _check(settings)

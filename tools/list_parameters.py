@@ -15,6 +15,7 @@ TABLES = {
     "adapter": parameters.ADAPTER,
     "labeller (docs/labelling.md)": parameters.LABELLER,
     "ground_projector (docs/ground.md)": parameters.GROUND_PROJECTOR,
+    "object_locator (with `depth_topic`)": parameters.OBJECT_LOCATOR,
     "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
     "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }

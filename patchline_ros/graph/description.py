@@ -41,6 +41,10 @@ ROAD_IMAGE_TOPIC = "image_raw"
 SIGN_IMAGE_TOPIC = "sign/image_raw"
 """What the sign classifier subscribes to, before remapping."""
 
+DEPTH_TOPIC = "depth/image_raw"
+"""What the object locator subscribes to, before remapping: depth, pixel for pixel of the road
+camera's pictures."""
+
 IMAGE_TOPIC_OF_TASK = {
     Task.CLASSIFICATION: SIGN_IMAGE_TOPIC,
     Task.DETECTION: ROAD_IMAGE_TOPIC,
@@ -75,6 +79,7 @@ PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES
 _OWNERS = {
     *NODE_OF_TASK.values(),
     *("drift_monitor", "adapter", "patch_sets", "status", "ground_projector"),
+    "object_locator",
 }
 _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
@@ -112,8 +117,9 @@ class GraphSettings:
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
     camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. labeller_tasks: the
     tasks that the labeller labels, with commas between; empty: no labeller. ground: whether lanes
-    are put on the ground (docs/ground.md). remap: names of topics and services, for every process
-    of the car; it wins over the topics above.
+    are put on the ground (docs/ground.md). depth_topic: of a depth camera, with which objects are
+    found in space; empty: none. remap: names of topics and services, for every process of the car;
+    it wins over the topics above.
     """
 
     bundle: str
@@ -129,6 +135,7 @@ class GraphSettings:
     log_level: str = "info"
     labeller_tasks: str = ""
     ground: bool = False
+    depth_topic: str = ""
     teacher: Teacher | None = None
     remap: Mapping[str, str] = field(default_factory=dict)
 
@@ -187,6 +194,9 @@ def describe(
         # It takes no picture: beside its topic is the one that says how the camera projects.
         seen = {ROAD_IMAGE_TOPIC: topics[ROAD_IMAGE_TOPIC]}
         nodes.append(NodeDescription("ground_projector", "ground_projector", dict(shared), seen))
+    if settings.depth_topic:
+        depth = {DEPTH_TOPIC: settings.depth_topic}
+        nodes.append(NodeDescription("object_locator", "object_locator", dict(shared), depth))
     # Of several rules for a name ROS takes the first.
     car = [
         replace(

@@ -259,6 +259,24 @@ GROUND_PROJECTOR = (
     Parameter("resolution", 0.1, "metres of a cell's edge", 0.01, 2.0),
 )
 
+OBJECT_LOCATOR = (
+    *MANAGED,
+    Parameter(
+        "slop_ms",
+        20,
+        "ms that the stamps of detections and depth may be apart; 0: the stamps are the same",
+        0,
+        1000,
+    ),
+    Parameter(
+        "queue_depth",
+        30,
+        "most depth pictures that wait for the detections of their time",
+        1,
+        1000,
+    ),
+)
+
 CAMERA = (
     Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
     Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
@@ -316,6 +334,7 @@ OF_ALL_NODES: Final = frozenset(
         ADAPTER,
         LABELLER,
         GROUND_PROJECTOR,
+        OBJECT_LOCATOR,
         SIM_CAMERA,
         BAG_PLAYER,
     )

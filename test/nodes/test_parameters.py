@@ -114,8 +114,11 @@ def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
         "adapter": parameters.ADAPTER,
         "labeller": parameters.LABELLER,
         "ground_projector": parameters.GROUND_PROJECTOR,
+        "object_locator": parameters.OBJECT_LOCATOR,
     }
-    settings = GraphSettings(bundle="", store="", labeller_tasks="detection", ground=True)
+    settings = GraphSettings(
+        bundle="", store="", labeller_tasks="detection", ground=True, depth_topic="depth"
+    )
     arguments = {node.name: set(node.parameters) for node in describe(settings)}
     for name, table in tables.items():
         own = found.get(f"/**/{name}", {"ros__parameters": {}})["ros__parameters"]

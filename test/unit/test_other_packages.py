@@ -26,6 +26,7 @@ def graph(namespace: str, *, whole: bool) -> list[str]:
         namespace=namespace,
         labeller_tasks="detection" if whole else "",
         ground=whole,
+        depth_topic="depth" if whole else "",
         teacher=teacher if whole else None,
     )
     nodes = describe(settings)
