@@ -13,6 +13,7 @@ from patchline_ros.nodes.parameter import Parameter
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.sim import Condition
+from patchline_ros.vision.device import Device
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -52,6 +53,18 @@ PERCEPTION = (
         str(Backend.PYTORCH),
         "library that runs the models; onnx needs a bundle with the graphs of `patchline export`",
         choices=tuple(map(str, Backend)),
+    ),
+    Parameter(
+        "device",
+        str(Device.AUTO),
+        "what the model runs on; auto: a GPU where the backend has one, else the CPU",
+        choices=tuple(map(str, Device)),
+    ),
+    Parameter(
+        "tensorrt",
+        False,
+        "whether the backend onnx may use TensorRT on a GPU, which builds an engine for each patch "
+        "set",
     ),
     Parameter(
         "queue_depth",
@@ -155,6 +168,12 @@ ADAPTER = (
         "required: wait for labels; welcome: answer a drift at once with the bundle's prepared "
         "patches and train when labels come; none: answer, and train nothing",
         choices=tuple(map(str, LabelPolicy)),
+    ),
+    Parameter(
+        "device",
+        str(Device.AUTO),
+        "what trainings run on; auto: a GPU where PyTorch sees one, else the CPU",
+        choices=tuple(map(str, Device)),
     ),
     Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
     Parameter("seed", 0, "seed of everything that a training draws at random", 0, 2**31 - 1),

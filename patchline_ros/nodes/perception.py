@@ -36,11 +36,12 @@ from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.nodes.picture_samples import PictureSamples
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import BackendError
+from patchline_ros.runtime.backend_pass import BackendError, Engine
 from patchline_ros.runtime.model_runner import AnswerError, ModelRunner, Perception
 from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task
+from patchline_ros.vision.device import Device
 from patchline_ros.vision.drawing import draw_answer
 
 Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
@@ -89,9 +90,13 @@ class PerceptionNode(ManagedNode):
         """Loads and warms the source model. Raises BundleError or ParameterError."""
         bundle = self.load_bundle(values)
         try:
-            self._runner = ModelRunner(bundle, self.task, Backend(values["backend"]))
+            engine = Engine(
+                Backend(values["backend"]), Device(values["device"]), values["tensorrt"]
+            )
+            self._runner = ModelRunner(bundle, self.task, engine)
         except BackendError as error:
-            raise ParameterError(f"parameter backend: {error}") from error
+            raise ParameterError(f"parameters backend and device: {error}") from error
+        self.get_logger().info(f"the model runs on {self._runner.runs_on}")
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._intake = PatchIntake(
