@@ -47,6 +47,7 @@ setup(
         "cryptography>=42",
         "jinja2>=3.1",
         "matplotlib>=3.8",
+        "norfair-enough>=2.4",
         "numpy>=1.26,<3",
         "opencv-python-headless>=4.8",
         "pillow>=10",

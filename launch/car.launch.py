@@ -170,6 +170,19 @@ ARGUMENTS = [
         description="most pictures a second that each model of the teacher looks at",
     ),
     DeclareLaunchArgument(
+        "ground",
+        default_value="false",
+        choices=list(TRUTH),
+        description="put the drivable area and the lanes on the ground before the car, for Nav2 "
+        "(docs/ground.md)",
+    ),
+    DeclareLaunchArgument(
+        "depth_topic",
+        default_value="",
+        description="depth registered to the road camera's pictures, with which objects are found "
+        "in space (docs/ground.md); empty: none",
+    ),
+    DeclareLaunchArgument(
         "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
     ),
 ]
@@ -200,6 +213,8 @@ def start(context: LaunchContext) -> list[Action]:
         autostart=TRUTH[given["autostart"]],
         log_level=given["log_level"],
         labeller_tasks=_labeller_tasks(given),
+        ground=TRUTH[given["ground"]],
+        depth_topic=given["depth_topic"],
         remap=_remap(given["remap"]),
     )
     _check(settings)

@@ -19,6 +19,8 @@ from tools.steps import SetupError, Step, locked, run_due, write_aside
 INSTALLED_FOLDERS = ("patchline_ros", "config", "launch", "resource")
 PACKAGES = ("torch", "packages", "models", "offline", "onnx", "watch", "test")
 """Requirement files of all that runs in a checkout, beside ROS."""
+STAND_INS = ("tf2_msgs", "vision_msgs")
+"""Message packages that are not among the wheels: built from what tools/ has of them."""
 
 
 def ensure(layout: Layout, inherited: dict[str, str]) -> dict[str, str]:
@@ -70,14 +72,14 @@ def set_up_steps(layout: Layout, ros: Ros) -> list[Step]:
         [*packages, arrays],
         build_tools,
     )
-    builds = []
-    if not ros.has_package("vision_msgs"):
-        source = layout.root / "tools" / "vision_msgs"
-        builds.append(_build_step(layout, ros, source, _vision_msgs_inputs(source), build_tools))
+    builds = [build_tools]
+    for name in STAND_INS:
+        if not ros.has_package(name):
+            source = layout.root / "tools" / name
+            builds.append(_build_step(layout, ros, source, _stand_in_inputs(source), builds[-1]))
     package_inputs = list(_package_inputs(layout.root))
-    needed = builds[-1] if builds else build_tools
-    builds.append(_build_step(layout, ros, layout.root, package_inputs, needed))
-    return [venv, *([] if ros.home else [below]), build_tools, rest, *builds]
+    builds.append(_build_step(layout, ros, layout.root, package_inputs, builds[-1]))
+    return [venv, *([] if ros.home else [below]), build_tools, rest, *builds[1:]]
 
 
 def _environment_step(layout: Layout, ros: Ros) -> Step:
@@ -153,7 +155,7 @@ def _environment_key(step: Step) -> str:
     return step.key
 
 
-def _vision_msgs_inputs(source: Path) -> list[bytes]:
+def _stand_in_inputs(source: Path) -> list[bytes]:
     return _contents(path for path in sorted(source.rglob("*")) if path.is_file())
 
 

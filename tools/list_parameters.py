@@ -1,16 +1,21 @@
 """Prints docs/parameters.md: every parameter of the nodes."""
 
 from patchline_ros.nodes import parameters
-from patchline_ros.nodes.parameters import Parameter
+from patchline_ros.nodes.parameter import Parameter
 
 TABLES = {
     "sign_classifier, object_detector, lane_segmenter": parameters.PERCEPTION,
     "sign_classifier": tuple(
         p for p in parameters.SIGN_CLASSIFIER if p not in parameters.PERCEPTION
     ),
+    "object_detector": tuple(
+        p for p in parameters.OBJECT_DETECTOR if p not in parameters.PERCEPTION
+    ),
     "drift_monitor": parameters.DRIFT_MONITOR,
     "adapter": parameters.ADAPTER,
     "labeller (docs/labelling.md)": parameters.LABELLER,
+    "ground_projector (docs/ground.md)": parameters.GROUND_PROJECTOR,
+    "object_locator (with `depth_topic`)": parameters.OBJECT_LOCATOR,
     "camera (of `sim.launch.py`)": parameters.SIM_CAMERA,
     "bag_player (of `replay.launch.py`)": parameters.BAG_PLAYER,
 }

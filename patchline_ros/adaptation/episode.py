@@ -32,6 +32,7 @@ from patchline_ros.host import library_versions
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.device import Device, chosen_device
 from patchline_ros.vision.model import TaskModel
 
 LATEST_NS = 2**63 - 1
@@ -65,6 +66,8 @@ class EpisodeJob(StrictModel):
     training: TrainingSettings = TrainingSettings()
     seed: int = 0
     threads: int = Field(default=1, ge=1)
+    device: Device = Device.CPU
+    """What trainings run on. Answers without labels and verifications run on the CPU."""
 
     def samples(
         self, store: StoredFrames, task: Task, emit: Callable[[Event], None]
@@ -216,7 +219,8 @@ def _adaptation(
 ) -> Adaptation:
     sources = {task: SourceModel.of_bundle(bundle, task) for task in labelled}
     settings = car_settings(patches, job.seed, job.training, job.hold_out_every)
-    return Adaptation(sources, labelled, bundle.manifest.training_affinity, settings)
+    device = str(chosen_device(job.device))
+    return Adaptation(sources, labelled, bundle.manifest.training_affinity, settings, device)
 
 
 def _adapt_task(

@@ -20,6 +20,7 @@ from patchline_ros.adaptation.worker_process import LOG, begin, end, start_worke
 from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Task
+from patchline_ros.vision.device import Device
 
 KEPT_VERSIONS: Final = 8
 """Patch sets of each task that are kept. A node holds the running one and two to roll back to; the
@@ -44,6 +45,7 @@ class EpisodeRunner:
         training: TrainingSettings,
         seed: int,
         threads: int,
+        device: Device = Device.CPU,
     ) -> None:
         self._bundle = bundle
         self._store = store
@@ -51,6 +53,7 @@ class EpisodeRunner:
         self._training = training
         self._seed = seed
         self._threads = threads
+        self._device = device
         self._heard: dict[Task, int] = {}
         self._worker: subprocess.Popen[str] | None = None
         self._spare: subprocess.Popen[str] | None = None
@@ -200,6 +203,7 @@ class EpisodeRunner:
             training=self._training,
             seed=self._seed,
             threads=self._threads,
+            device=self._device,
         )
         self._launch(job)
 

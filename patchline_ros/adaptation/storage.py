@@ -10,6 +10,7 @@ from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
+from patchline_ros.vision.device import Device
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class StorageSettings:
         epochs: of a training.
         seed: of a training.
         threads: of a training.
+        device: of a training.
     """
 
     capacity: int
@@ -29,6 +31,7 @@ class StorageSettings:
     epochs: int
     seed: int
     threads: int
+    device: Device = Device.CPU
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Storage:
             training=TrainingSettings(epochs=settings.epochs),
             seed=settings.seed,
             threads=settings.threads,
+            device=settings.device,
         )
         watching = bundle.fingerprint(bundle.manifest.drift.task)
         bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)

@@ -10,7 +10,8 @@ from patchline_ros.demo.drive import LABELLED_LAP, Shot, Shots, open_drive
 from patchline_ros.demo.records import CAMERA_LOG, CameraLine, LineWriter
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.paced_camera import PacedCamera
-from patchline_ros.nodes.parameters import CAMERA, Parameter
+from patchline_ros.nodes.parameter import Parameter
+from patchline_ros.nodes.parameters import CAMERA
 
 DRIVE_CAMERA = (
     *CAMERA,

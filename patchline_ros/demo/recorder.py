@@ -23,8 +23,9 @@ from patchline_ros.messages.pictures import image_to_classmap
 from patchline_ros.msg import AdaptationStatus, DriftStatus, FrameFeatures, PatchStatus
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import stamp_to_ns
+from patchline_ros.nodes.declared_parameters import declare
 from patchline_ros.nodes.node_main import RunnableNode, run
-from patchline_ros.nodes.parameters import Parameter, declare
+from patchline_ros.nodes.parameter import Parameter
 from patchline_ros.tasks import Task
 
 RECORDER = (Parameter("out", "", "existing folder for records.jsonl and the lane masks"),)

@@ -41,6 +41,10 @@ ROAD_IMAGE_TOPIC = "image_raw"
 SIGN_IMAGE_TOPIC = "sign/image_raw"
 """What the sign classifier subscribes to, before remapping."""
 
+DEPTH_TOPIC = "depth/image_raw"
+"""What the object locator subscribes to, before remapping: depth, pixel for pixel of the road
+camera's pictures."""
+
 IMAGE_TOPIC_OF_TASK = {
     Task.CLASSIFICATION: SIGN_IMAGE_TOPIC,
     Task.DETECTION: ROAD_IMAGE_TOPIC,
@@ -72,9 +76,18 @@ TEACHER_NICENESS = 10
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """The variable that Fast DDS 3 reads, and the one that Fast DDS 2 (Humble, Jazzy) reads."""
 
-_OWNERS = {*NODE_OF_TASK.values(), "drift_monitor", "adapter", "patch_sets", "status"}
+_OWNERS = {
+    *NODE_OF_TASK.values(),
+    *("drift_monitor", "adapter", "patch_sets", "status", "ground_projector"),
+    "object_locator",
+}
 _OUTPUTS = {"drift_status", "adaptation_status", "diagnostics", "rosout", "parameter_events"}
 _REMAP = re.compile(r"([\w/~]+):=([\w/~]+)")
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """Where a camera says how it projects: beside its pictures, by their full topic name."""
+    return f"{image_topic.rpartition('/')[0]}/camera_info"
 
 
 def patch_set_topic(task: Task) -> str:
@@ -103,8 +116,10 @@ class GraphSettings:
     bundle: folder with the models. store: folder in which the adapter keeps labelled frames and
     patch sets. Topics may be relative (they follow the namespace) or absolute; the defaults fit the
     camera of an AgileX LIMO. An empty sign_image_topic means the road camera's. labeller_tasks: the
-    tasks that the labeller labels, with commas between; empty: no labeller. remap: names of topics
-    and services, for every process of the car; it wins over the topics above.
+    tasks that the labeller labels, with commas between; empty: no labeller. ground: whether lanes
+    are put on the ground (docs/ground.md). depth_topic: of a depth camera, with which objects are
+    found in space; empty: none. remap: names of topics and services, for every process of the car;
+    it wins over the topics above.
     """
 
     bundle: str
@@ -119,6 +134,8 @@ class GraphSettings:
     autostart: bool = True
     log_level: str = "info"
     labeller_tasks: str = ""
+    ground: bool = False
+    depth_topic: str = ""
     teacher: Teacher | None = None
     remap: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,7 +165,7 @@ class NodeDescription:
 def describe(
     settings: GraphSettings, changes: Mapping[str, Parameters] = MappingProxyType({})
 ) -> list[NodeDescription]:
-    """The five processes of the car, the labeller, and the teacher's, in the order of their start.
+    """The processes of the car, those that are asked for, and the teacher's, in starting order.
 
     changes: parameters by the name of the car's node, which win over those that follow from the
     settings.
@@ -173,6 +190,13 @@ def describe(
             for task, topic in IMAGE_TOPIC_OF_TASK.items()
         }
         nodes.append(NodeDescription("labeller", "labeller", labelled, own))
+    if settings.ground:
+        # It takes no picture: beside its topic is the one that says how the camera projects.
+        seen = {ROAD_IMAGE_TOPIC: topics[ROAD_IMAGE_TOPIC]}
+        nodes.append(NodeDescription("ground_projector", "ground_projector", dict(shared), seen))
+    if settings.depth_topic:
+        depth = {DEPTH_TOPIC: settings.depth_topic}
+        nodes.append(NodeDescription("object_locator", "object_locator", dict(shared), depth))
     # Of several rules for a name ROS takes the first.
     car = [
         replace(

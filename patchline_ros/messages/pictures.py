@@ -68,7 +68,7 @@ _LAYOUTS: Final = {
     "nv21": _Layout("u1", 1, cv2.COLOR_YUV2RGB_NV21, even_width=True, even_height=True, rows=3),
 }
 
-_DEPTH: Final = ("16UC1", "32FC1")
+_DEPTH: Final = {"16UC1": _Layout("u2", 1, None), "32FC1": _Layout("f4", 1, None)}
 """What depth cameras send: as a picture it is black. A grey camera of 16 bits says mono16."""
 
 _CODECS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
@@ -107,6 +107,25 @@ def image_to_classmap(msg: Any) -> ClassMap:
     if msg.encoding != "mono8":
         raise ConversionError(f"a class map must be mono8, this one is {msg.encoding!r}")
     return _values(msg, _layout("mono8")).copy()
+
+
+def image_to_depth(msg: Any) -> NDArray[np.float32]:
+    """A depth picture as float32 (H, W) in metres, NaN where nothing was measured.
+
+    Depth is in millimetres as 16UC1 and in metres as 32FC1 (REP 118).
+
+    Raises ConversionError for another encoding or a malformed picture.
+    """
+    layout = _DEPTH.get(msg.encoding)
+    if layout is None:
+        raise ConversionError(
+            f"depth must be {' or '.join(_DEPTH)}, this picture is {msg.encoding!r}"
+        )
+    metres = _values(msg, layout).astype(np.float32)
+    if msg.encoding == "16UC1":
+        metres /= 1000
+    metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
+    return metres
 
 
 def compressed_to_rgb(msg: Any) -> Image:

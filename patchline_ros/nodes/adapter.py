@@ -40,8 +40,10 @@ from patchline_ros.nodes import parameters, qos, signing_keys
 from patchline_ros.nodes.conversions import bytes_field, msg_to_labelled_frame, stamp_to_ns
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
+from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.tasks import Task
+from patchline_ros.vision.device import Device, DeviceError, chosen_device
 
 _TICK_SECONDS = 0.25
 _SILENCE_SECONDS = 5.0
@@ -60,21 +62,27 @@ class AdapterNode(ManagedNode):
     def configure(self, values: Mapping[str, Any]) -> None:
         """Opens the store. Raises BundleError or ParameterError."""
         if not values["store"]:
-            raise parameters.ParameterError(
+            raise ParameterError(
                 "parameter store is empty; give a folder for labelled frames and patch sets"
             )
         self._bundle = self.load_bundle(values)
+        try:
+            trains_on = chosen_device(Device(values["device"]))
+        except DeviceError as error:
+            raise ParameterError(f"parameter device: {error}") from error
+        self.get_logger().info(f"trainings run on {trains_on}")
         self._signer = signing_keys.signer(values)
         self._label_policy = LabelPolicy(values["labels"])
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
-        settings = StorageSettings(**{name: values[name] for name in names})
+        device = Device(values["device"])
+        settings = StorageSettings(**{name: values[name] for name in names}, device=device)
         try:
             lock = StoreLock(folder)
             self.at_end(lock.release)
             self._storage = Storage.open(folder, self._bundle, settings)
         except (StoreError, OSError) as error:
-            raise parameters.ParameterError(f"parameter store: {error}") from error
+            raise ParameterError(f"parameter store: {error}") from error
         self._status_publisher = self.advertise(AdaptationStatus, "adaptation_status", qos.LATCHED)
         self._patch_sets = {
             task: self.advertise(PatchSet, patch_set_topic(task), qos.LATCHED)

@@ -22,9 +22,10 @@ from patchline_ros.datasets.bag import reading, recorded
 from patchline_ros.graph.description import is_output
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
+from patchline_ros.nodes.declared_parameters import declare
 from patchline_ros.nodes.message_types import check_definition, message_class
 from patchline_ros.nodes.node_main import RunnableNode, run
-from patchline_ros.nodes.parameters import BAG_PLAYER, declare
+from patchline_ros.nodes.parameters import BAG_PLAYER
 from patchline_ros.word_lists import comma_separated
 
 if TYPE_CHECKING:

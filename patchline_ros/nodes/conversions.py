@@ -44,16 +44,17 @@ def classification_to_msg(class_id: int, confidence: float, header: Header) -> C
     return Classification(header=header, results=[result])
 
 
-def boxes_to_msg(found: Boxes, header: Header) -> Detection2DArray:
-    """Boxes in pixels, one hypothesis each."""
+def boxes_to_msg(found: Boxes, header: Header, ids: Sequence[str] = ()) -> Detection2DArray:
+    """Boxes in pixels, one hypothesis each; `ids` are those of tracked objects, one for each."""
     detections = []
-    for (x1, y1, x2, y2), label, score in zip(
+    for (x1, y1, x2, y2), label, score, track in zip(
         found.boxes.astype(np.float64).tolist(),
         found.labels.tolist(),
         found.scores.astype(np.float64).tolist(),
+        ids or [""] * len(found),
         strict=True,
     ):
-        detection = Detection2D(header=header)
+        detection = Detection2D(header=header, id=track)
         detection.bbox.center.position.x = (x1 + x2) / 2
         detection.bbox.center.position.y = (y1 + y2) / 2
         detection.bbox.size_x = x2 - x1

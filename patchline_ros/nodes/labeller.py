@@ -20,6 +20,7 @@ from patchline_ros.nodes.conversions import NANOSECONDS, labelled_frame_to_msg, 
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
+from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.refusals import Refusals
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.tasks import Sample, Task
@@ -170,14 +171,12 @@ def _tasks(values: Mapping[str, Any], bundle: Bundle) -> list[Task]:
     known = ", ".join(map(str, bundle.manifest.models))
     names = comma_separated(values["tasks"])
     if not names:
-        raise parameters.ParameterError(
+        raise ParameterError(
             f"parameter tasks is empty; name the tasks to label, with commas between, of {known}"
         )
     for name in names:
         if name not in map(str, bundle.manifest.models):
-            raise parameters.ParameterError(
-                f"parameter tasks names {name!r}; the bundle has {known}"
-            )
+            raise ParameterError(f"parameter tasks names {name!r}; the bundle has {known}")
     return [Task(name) for name in names]
 
 

@@ -23,8 +23,9 @@ from std_msgs.msg import Header
 from patchline_ros.bundle import Bundle
 from patchline_ros.manifest import BundleError
 from patchline_ros.nodes import qos
+from patchline_ros.nodes.declared_parameters import declare, read
 from patchline_ros.nodes.node_main import RunnableNode
-from patchline_ros.nodes.parameters import Parameter, ParameterError, declare, read
+from patchline_ros.nodes.parameter import Parameter, ParameterError
 from patchline_ros.nodes.trouble import Trouble
 
 _DIAGNOSTICS_SECONDS = 1.0

@@ -16,11 +16,13 @@ from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPI
 from patchline_ros.msg import LabelledFrame
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, rgb_to_image
+from patchline_ros.nodes.declared_parameters import declare
 from patchline_ros.nodes.node_main import RunnableNode
-from patchline_ros.nodes.parameters import Parameter, declare
+from patchline_ros.nodes.parameter import Parameter
 from patchline_ros.tasks import Frame, Task
 
-FRAME_ID = "camera_link"
+OPTICAL_FRAME = "camera_color_optical_frame"
+"""Of pictures: x points right, y down and z ahead (REP 103). Drivers of cameras call it so."""
 LABEL_TOPIC = "labelled_frames"
 LISTENERS = {
     ROAD_IMAGE_TOPIC: sum(topic == ROAD_IMAGE_TOPIC for topic in IMAGE_TOPIC_OF_TASK.values()),
@@ -75,7 +77,7 @@ class PacedCamera(RunnableNode, Generic[Item]):
     def stamp(self) -> tuple[Header, int]:
         """The header of a frame that is shown now, and its stamp in nanoseconds."""
         now = self.get_clock().now()
-        return Header(stamp=now.to_msg(), frame_id=FRAME_ID), now.nanoseconds
+        return Header(stamp=now.to_msg(), frame_id=OPTICAL_FRAME), now.nanoseconds
 
     def publish(
         self, frame: Frame, labelled: Collection[Task], names: Mapping[Task, str], header: Header

@@ -6,62 +6,16 @@ once; the others are fixed when the node starts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Final
-
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
-from rclpy.node import Node
-from rclpy.parameter import Parameter as RosParameter
+from typing import Final
 
 from patchline_ros.adaptation.label_policy import LabelPolicy
+from patchline_ros.nodes.parameter import Parameter
 from patchline_ros.nodes.qos import IMAGE_RELIABILITIES
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.sim import Condition
+from patchline_ros.vision.device import Device
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
-
-
-class ParameterError(ValueError):
-    """A parameter has a value that the node cannot work with."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter; `minimum` and `maximum` are inclusive, `choices` are for strings."""
-
-    name: str
-    default: bool | int | float | str
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    read_only: bool = True
-
-    def descriptor(self) -> ParameterDescriptor:
-        """The same as a ROS descriptor, for `ros2 param describe`."""
-        descriptor = ParameterDescriptor(
-            name=self.name,
-            description=self.description,
-            read_only=self.read_only,
-            additional_constraints=f"one of {', '.join(self.choices)}" if self.choices else "",
-        )
-        if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.default, int):
-                whole = IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum))
-                descriptor.integer_range = [whole]
-            else:
-                real = FloatingPointRange(
-                    from_value=float(self.minimum), to_value=float(self.maximum)
-                )
-                descriptor.floating_point_range = [real]
-        return descriptor
 
 
 MANAGED = (
@@ -99,6 +53,18 @@ PERCEPTION = (
         str(Backend.PYTORCH),
         "library that runs the models; onnx needs a bundle with the graphs of `patchline export`",
         choices=tuple(map(str, Backend)),
+    ),
+    Parameter(
+        "device",
+        str(Device.AUTO),
+        "what the model runs on; auto: a GPU where the backend has one, else the CPU",
+        choices=tuple(map(str, Device)),
+    ),
+    Parameter(
+        "tensorrt",
+        False,
+        "whether the backend onnx may use TensorRT on a GPU, which builds an engine for each patch "
+        "set",
     ),
     Parameter(
         "queue_depth",
@@ -157,6 +123,35 @@ SIGN_CLASSIFIER = (
     ),
 )
 
+OBJECT_DETECTOR = (
+    *PERCEPTION,
+    Parameter(
+        "min_score",
+        0.05,
+        "score from which on a box is published; the models give none below 0.05",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+    Parameter(
+        "nms_overlap",
+        0.5,
+        "IoU above which a box is left out for a better one of its class; the models leave out "
+        "those above 0.5",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+    Parameter(
+        "track_score",
+        0.3,
+        "score from which on an object gets an id, which it keeps from picture to picture",
+        0.0,
+        1.0,
+        read_only=False,
+    ),
+)
+
 DRIFT_MONITOR = MANAGED
 
 ADAPTER = (
@@ -173,6 +168,12 @@ ADAPTER = (
         "required: wait for labels; welcome: answer a drift at once with the bundle's prepared "
         "patches and train when labels come; none: answer, and train nothing",
         choices=tuple(map(str, LabelPolicy)),
+    ),
+    Parameter(
+        "device",
+        str(Device.AUTO),
+        "what trainings run on; auto: a GPU where PyTorch sees one, else the CPU",
+        choices=tuple(map(str, Device)),
     ),
     Parameter("epochs", 7, "passes over the labelled frames in a training", 1, 10_000),
     Parameter("seed", 0, "seed of everything that a training draws at random", 0, 2**31 - 1),
@@ -239,6 +240,62 @@ LABELLER = (
     ),
 )
 
+GROUND_PROJECTOR = (
+    *MANAGED,
+    Parameter(
+        "drivable_classes", "road,lane_marking", "classes of the bundle that a car may drive on"
+    ),
+    Parameter("line_classes", "lane_marking", "classes that are lines painted on the road"),
+    Parameter(
+        "standing_classes",
+        "sky,building,vehicle,person",
+        "classes that stand on the ground and hide what is behind, and sky; all others are ground",
+    ),
+    Parameter(
+        "ground_frame",
+        "base_footprint",
+        "frame of the results: on the ground below the car, x ahead, y left, z up",
+    ),
+    Parameter(
+        "camera_height",
+        0.0,
+        "metres from the ground to the camera; 0: /tf_static says where the camera is",
+        0.0,
+        10.0,
+    ),
+    Parameter(
+        "camera_pitch", 0.0, "degrees that a camera with camera_height looks down", -30.0, 89.0
+    ),
+    Parameter(
+        "field_of_view",
+        0.0,
+        "degrees that the camera sees from left to right; 0: camera_info says how it projects",
+        0.0,
+        150.0,
+    ),
+    Parameter("reach", 20.0, "metres ahead that are looked at", 1.0, 200.0),
+    Parameter("width", 20.0, "metres from right to left of the grid", 1.0, 200.0),
+    Parameter("resolution", 0.1, "metres of a cell's edge", 0.01, 2.0),
+)
+
+OBJECT_LOCATOR = (
+    *MANAGED,
+    Parameter(
+        "slop_ms",
+        20,
+        "ms that the stamps of detections and depth may be apart; 0: the stamps are the same",
+        0,
+        1000,
+    ),
+    Parameter(
+        "queue_depth",
+        30,
+        "most depth pictures that wait for the detections of their time",
+        1,
+        1000,
+    ),
+)
+
 CAMERA = (
     Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
     Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
@@ -288,72 +345,18 @@ BAG_PLAYER = (
 )
 
 
-_OWN_OF_ROS: Final = ("use_sim_time", "start_type_description_service", "qos_overrides.")
-"""Names, and beginnings of names, of parameters that every node of ROS 2 may be given."""
-
-_OF_ALL_NODES: Final = frozenset(
+OF_ALL_NODES: Final = frozenset(
     parameter.name
-    for table in (SIGN_CLASSIFIER, ADAPTER, LABELLER, SIM_CAMERA, BAG_PLAYER)
+    for table in (
+        SIGN_CLASSIFIER,
+        OBJECT_DETECTOR,
+        ADAPTER,
+        LABELLER,
+        GROUND_PROJECTOR,
+        OBJECT_LOCATOR,
+        SIM_CAMERA,
+        BAG_PLAYER,
+    )
     for parameter in table
 )
 """One file of parameters may be for all nodes (`/**`), and then holds those of others, too."""
-
-
-def unknown_overrides(given: Iterable[str], table: tuple[Parameter, ...]) -> list[str]:
-    """A sentence for each parameter that was given and that no node knows; with the nearest name.
-
-    Args:
-        given: names of the parameters that a node was started with.
-        table: those that it has.
-    """
-    own = [parameter.name for parameter in table]
-    sentences = []
-    for name in sorted(set(given) - set(own) - _OF_ALL_NODES):
-        if name.startswith(_OWN_OF_ROS):
-            continue
-        near = get_close_matches(name, own, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(own)}"
-        sentences.append(f"parameter {name} does not exist and has no effect; {meant}")
-    return sentences
-
-
-def declare(node: Node, table: tuple[Parameter, ...]) -> None:
-    """Declare every parameter of the table on the node; ranges and choices hold at run time, too.
-
-    A parameter that was given but does not exist is warned of, not refused: a file for `/**` may
-    hold parameters of other packages' nodes, and rclpy does not say where one comes from.
-
-    Raises rclpy's InvalidParameterTypeException or InvalidParameterValueException when an override
-    has the wrong type or lies outside the range.
-    """
-    choices = {p.name: p.choices for p in table if p.choices and not p.read_only}
-
-    def check(changes: list[RosParameter[Any]]) -> SetParametersResult:
-        """ROS itself only knows ranges of numbers."""
-        for change in changes:
-            if change.name in choices and change.value not in choices[change.name]:
-                reason = _wrong_choice(change.name, change.value, choices[change.name])
-                return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
-
-    # rclpy has no public name for them.
-    for sentence in unknown_overrides(node._parameter_overrides, table):
-        node.get_logger().warning(sentence)
-    if choices:
-        node.add_on_set_parameters_callback(check)
-    for parameter in table:
-        node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
-
-
-def read(node: Node, table: tuple[Parameter, ...]) -> dict[str, Any]:
-    """The values by name. Raises ParameterError for a string outside its choices."""
-    values = {parameter.name: node.get_parameter(parameter.name).value for parameter in table}
-    for parameter in table:
-        value = values[parameter.name]
-        if parameter.choices and value not in parameter.choices:
-            raise ParameterError(_wrong_choice(parameter.name, value, parameter.choices))
-    return values
-
-
-def _wrong_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
-    return f"parameter {name} is {value!r}; use one of {', '.join(choices)}"

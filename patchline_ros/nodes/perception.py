@@ -31,15 +31,17 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.newest_item_thread import NewestItemThread
+from patchline_ros.nodes.parameter import Parameter, ParameterError
 from patchline_ros.nodes.picture_counts import PictureCounts
 from patchline_ros.nodes.picture_samples import PictureSamples
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import BackendError
+from patchline_ros.runtime.backend_pass import BackendError, Engine
 from patchline_ros.runtime.model_runner import AnswerError, ModelRunner, Perception
 from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
 from patchline_ros.tasks import Image as RgbImage
 from patchline_ros.tasks import Task
+from patchline_ros.vision.device import Device
 from patchline_ros.vision.drawing import draw_answer
 
 Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
@@ -68,7 +70,7 @@ class PerceptionNode(ManagedNode):
         task: Task,
         message_type: type,
         result_topic: str,
-        table: tuple[parameters.Parameter, ...] = parameters.PERCEPTION,
+        table: tuple[Parameter, ...] = parameters.PERCEPTION,
     ) -> None:
         """The node of `task`; results of `message_type` go out on `result_topic`."""
         super().__init__(NODE_OF_TASK[task], table)
@@ -88,9 +90,13 @@ class PerceptionNode(ManagedNode):
         """Loads and warms the source model. Raises BundleError or ParameterError."""
         bundle = self.load_bundle(values)
         try:
-            self._runner = ModelRunner(bundle, self.task, Backend(values["backend"]))
+            engine = Engine(
+                Backend(values["backend"]), Device(values["device"]), values["tensorrt"]
+            )
+            self._runner = ModelRunner(bundle, self.task, engine)
         except BackendError as error:
-            raise parameters.ParameterError(f"parameter backend: {error}") from error
+            raise ParameterError(f"parameters backend and device: {error}") from error
+        self.get_logger().info(f"the model runs on {self._runner.runs_on}")
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._intake = PatchIntake(
@@ -229,7 +235,8 @@ class PerceptionNode(ManagedNode):
         if perception is None:
             return
         perceived = time.monotonic()
-        self._results.publish(self.message(perception, msg.header))
+        shown = self.shown(perception)
+        self._results.publish(self.message(shown, msg.header))
         self._features.publish(
             FrameFeatures(
                 header=msg.header,
@@ -243,9 +250,7 @@ class PerceptionNode(ManagedNode):
         self.counts.unreadable.taken()
         self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
-            drawn = draw_answer(
-                picture, perception.prediction, self._class_names, perception.confidence
-            )
+            drawn = draw_answer(picture, shown.prediction, self._class_names, shown.confidence)
             self._overlay.publish(rgb_to_image(drawn, msg.header))
         self._samples.saw(self.seen_of(picture), msg.header)
         collapse = self.watch(picture, perception)
@@ -274,6 +279,10 @@ class PerceptionNode(ManagedNode):
             AnswerError: nothing.
         """
         return self._runner.infer(picture)
+
+    def shown(self, perception: Perception) -> Perception:
+        """What is published of the answer; the watch after a swap compares the whole one."""
+        return perception
 
     def seen_of(self, picture: RgbImage) -> RgbImage:
         """What the model has just looked at of the picture."""

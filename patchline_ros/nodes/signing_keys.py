@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patchline_ros.nodes.parameters import ParameterError
+from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.signing import Signer, SigningError, Verifier
 
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sensor_msgs.msg import CameraInfo
+from tf2_msgs.msg import TFMessage
+
+from patchline_ros.graph.description import ROAD_IMAGE_TOPIC, camera_info_topic
+from patchline_ros.nodes import qos
+from patchline_ros.nodes.camera_messages import camera_info, mounting
 from patchline_ros.nodes.node_main import run
-from patchline_ros.nodes.paced_camera import PacedCamera
+from patchline_ros.nodes.paced_camera import OPTICAL_FRAME, PacedCamera
 from patchline_ros.nodes.parameters import SIM_CAMERA
 from patchline_ros.sim import Condition, RoadSimulator
 from patchline_ros.sim.defaults import PICTURE_SIZE, PICTURE_STEP, SEVERITIES
@@ -26,6 +32,15 @@ class SimCamera(PacedCamera[_Rendered]):
         super().__init__(SIM_CAMERA)
         self._simulator = RoadSimulator(self.get_parameter("seed").value, PICTURE_SIZE)
         self._showing = Condition.CLEAR
+        topic = camera_info_topic(self.resolve_topic_name(ROAD_IMAGE_TOPIC))
+        self._camera_info = self.create_publisher(CameraInfo, topic, qos.images())
+        self._mounting = self.create_publisher(TFMessage, "/tf_static", qos.LATCHED)
+
+    def start(self) -> bool:
+        """Says where the camera is mounted, too."""
+        header, _ = self.stamp()
+        self._mounting.publish(mounting(header, OPTICAL_FRAME))
+        return super().start()
 
     def frames(self) -> Iterator[_Rendered]:
         """Every picture is a new piece of the road."""
@@ -50,6 +65,7 @@ class SimCamera(PacedCamera[_Rendered]):
         frame = item.frame
         labelled = frame.samples if self.get_parameter("labels").value else ()
         header, _ = self.stamp()
+        self._camera_info.publish(camera_info(self._simulator.camera, header))
         self.publish(frame, labelled, dict.fromkeys(frame.samples, frame.name), header)
 
 

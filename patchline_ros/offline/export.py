@@ -14,7 +14,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import write_file
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import Run, graph_path, runnable
+from patchline_ros.runtime.backend_pass import Engine, Run, graph_path, runnable
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import export_graph
 from patchline_ros.tasks import Task
@@ -81,7 +81,7 @@ def export_bundle(bundle: Bundle, threads: int) -> Iterator[Exported]:
             aside = path.with_suffix(".new")
             try:
                 write_file(aside, graph)
-                onnx = runnable(Backend.ONNX, run, source.spec, aside)
+                onnx, _ = runnable(Engine(Backend.ONNX), run, source.spec, aside)
                 difference = _difference(run, onnx, picture)
                 if not difference <= TOLERANCE:
                     raise ValueError(

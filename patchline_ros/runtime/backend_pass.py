@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import graph_name
+from patchline_ros.runtime.onnx_providers import CPU, providers_for
+from patchline_ros.vision.device import Device, DeviceError, chosen_device
 from patchline_ros.vision.model import ModelSpec
 
 Run = Callable[[Tensor], tuple[Any, Tensor]]
@@ -32,20 +36,41 @@ def graph_path(
     return bundle / GRAPHS / f"{graph_name(spec, method, drift_tap)}.onnx"
 
 
-def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> Run:
-    """The pass by a backend.
+@dataclass(frozen=True)
+class Engine:
+    """What runs the models, and on what.
+
+    Attributes:
+        backend: the library.
+        device: that was asked for.
+        tensorrt: whether ONNX Runtime may use TensorRT.
+    """
+
+    backend: Backend = Backend.PYTORCH
+    device: Device = Device.CPU
+    tensorrt: bool = False
+
+
+PYTORCH_ON_CPU: Final = Engine()
+
+
+def runnable(engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path) -> tuple[Run, str]:
+    """The pass by a backend, and in words where it runs.
+
+    With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own.
 
     Args:
-        backend: which.
+        engine: which.
         run: the pass, in evaluation mode.
         spec: of its model.
         graph: file of the pass's graph; only ONNX Runtime needs it.
 
     Raises:
-        BackendError: onnxruntime is not installed, or the graph is missing or does not fit.
+        BackendError: the device is not there, onnxruntime is not installed, or the graph is
+            missing or does not fit.
     """
-    if backend is Backend.PYTORCH:
-        return run
+    if engine.backend is Backend.PYTORCH:
+        return _on_pytorch(engine, run)
     if find_spec("onnxruntime") is None:
         raise BackendError(
             "the backend onnx needs onnxruntime: pip install 'patchline_ros[onnx]', or use pytorch"
@@ -55,12 +80,42 @@ def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> 
             f"there is no ONNX graph {graph}: make it with `patchline export {graph.parents[1]}`, "
             "or use the backend pytorch"
         )
+    import onnxruntime
+
     from patchline_ros.runtime.onnx_pass import OnnxPass
 
     try:
-        return OnnxPass(graph.read_bytes(), run, spec)
+        available = onnxruntime.get_available_providers()
+        providers = providers_for(engine.device, engine.tensorrt, available)
+    except DeviceError as error:
+        raise BackendError(str(error)) from error
+    try:
+        found = OnnxPass(graph.read_bytes(), run, spec, providers)
     except ValueError as error:
         raise BackendError(
             f"the ONNX graph {graph} can't be used ({error}); make it again with "
             f"`patchline export {graph.parents[1]}`"
         ) from error
+    if engine.device is Device.CUDA and found.provider == CPU:
+        raise BackendError(
+            f"the device is cuda, but ONNX Runtime could not start {providers[0]}, as its log says"
+        )
+    return found, f"ONNX Runtime {onnxruntime.__version__}, {found.provider}"
+
+
+def _on_pytorch(engine: Engine, run: ModelPass) -> tuple[Run, str]:
+    if engine.tensorrt:
+        raise BackendError("TensorRT runs with the backend onnx only")
+    try:
+        device = chosen_device(engine.device)
+    except DeviceError as error:
+        raise BackendError(str(error)) from error
+    moved = run.to(device)
+
+    def infer(images: Tensor) -> tuple[Any, Tensor]:
+        raw, features = moved(images.to(device))
+        return raw, features.cpu()
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    # Where nothing has to be moved the pass stays what it is.
+    return (run if device.type == "cpu" else infer), f"PyTorch {torch.__version__}, {name}"

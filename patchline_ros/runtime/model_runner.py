@@ -17,8 +17,14 @@ from patchline_ros.files import sha256
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, apply, read_metadata
-from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, runnable
+from patchline_ros.runtime.backend_pass import (
+    PYTORCH_ON_CPU,
+    BackendError,
+    Engine,
+    Run,
+    graph_path,
+    runnable,
+)
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.swap_monitor import SwapMonitor
 from patchline_ros.tasks import Image, Label, Task
@@ -82,20 +88,20 @@ class ModelRunner:
     beside them.
     """
 
-    def __init__(self, bundle: Bundle, task: Task, backend: Backend = Backend.PYTORCH) -> None:
+    def __init__(self, bundle: Bundle, task: Task, engine: Engine = PYTORCH_ON_CPU) -> None:
         """Loads the source model.
 
         Args:
             bundle: of the models.
             task: whose model.
-            backend: what runs it and the patched ones.
+            engine: what runs it and the patched ones.
 
         Raises:
             BundleError: the bundle has no such model or it does not load.
-            BackendError: the backend can't run it.
+            BackendError: the backend can't run it, or the device is not there.
         """
         self.task = task
-        self._bundle, self._backend = bundle.path, backend
+        self._bundle, self._engine = bundle.path, engine
         self.spec = bundle.spec(task)
         self._fingerprint = bundle.fingerprint(task)
         self._source = bundle.model(task).requires_grad_(False)
@@ -163,7 +169,8 @@ class ModelRunner:
     def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
         whole = ModelPass(self._source, adapted, self._drift_tap).eval()
         graph = graph_path(self._bundle, self.spec, method, self._drift_tap)
-        return runnable(self._backend, whole, self.spec, graph)
+        run, self.runs_on = runnable(self._engine, whole, self.spec, graph)
+        return run
 
     def _input(self, image: Image) -> Tensor:
         return image_tensor(resize_image(image, self.spec.input_size))[None]

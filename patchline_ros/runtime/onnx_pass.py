@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import PICTURE
+from patchline_ros.runtime.onnx_providers import CPU
 from patchline_ros.vision.heads.base import tensors_in
 from patchline_ros.vision.model import ModelSpec
 
@@ -23,15 +24,26 @@ _PREFIX = "run."
 
 
 class OnnxPass:
-    """The same as a `ModelPass`, one picture at a time, by ONNX Runtime on the CPU."""
+    """The same as a `ModelPass`, one picture at a time, by ONNX Runtime.
 
-    def __init__(self, graph: bytes, run: ModelPass, spec: ModelSpec) -> None:
+    Attributes:
+        provider: of ONNX Runtime that runs it, such as CPUExecutionProvider.
+    """
+
+    def __init__(
+        self,
+        graph: bytes,
+        run: ModelPass,
+        spec: ModelSpec,
+        providers: Sequence[str] = (CPU,),
+    ) -> None:
         """Makes the session, with the weights that the pass has now.
 
         Args:
             graph: of `export_graph`, of a pass that is built like this one.
             run: whose weights are taken, and which says how the outputs are nested.
             spec: of the model.
+            providers: of ONNX Runtime to try, the best first.
 
         Raises:
             ValueError: the graph does not fit the pass.
@@ -51,11 +63,10 @@ class OnnxPass:
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
         options.add_external_initializers(names, self._weights)
         try:
-            self._session = onnxruntime.InferenceSession(
-                graph, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(graph, options, providers=list(providers))
         except (Fail, InvalidArgument, InvalidGraph) as error:
             raise ValueError(str(error)) from error
+        self.provider: str = self._session.get_providers()[0]
         found = len(self._session.get_outputs())
         if found != len(list(tensors_in(self._like))) + 1:
             raise ValueError(f"it has {found} outputs, the model another number")

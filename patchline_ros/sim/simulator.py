@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class RoadSimulator:
         condition = Condition(condition)
         light = light_of(self.seed, index, condition, severity)
         things = self._world.things(index)
-        view = self._view(index)
+        view = self.view(index)
         scene = self._paint(view, things, light, index, zoom=1.0)
         rng = stream(self.seed, 60, index)
         image = develop(scene, light, condition, severity, rng)
@@ -78,16 +79,19 @@ class RoadSimulator:
         """Name of the frame that `frame` paints."""
         return f"sim-{self.seed}-{condition}-{index:05d}"
 
-    def _view(self, index: int) -> View:
+    @property
+    def camera(self) -> Camera:
+        """The camera as one would calibrate it: where the car stands still and does not bounce."""
         height, width = self.size
-        bounce = float(stream(self.seed, 61, index).random()) - 0.5
-        camera = Camera(
-            height,
-            width,
-            focal=width * 400 / 480,
-            centre_u=width / 2,
-            centre_v=height * (0.455 + 0.006 * bounce),
+        return Camera(
+            height, width, focal=width * 400 / 480, centre_u=width / 2, centre_v=height * 0.455
         )
+
+    def view(self, index: int) -> View:
+        """Where the camera is at the index-th frame, and how it has bounced."""
+        bounce = float(stream(self.seed, 61, index).random()) - 0.5
+        camera = self.camera
+        camera = replace(camera, centre_v=camera.height * (0.455 + 0.006 * bounce))
         sway = 0.25 * math.sin(index / 23.0 + self.seed)
         return View(camera, self._road, index * STEP, EGO_LANE + sway)
 

@@ -13,6 +13,7 @@ from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import Engine
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Image, Task
 from patchline_ros.trials.expected_answers import answer_bytes
@@ -76,7 +77,7 @@ def answers_by_version(
     backend: Backend,
 ) -> dict[int, list[str]]:
     """The sha256 of each answer to the pictures; version 0 is the source model's."""
-    runner = ModelRunner(bundle, task, backend)
+    runner = ModelRunner(bundle, task, Engine(backend))
 
     def answers() -> list[str]:
         return [sha256(answer_bytes(task, runner.infer(picture))) for picture in pictures]

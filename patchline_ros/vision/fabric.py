@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from patchline_ros.vision.device import Device, chosen_device
+
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
@@ -61,7 +63,7 @@ def training_fabric(
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     # Of depthwise convolutions, in sides of length 1, where strides mean nothing.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-    accelerator = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
+    accelerator = chosen_device(Device(device)).type
     processes = local_process_count()
     if accelerator == "cuda" and processes > torch.cuda.device_count():
         raise ValueError(

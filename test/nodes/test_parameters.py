@@ -16,6 +16,8 @@ from patchline_ros.config_files import read_mapping
 from patchline_ros.graph.description import GraphSettings, describe
 from patchline_ros.nodes import parameters
 from patchline_ros.nodes.adapter import AdapterNode
+from patchline_ros.nodes.declared_parameters import read
+from patchline_ros.nodes.ground_projector import GroundProjector
 from patchline_ros.nodes.labeller import LabellerNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
@@ -28,7 +30,14 @@ PERCEPTION = {"threads", "queue_depth", "sample_every", "largest_patch_set_mib"}
 
 
 @pytest.mark.parametrize(
-    "table", [parameters.SIGN_CLASSIFIER, parameters.ADAPTER, parameters.LABELLER]
+    "table",
+    [
+        parameters.SIGN_CLASSIFIER,
+        parameters.OBJECT_DETECTOR,
+        parameters.ADAPTER,
+        parameters.LABELLER,
+        parameters.GROUND_PROJECTOR,
+    ],
 )
 def test_every_parameter_is_described_and_its_default_is_allowed(table):
     assert len({parameter.name for parameter in table}) == len(table)
@@ -54,7 +63,11 @@ def test_the_page_lists_them():
     ("kind", "table", "set_by_file"),
     [
         (LaneSegmenter, parameters.PERCEPTION, PERCEPTION),
-        (ObjectDetector, parameters.PERCEPTION, PERCEPTION),
+        (
+            ObjectDetector,
+            parameters.OBJECT_DETECTOR,
+            PERCEPTION | {"min_score", "nms_overlap", "track_score"},
+        ),
         (SignClassifier, parameters.SIGN_CLASSIFIER, PERCEPTION),
         (
             AdapterNode,
@@ -65,6 +78,11 @@ def test_the_page_lists_them():
             LabellerNode,
             parameters.LABELLER,
             {"threads", "queue_depth", "min_score", "doubtful_score", "max_rate"},
+        ),
+        (
+            GroundProjector,
+            parameters.GROUND_PROJECTOR,
+            {"threads", "reach", "width", "resolution"},
         ),
     ],
 )
@@ -77,7 +95,7 @@ def test_the_shipped_file_reaches_the_nodes_and_holds_the_defaults(
     numbers = re.compile(r"\d[\d.]*$", re.MULTILINE)
     doubled.write_text(numbers.sub(lambda found: str(2 * literal_eval(found[0])), text))
     at = bench(params_file=str(doubled), autostart=False)
-    values = parameters.read(at.start(kind), table)
+    values = read(at.start(kind), table)
     for parameter in table:
         if parameter.name in set_by_file:
             assert values[parameter.name] == 2 * parameter.default
@@ -90,13 +108,17 @@ def test_the_cars_file_has_what_the_launch_file_has_no_argument_for():
     for_all = set(found["/**"]["ros__parameters"])
     tables = {
         "sign_classifier": parameters.SIGN_CLASSIFIER,
-        "object_detector": parameters.PERCEPTION,
+        "object_detector": parameters.OBJECT_DETECTOR,
         "lane_segmenter": parameters.PERCEPTION,
         "drift_monitor": parameters.DRIFT_MONITOR,
         "adapter": parameters.ADAPTER,
         "labeller": parameters.LABELLER,
+        "ground_projector": parameters.GROUND_PROJECTOR,
+        "object_locator": parameters.OBJECT_LOCATOR,
     }
-    settings = GraphSettings(bundle="", store="", labeller_tasks="detection")
+    settings = GraphSettings(
+        bundle="", store="", labeller_tasks="detection", ground=True, depth_topic="depth"
+    )
     arguments = {node.name: set(node.parameters) for node in describe(settings)}
     for name, table in tables.items():
         own = found.get(f"/**/{name}", {"ros__parameters": {}})["ros__parameters"]

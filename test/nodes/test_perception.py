@@ -9,20 +9,31 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lanes import RELIABLE, Lanes, patch_set_msg, picture_msg
-from patchline_ros.msg import FrameFeatures, PatchStatus
+from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from tiny_bundle import CLASSES, export_graphs, make_bundle, make_patch_set, picture
 from vision_msgs.msg import Classification, Detection2DArray, LabelInfo
 
+from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import input_watchdog, qos, refusals
-from patchline_ros.nodes.conversions import bytes_field, ns_to_stamp, stamp_to_ns
+from patchline_ros.nodes.conversions import (
+    bytes_field,
+    ns_to_stamp,
+    rgb_to_image,
+    stamp_to_ns,
+)
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
 from patchline_ros.nodes.sign_classifier import SignClassifier
+from patchline_ros.package_share import bundle_folder, share_folder
+from patchline_ros.patching.patch_set import read_metadata
+from patchline_ros.sim import RoadSimulator
 from patchline_ros.tasks import Task
 
+SHIPPED = bundle_folder(share_folder(), recorded=False)
 NODES = {
     Task.CLASSIFICATION: (SignClassifier, Classification, "classification", "sign/image_raw"),
     Task.DETECTION: (ObjectDetector, Detection2DArray, "detections", "image_raw"),
@@ -286,3 +297,35 @@ def test_a_picture_without_a_stamp_has_that_of_its_arrival(lanes):
     assert first == 0
     assert all(before <= stamp <= time.time_ns() for stamp in others)
     assert lanes.bench.said("come with a stamp of 0; the time at which they come is taken")
+
+
+def test_an_object_keeps_its_id_through_a_swap(bench):
+    at = bench(bundle=str(SHIPPED), image_reliability="reliable", queue_depth=20, min_score=0.5)
+    found = at.collect(Detection2DArray, "object_detector/detections")
+    statuses = at.collect(PatchStatus, "object_detector/patch_status", qos.LATCHED)
+    at.start(ObjectDetector)
+    camera = at.publisher(Image, "image_raw", RELIABLE)
+    adapter = at.publisher(PatchSet, "patch_sets/objects", qos.LATCHED)
+    shot = RoadSimulator(3).frame(40).image
+
+    def look() -> dict[str, str]:
+        """Class and id of what is seen now; the car stands still."""
+        header = Header(stamp=ns_to_stamp((len(found) + 1) * 100_000_000))
+        before = len(found)
+        camera.publish(rgb_to_image(shot, header))
+        at.until(lambda: len(found) > before)
+        return {d.id: d.results[0].hypothesis.class_id for d in found[-1].detections}
+
+    assert set(look()) == {""}
+    first = look()
+    assert first and "" not in first
+    bundle = Bundle.load(SHIPPED)
+    data = bundle.prepared(Task.DETECTION)
+    fields = {
+        "version": read_metadata(data).version or 1,
+        "base_fingerprint": bundle.fingerprint(Task.DETECTION),
+    }
+    adapter.publish(patch_set_msg(data, Task.DETECTION, **fields))
+    at.until(lambda: any(status.state == PatchStatus.ACTIVE for status in statuses))
+    second = look()
+    assert first.items() & second.items()

@@ -14,7 +14,7 @@ from patchline_ros.files import sha256
 from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import BackendError, graph_path
+from patchline_ros.runtime.backend_pass import BackendError, Engine, graph_path
 from patchline_ros.runtime.model_runner import ModelRunner, Perception
 from patchline_ros.tasks import Boxes, Task
 from patchline_ros.vision.torchvision_backbones import BackboneName
@@ -55,7 +55,7 @@ def same(one: Perception, other: Perception) -> None:
 def test_onnx_runtime_says_what_pytorch_says_also_of_later_patch_sets(
     bundle: Bundle, task: Task
 ) -> None:
-    pytorch, onnx = (ModelRunner(bundle, task, backend) for backend in Backend)
+    pytorch, onnx = (ModelRunner(bundle, task, Engine(backend)) for backend in Backend)
     picture = tiny_bundle.picture(7)
     same(pytorch.infer(picture), onnx.infer(picture))
     seen = [pytorch.infer(picture).entropy]
@@ -77,8 +77,8 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
 ) -> None:
     other = tiny_bundle.make_bundle(tmp_path / "other")
     with pytest.raises(BackendError, match=r"there is no ONNX graph .* `patchline export .*other`"):
-        ModelRunner(other, Task.CLASSIFICATION, Backend.ONNX)
-    runner = ModelRunner(bundle, Task.CLASSIFICATION, Backend.ONNX)
+        ModelRunner(other, Task.CLASSIFICATION, Engine(Backend.ONNX))
+    runner = ModelRunner(bundle, Task.CLASSIFICATION, Engine(Backend.ONNX))
     method = PatchSettings(k=3)
     metadata = PatchSetMetadata(
         task=Task.CLASSIFICATION,
@@ -97,14 +97,14 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
     for damaged in (b"", whole[: len(whole) // 2], b"nonsense"):
         path.write_bytes(damaged)
         with pytest.raises(BackendError, match="make it again with `patchline export"):
-            ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX)
+            ModelRunner(bundle, Task.SEGMENTATION, Engine(Backend.ONNX))
     signs = graph_path(bundle.path, bundle.spec(Task.CLASSIFICATION), None, tiny_bundle.TAP)
     path.write_bytes(signs.read_bytes())
     with pytest.raises(BackendError, match="make it again with `patchline export"):
-        ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX)
+        ModelRunner(bundle, Task.SEGMENTATION, Engine(Backend.ONNX))
     path.write_bytes(whole)
     torch.set_num_threads(1)
     same(
         ModelRunner(bundle, Task.SEGMENTATION).infer(tiny_bundle.picture(1)),
-        ModelRunner(bundle, Task.SEGMENTATION, Backend.ONNX).infer(tiny_bundle.picture(1)),
+        ModelRunner(bundle, Task.SEGMENTATION, Engine(Backend.ONNX)).infer(tiny_bundle.picture(1)),
     )

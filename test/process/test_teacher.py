@@ -24,6 +24,7 @@ from patchline_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from patchline_ros.runtime.backend import Backend
+from patchline_ros.runtime.backend_pass import Engine
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Task
 
@@ -69,7 +70,7 @@ def test_its_answers_are_labels_that_the_car_keeps_at_no_more_than_its_rate(car,
         return len(frames) >= 6 and kept() >= 6
 
     probe.until(taught, seconds=60, progress=car.progress)
-    model = ModelRunner(school, Task.SEGMENTATION, Backend.PYTORCH)
+    model = ModelRunner(school, Task.SEGMENTATION, Engine(Backend.PYTORCH))
     for msg in frames:
         _name, task, stamp_ns, sample = msg_to_labelled_frame(msg)
         seen = sent[stamp_ns // CAMERA_NS - 1]

@@ -55,6 +55,14 @@ def test_a_labeller_is_there_for_its_tasks_alone_and_sees_the_cameras_of_the_car
     }
 
 
+def test_the_ground_is_there_where_it_is_asked_for_and_knows_the_camera():
+    ground = nodes(replace(SETTINGS, ground=True))["ground_projector"]
+    assert ground.parameters["bundle"] == "/b"
+    assert ground.remappings == {"image_raw": SETTINGS.image_topic}
+    assert description.is_output("/car/ground_projector/drivable")
+    assert description.camera_info_topic("/camera/color/image_raw") == "/camera/color/camera_info"
+
+
 TEACHER = description.Teacher(
     "/t", {Task.DETECTION: ("car",), Task.SEGMENTATION: ("sky", "road")}, is_prepared=False, rate=2
 )

@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.py"))
 WITH_LAUNCH = {"launch", "launch_ros", "ament_index_python"}
 OF_ROS = {
-    *("ament_index_python", "rclpy", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs"),
-    *("rcl_interfaces", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "vision_msgs"),
+    *("ament_index_python", "rclpy", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs"),
+    *("lifecycle_msgs", "nav_msgs", "rcl_interfaces", "rosgraph_msgs", "sensor_msgs", "std_msgs"),
+    *("std_srvs", "tf2_msgs", "vision_msgs", "visualization_msgs"),
 }
 WITH_OTHERS = {"pydantic_core"}
 """Installed with one that is required."""

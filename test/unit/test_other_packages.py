@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from patchline_ros.config_files import read_mapping
-from patchline_ros.graph.description import GraphSettings, Teacher, describe
+from patchline_ros.graph.description import GraphSettings, Teacher, describe, is_output
 from patchline_ros.tasks import Task
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -25,6 +25,8 @@ def graph(namespace: str, *, whole: bool) -> list[str]:
         store="store",
         namespace=namespace,
         labeller_tasks="detection" if whole else "",
+        ground=whole,
+        depth_topic="depth" if whole else "",
         teacher=teacher if whole else None,
     )
     nodes = describe(settings)
@@ -64,3 +66,59 @@ def test_nav2_manages_the_nodes_of_a_car_in_the_order_of_their_start() -> None:
         "node_names": [name.strip("/") for name in graph("", whole=False)],
         "bond_timeout": 0.0,
     }
+
+
+# What Nav2's source declares, with the types of the defaults: of nav2_costmap_2d costmap_2d_ros.cpp
+# (commit 0062e22b), static_layer.cpp (014bf235), obstacle_layer.cpp (021483b4) and
+# inflation_layer.cpp (01ad1289). Nav2 takes no whole number where the default is a real one.
+COSTMAP = {
+    **dict.fromkeys(("global_frame", "robot_base_frame"), str),
+    **dict.fromkeys(("rolling_window", "track_unknown_space", "trinary_costmap"), bool),
+    **dict.fromkeys(("width", "height", "lethal_cost_threshold"), int),
+    **dict.fromkeys(("resolution", "update_frequency", "publish_frequency"), float),
+    "transform_tolerance": float,
+    "plugins": list,
+}
+LAYERS = {
+    "nav2_costmap_2d::StaticLayer": {
+        **dict.fromkeys(("enabled", "map_subscribe_transient_local", "subscribe_to_updates"), bool),
+        "map_topic": str,
+    },
+    "nav2_costmap_2d::ObstacleLayer": {
+        "enabled": bool,
+        "combination_method": int,
+        "observation_sources": str,
+    },
+    "nav2_costmap_2d::InflationLayer": {
+        "enabled": bool,
+        **dict.fromkeys(("cost_scaling_factor", "inflation_radius"), float),
+    },
+}
+SOURCE = {
+    **dict.fromkeys(("topic", "data_type", "sensor_frame"), str),
+    **dict.fromkeys(("marking", "clearing", "inf_is_valid"), bool),
+    **dict.fromkeys(("observation_persistence", "expected_update_rate"), float),
+    **dict.fromkeys(("min_obstacle_height", "max_obstacle_height"), float),
+    **dict.fromkeys(("obstacle_max_range", "obstacle_min_range"), float),
+    **dict.fromkeys(("raytrace_max_range", "raytrace_min_range"), float),
+}
+
+
+def test_the_costmap_of_nav2_has_parameters_that_nav2_knows() -> None:
+    text = read_mapping(CONFIG / "nav2_costmap.yaml")
+    given = text["local_costmap"]["local_costmap"]["ros__parameters"]
+    layers = {name: given.pop(name) for name in given["plugins"]}
+    sources = []
+    for layer in layers.values():
+        known = LAYERS[layer.pop("plugin")]
+        sources += [layer.pop(name) for name in layer.get("observation_sources", "").split()]
+        assert {name: type(value) for name, value in layer.items()} == {
+            name: known.get(name) for name in layer
+        }
+    for values, known in ((given, COSTMAP), *((source, SOURCE) for source in sources)):
+        assert {name: type(value) for name, value in values.items()} == {
+            name: known.get(name) for name in values
+        }
+    outputs = [layers["road_layer"]["map_topic"], sources[0]["topic"]]
+    assert all(is_output(topic) for topic in outputs)
+    assert [topic.rpartition("/")[2] for topic in outputs] == ["drivable", "boundary_points"]

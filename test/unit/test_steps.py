@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tools.bootstrap import PACKAGES, set_up_steps
+from tools.bootstrap import PACKAGES, STAND_INS, set_up_steps
 from tools.layout import Layout
 from tools.ros import Ros
 from tools.steps import SetupError, Step, locked, run_due
@@ -179,7 +179,7 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         "patchline_ros/module.py": "",
         "tools/clear_wheel_paths.cmake": "",
         "tools/join_sources.cmake": "",
-        "tools/vision_msgs/package.xml": "",
+        **{f"tools/{name}/package.xml": "" for name in STAND_INS},
         **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "uv")},
         **{f"tools/requirements/{name}.txt": "" for name in (*PACKAGES, "numpy2")},
     }.items():
@@ -196,16 +196,15 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
     assert changed("patchline_ros/new.py", "") == {"patchline_ros"}
     assert changed("msg/A.msg", "bool b") == {"patchline_ros"}
     assert changed("tools/requirements/test.txt", "new") == {"packages"}
-    built = {"vision_msgs", "patchline_ros"}
+    built = {*STAND_INS, "patchline_ros"}
     assert changed("tools/requirements/ros.txt", "new") == {"ros", "packages", *built}
 
 
-def test_the_stand_in_for_vision_msgs_is_never_built_beside_the_real_one(tmp_path: Path) -> None:
-    real = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "vision_msgs"
-    real.parent.mkdir(parents=True)
-    real.touch()
-    for package in ("rclpy", "vision_msgs"):
-        real.with_name(package).touch()
+def test_no_stand_in_for_messages_is_ever_built_beside_the_real_ones(tmp_path: Path) -> None:
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    for package in ("rclpy", *STAND_INS):
+        (index / package).touch()
     names = [step.name for step in set_up_steps(Layout(ROOT), Ros((str(tmp_path),)))]
     assert names == ["environment", "ros", "packages", "patchline_ros"]
     assert (ROOT / "tools" / "COLCON_IGNORE").exists()

@@ -1,0 +1,24 @@
+"""Which of a detector's boxes are published."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torchvision.ops import batched_nms
+
+from patchline_ros.tasks import Boxes
+
+
+def chosen(found: Boxes, least_score: float, most_overlap: float) -> Boxes:
+    """The boxes of at least that score that overlap no better one of their class by more.
+
+    Args:
+        found: what the detector says.
+        least_score: 0..1.
+        most_overlap: IoU, 0..1.
+    """
+    kept = np.flatnonzero(found.scores >= least_score)
+    boxes = torch.from_numpy(found.boxes[kept])
+    scores, labels = torch.from_numpy(found.scores[kept]), torch.from_numpy(found.labels[kept])
+    rows = kept[np.sort(batched_nms(boxes, scores, labels, most_overlap).numpy())]
+    return Boxes(found.boxes[rows], found.labels[rows], found.scores[rows])
