@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from safetensors.numpy import save
 
 from patchline_ros.adaptation.bank import PatchBank
-from patchline_ros.adaptation.episode import Failed, LeftOut, Progress
+from patchline_ros.adaptation.episode import Event, Failed, LeftOut, Progress
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.events import from_line, to_line
 from patchline_ros.adaptation.planner import settled_in
@@ -151,7 +151,7 @@ def _stored_frames(folder: Path) -> Decoder:
     whole = []
     for label in ({"sign": np.array(1)}, boxes, {"classes": grey}):
         buffer = io.BytesIO()
-        np.savez(buffer, image=png, **label)  # type: ignore[arg-type]
+        np.savez(buffer, image=png, **label)
         whole.append(buffer.getvalue())
     path, store = folder / "frame.npz", StoredFrames(folder)
 
@@ -168,7 +168,7 @@ def _reports(folder: Path) -> Decoder:
 
 
 def _events(folder: Path) -> Decoder:
-    events = [Progress(Task.DETECTION, 0.5), Failed("no room"), LeftOut("a frame")]
+    events: list[Event] = [Progress(Task.DETECTION, 0.5), Failed("no room"), LeftOut("a frame")]
     whole = [to_line(event).encode() for event in events]
     # The pipe replaces what is no text, too.
     return Decoder(lambda data: from_line(data.decode(errors="replace")), (ValueError,), whole)

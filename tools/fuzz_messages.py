@@ -45,16 +45,17 @@ from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.runtime.patch_intake import OfferedPatchSet, PatchIntake
-from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.tasks import Boxes, ClassMap, Label, Sample, Task
 from patchline_ros.watch.label_json import read_label as read_page_label
 from tools.fuzz_decoder import CLASSES, SIDE, Decoder, Silence, Target, picture, sim_bundle
 
 _HEADER: Final = Header(stamp=ns_to_stamp(1_000_000_007), frame_id="camera")
 _BOXES: Final = Boxes.truth([[4.0, 6.0, 20.0, 18.0]], [1])
-_LABELS: Final = {
+_MAP: Final[ClassMap] = picture()[:, :, 0] % 2
+_LABELS: Final[dict[Task, Label]] = {
     Task.CLASSIFICATION: 1,
     Task.DETECTION: _BOXES,
-    Task.SEGMENTATION: picture()[:, :, 0] % 2,
+    Task.SEGMENTATION: _MAP,
 }
 
 
@@ -128,7 +129,7 @@ def _foreign_labels(folder: Path) -> Decoder:
     messages = {
         Classification: (Task.CLASSIFICATION, classification_to_msg(1, 0.9, _HEADER)),
         Detection2DArray: (Task.DETECTION, boxes_to_msg(_BOXES, _HEADER)),
-        Image: (Task.SEGMENTATION, mask_to_image(_LABELS[Task.SEGMENTATION], _HEADER)),
+        Image: (Task.SEGMENTATION, mask_to_image(_MAP, _HEADER)),
     }
     kinds = list(messages)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 from rclpy.serialization import serialize_message
@@ -73,7 +73,7 @@ def _write_bag(path: Path, plugin: str) -> Path:
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     types, header = labelled_frame_types(), Header(frame_id="camera")
-    version = 9 if plugin == "MCAP" else 8
+    version: Literal[8, 9] = 9 if plugin == "MCAP" else 8
     with Writer(path, version=version, storage_plugin=StoragePlugin[plugin]) as writer:
         labelled = writer.add_connection("/labelled_frames", MESSAGE, typestore=types)
         camera = writer.add_connection("/camera", "sensor_msgs/msg/Image", typestore=types)
