@@ -63,10 +63,15 @@ def _bytes(message: Any) -> bytes:
     return bytes(serialize_message(message))
 
 
+_ENCAPSULATION: Final = b"\x00\x01\x00\x00"
+"""Little-endian CDR without padding. It is left whole: where it says more padding than there is,
+Fast CDR 2 reads beyond the end and dies, before anything of this package is called."""
+
+
 def _heard(data: bytes, kind: type) -> Any:
     """The message; None for what the middleware refuses, which comes to no node."""
     try:
-        return deserialize_message(data, kind)
+        return deserialize_message(_ENCAPSULATION + data[4:], kind)
     except Exception:
         return None
 
