@@ -44,7 +44,8 @@ from patchline_ros.nodes.conversions import (
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.model_runner import ModelRunner
-from patchline_ros.runtime.patch_intake import OfferedPatchSet, PatchIntake
+from patchline_ros.runtime.patch_intake import OfferedPatchSet, PatchIntake, Trust
+from patchline_ros.runtime.version_memory import VersionMemory
 from patchline_ros.tasks import Boxes, ClassMap, Label, Sample, Task
 from patchline_ros.watch.label_json import read_label as read_page_label
 from tools.fuzz_decoder import CLASSES, SIDE, Decoder, Silence, Target, picture, sim_bundle
@@ -211,7 +212,7 @@ def _statuses(folder: Path) -> Decoder:
     bundle, log = sim_bundle(), Silence()
     settings = StorageSettings(capacity=4, capacity_mib=1, epochs=1, seed=0, threads=1)
     storage = Storage.open(folder, bundle, settings)
-    versions = PatchVersions(bundle, storage.runner, None, lambda sent: None, log)
+    versions = PatchVersions(bundle, storage.runner, lambda sent: None, log)
     loop = AdaptationLoop(
         bundle, storage, versions, lambda: 99, LabelPolicy.REQUIRED, lambda status: None, log
     )
@@ -279,7 +280,7 @@ def _offers(folder: Path) -> Decoder:
     runner = ModelRunner(bundle, task)
 
     def take(message: PatchSet) -> None:
-        intake = PatchIntake(runner, None, False, 64 << 20)
+        intake = PatchIntake(runner, Trust(), 64 << 20, VersionMemory())
         decision = intake.examine(
             OfferedPatchSet(
                 task=message.task,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
+from patchline_ros.adaptation.patch_set_files import Seal
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
@@ -22,6 +23,7 @@ class StorageSettings:
         epochs: of a training.
         seed: of a training.
         threads: of a training.
+        seal: how patch sets are signed.
     """
 
     capacity: int
@@ -29,6 +31,7 @@ class StorageSettings:
     epochs: int
     seed: int
     threads: int
+    seal: Seal = field(default_factory=Seal)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Storage:
             training=TrainingSettings(epochs=settings.epochs),
             seed=settings.seed,
             threads=settings.threads,
+            seal=settings.seal,
         )
         watching = bundle.fingerprint(bundle.manifest.drift.task)
         bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)

@@ -17,6 +17,8 @@ import contextlib
 import io
 import math
 import re
+import struct
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -106,9 +108,25 @@ def _decode(name: str, data: bytes) -> Sample:
                 label = _picture(arrays["classes"], cv2.IMREAD_GRAYSCALE)
             else:
                 label = int(arrays["sign"])
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, cv2.error) as error:
+    except _DAMAGE as error:
         raise StoreError(f"stored frame {name} can't be read: {error}") from error
     return Sample(image, label)
+
+
+_DAMAGE: Final = (
+    BadZipFile,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    cv2.error,
+    struct.error,
+    zlib.error,
+)
+"""What comes out of NumPy and zipfile where bytes of a stored frame are not what they were."""
 
 
 def _file_name(stamp_ns: int, frame_id: str, entropy: float | None) -> str:

@@ -41,6 +41,7 @@ from patchline_ros.nodes.conversions import bytes_field, msg_to_labelled_frame, 
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.trouble import Trouble
+from patchline_ros.signing import SigningError
 from patchline_ros.tasks import Task
 
 _TICK_SECONDS = 0.25
@@ -64,11 +65,14 @@ class AdapterNode(ManagedNode):
                 "parameter store is empty; give a folder for labelled frames and patch sets"
             )
         self._bundle = self.load_bundle(values)
-        self._signer = signing_keys.signer(values)
+        car = self.get_namespace()
+        self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
         self._label_policy = LabelPolicy(values["labels"])
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
-        settings = StorageSettings(**{name: values[name] for name in names})
+        settings = StorageSettings(
+            **{name: values[name] for name in names}, seal=signing_keys.seal(values, car)
+        )
         try:
             lock = StoreLock(folder)
             self.at_end(lock.release)
@@ -85,7 +89,7 @@ class AdapterNode(ManagedNode):
         """Sends the stored patch sets again and starts to listen."""
         log = self.get_logger()
         self._versions = PatchVersions(
-            self._bundle, self._storage.runner, self._signer, self._publish_patch_set, log
+            self._bundle, self._storage.runner, self._publish_patch_set, log
         )
         self._labels = LabelIntake(self._bundle, self._storage.frames, log)
         self._loop = AdaptationLoop(
@@ -152,6 +156,11 @@ class AdapterNode(ManagedNode):
         self._labels.take(frame_id, task, stamp_ns, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
+        try:
+            self._check.drift(msg)
+        except SigningError as error:
+            self._loop.ignore(f"drift status refused: {error}")
+            return
         self._loop.heard_drift(
             Drift(
                 drifting=msg.drifting,
@@ -174,6 +183,11 @@ class AdapterNode(ManagedNode):
         self._loop.saw_picture(task, stamp_to_ns(msg.header.stamp), picture)
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
+        try:
+            self._check.patch(task, msg)
+        except SigningError as error:
+            self._loop.ignore(f"patch status for {task} refused: {error}")
+            return
         undone = msg.state == PatchStatus.REMOVED
         self._loop.heard_version(task, msg.task, msg.version, msg.removed, undone)
 

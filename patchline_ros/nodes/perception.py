@@ -21,7 +21,7 @@ from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK, p
 from patchline_ros.messages.labels import ConversionError, Regions
 from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
-from patchline_ros.nodes import parameters, qos, signing_keys
+from patchline_ros.nodes import parameters, qos, signed_statuses, signing_keys
 from patchline_ros.nodes.conversions import (
     NANOSECONDS,
     label_info,
@@ -45,7 +45,8 @@ from patchline_ros.vision.drawing import draw_answer
 Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
-_PATCH_SETS_WAITING = 8
+_PATCH_SETS_WAITING = 2
+"""Behind the one that is built: each may take largest_patch_set_mib, and only the newest counts."""
 _GATE = ("before", "after", "error", "frames", "predicted_gain")
 """What a patch set says of the gate that it passed, with labels or without."""
 _UNSTAMPED_AGAIN_SECONDS = 60.0
@@ -93,11 +94,12 @@ class PerceptionNode(ManagedNode):
             raise parameters.ParameterError(f"parameter backend: {error}") from error
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
+        self._signer = signing_keys.signer(values)
         self._intake = PatchIntake(
             self._runner,
-            signing_keys.verifier(values),
-            values["accept_unsigned"],
+            signing_keys.trust(values, self.get_namespace()),
             values["largest_patch_set_mib"] << 20,
+            signing_keys.version_memory(values, self.get_fully_qualified_name()),
         )
         self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
@@ -131,7 +133,7 @@ class PerceptionNode(ManagedNode):
             self, "picture", pictures, "check the camera and the remapping of the topic"
         )
         patch_sets = patch_set_topic(self.task)
-        self.subscribe(PatchSet, patch_sets, self._builder.put, qos.LATCHED, overridable=True)
+        self.subscribe(PatchSet, patch_sets, self._on_patch_set, qos.LATCHED, overridable=True)
         self.offer(Trigger, "~/rollback", self._on_rollback)
         self.offer(SetBool, "~/enable", self._on_enable)
 
@@ -288,6 +290,14 @@ class PerceptionNode(ManagedNode):
         if self.counts.skip(reason):
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
 
+    def _on_patch_set(self, msg: PatchSet) -> None:
+        """Only hands it on; one that is too large need not wait, and takes no memory."""
+        refused = self._intake.too_large(msg.version, len(msg.data))
+        if refused is None:
+            self._builder.put(msg)
+        else:
+            self._inference.between(lambda: self._publish_status(self._intake.carry_out(refused)))
+
     def _install(self, msg: PatchSet) -> None:
         """A patch set has come (in the builder thread)."""
         decision = self._intake.examine(
@@ -340,15 +350,15 @@ class PerceptionNode(ManagedNode):
             self.get_logger().warning(status.sentence)
         elif status.sentence:
             self.get_logger().info(status.sentence)
-        self._status.publish(
-            PatchStatus(
-                header=self.stamped_now(),
-                task=str(self.task),
-                version=status.version,
-                state=status.state.value,
-                removed=status.removed,
-                reason=status.reason,
-                build_seconds=status.build_seconds,
-                swap_seconds=status.swap_seconds,
-            )
+        msg = PatchStatus(
+            header=self.stamped_now(),
+            task=str(self.task),
+            version=status.version,
+            state=status.state.value,
+            removed=status.removed,
+            reason=status.reason,
+            build_seconds=status.build_seconds,
+            swap_seconds=status.swap_seconds,
         )
+        signed_statuses.sign_patch_status(msg, self._signer, self.get_namespace())
+        self._status.publish(msg)

@@ -106,6 +106,11 @@ class ModelRunner:
         self._monitor: SwapMonitor | None = None
 
     @property
+    def fingerprint(self) -> str:
+        """Of the source model."""
+        return self._fingerprint
+
+    @property
     def active(self) -> Candidate | None:
         """The patched model that runs; None: the source model does."""
         return self._active
@@ -203,15 +208,7 @@ class ModelRunner:
         Where the same model runs already, it only goes by the new version from now on. It is
         watched where the model before it is the one that it was compared with at the gate: a node
         that started meanwhile, or went back, runs another, of which the gate says nothing.
-
-        Raises:
-            PatchSetError: the active patch set is as new or newer.
         """
-        if candidate.version <= self.patch_version:
-            raise PatchSetError(
-                f"patch set version {candidate.version} is not newer than the active version "
-                f"{self.patch_version}"
-            )
         if self._active is not None and self._active.is_the_model_of(candidate):
             self._active = candidate
             return
