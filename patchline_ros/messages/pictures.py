@@ -73,7 +73,7 @@ _DEPTH: Final = ("16UC1", "32FC1")
 
 _CODECS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 """Of compressed pictures, as Pillow calls them. image_transport sends the first three."""
-_DAMAGE: Final = (
+DAMAGE: Final = (
     EOFError,
     LookupError,
     MemoryError,
@@ -141,7 +141,7 @@ def compressed_to_rgb(msg: Any) -> Image:
             f"the compressed picture (format {msg.format!r}, {len(data)} bytes) cannot be decoded; "
             f"send {codecs} or {_CODECS[-1].lower()}"
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ConversionError(
             f"the compressed picture (format {msg.format!r}, {len(data)} bytes) cannot be decoded: "
             f"{error}"
