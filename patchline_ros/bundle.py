@@ -16,6 +16,7 @@ manifest is whole.
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +49,8 @@ def _weights(manifest: Manifest, task: Task) -> str:
     return next((name for name in names if name in manifest.files), names[0])
 
 
+_FILE_NAME: Final = re.compile(r"(onnx/)?[^/\x00.][^/\x00]*")
+"""Of a file in the folder itself, or of a graph of `patchline export` below it."""
 _NAMES: Final = TypeAdapter(dict[Task, list[str]])
 _TASK_NAMES: Final = {name for task in Task for name in (str(task), *task.earlier_names)}
 
@@ -89,7 +92,7 @@ class Bundle:
         manifest = read_manifest(manifest_path.read_bytes(), manifest_path)
         for name, digest in manifest.files.items():
             file = path / name
-            if Path(name).name != name:
+            if not _FILE_NAME.fullmatch(name):
                 raise BundleError(f"bundle {path} names the file {name!r} outside of itself")
             if not file.is_file():
                 raise BundleError(f"bundle {path} lacks the file {name}; make or copy it again")

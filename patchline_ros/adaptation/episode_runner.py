@@ -190,6 +190,7 @@ class EpisodeRunner:
         if self.running:
             raise RuntimeError("an episode is already under way")
         self.stop()
+        self._work.mkdir(parents=True, exist_ok=True)
         self.drop_old(active)
         job = EpisodeJob(
             bundle=self._bundle,

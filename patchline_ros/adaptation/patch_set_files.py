@@ -89,6 +89,7 @@ def write_patch_set(
         SigningError: the key can't be used any more.
     """
     path = patch_set_file(folder, task, version)
+    folder.mkdir(parents=True, exist_ok=True)
     signature = seal.signature(task, version, base_fingerprint, data)
     if signature:
         write_file(signature_file(path), signature)
@@ -110,6 +111,8 @@ def patch_set_file(folder: Path, task: Task, version: int) -> Path:
 def stored_patch_sets(folder: Path) -> dict[Task, dict[int, Path]]:
     """Files in a folder by task and version, of the tasks that have any."""
     stored: dict[Task, dict[int, Path]] = {}
+    if not folder.is_dir():  # Somebody has wiped the store.
+        return stored
     for path in folder.iterdir():
         match = _NAME.fullmatch(path.name)
         # A number of many digits is somebody else's file.

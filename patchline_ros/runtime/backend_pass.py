@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from patchline_ros.files import sha256
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.model_pass import ModelPass
@@ -32,7 +33,14 @@ def graph_path(
     return bundle / GRAPHS / f"{graph_name(spec, method, drift_tap)}.onnx"
 
 
-def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> Run:
+def listed_as(graph: Path) -> str:
+    """The name by which a bundle's manifest lists a graph."""
+    return f"{GRAPHS}/{graph.name}"
+
+
+def runnable(
+    backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path, digest: str | None
+) -> Run:
     """The pass by a backend.
 
     Args:
@@ -40,6 +48,7 @@ def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> 
         run: the pass, in evaluation mode.
         spec: of its model.
         graph: file of the pass's graph; only ONNX Runtime needs it.
+        digest: sha256 of that file in the bundle's manifest; None: it is not listed there.
 
     Raises:
         BackendError: onnxruntime is not installed, or the graph is missing or does not fit.
@@ -50,6 +59,7 @@ def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> 
         raise BackendError(
             "the backend onnx needs onnxruntime: pip install 'patchline_ros[onnx]', or use pytorch"
         )
+    again = f"make it again with `patchline export {graph.parents[1]}`"
     if not graph.is_file():
         raise BackendError(
             f"there is no ONNX graph {graph}: make it with `patchline export {graph.parents[1]}`, "
@@ -57,10 +67,12 @@ def runnable(backend: Backend, run: ModelPass, spec: ModelSpec, graph: Path) -> 
         )
     from patchline_ros.runtime.onnx_pass import OnnxPass
 
-    try:
-        return OnnxPass(graph.read_bytes(), run, spec)
-    except ValueError as error:
+    data = graph.read_bytes()
+    if digest != sha256(data):
         raise BackendError(
-            f"the ONNX graph {graph} can't be used ({error}); make it again with "
-            f"`patchline export {graph.parents[1]}`"
-        ) from error
+            f"the ONNX graph {graph} does not have the sha256 of the bundle's manifest; {again}"
+        )
+    try:
+        return OnnxPass(data, run, spec)
+    except ValueError as error:
+        raise BackendError(f"the ONNX graph {graph} can't be used ({error}); {again}") from error

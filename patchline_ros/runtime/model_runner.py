@@ -18,7 +18,7 @@ from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.patching.patch_set import PatchSetError, PatchSetMetadata, apply, read_metadata
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, runnable
+from patchline_ros.runtime.backend_pass import BackendError, Run, graph_path, listed_as, runnable
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.swap_monitor import SwapMonitor
 from patchline_ros.tasks import Image, Label, Task
@@ -95,7 +95,7 @@ class ModelRunner:
             BackendError: the backend can't run it.
         """
         self.task = task
-        self._bundle, self._backend = bundle.path, backend
+        self._bundle, self._backend = bundle, backend
         self.spec = bundle.spec(task)
         self._fingerprint = bundle.fingerprint(task)
         self._source = bundle.model(task).requires_grad_(False)
@@ -167,8 +167,9 @@ class ModelRunner:
 
     def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
         whole = ModelPass(self._source, adapted, self._drift_tap).eval()
-        graph = graph_path(self._bundle, self.spec, method, self._drift_tap)
-        return runnable(self._backend, whole, self.spec, graph)
+        graph = graph_path(self._bundle.path, self.spec, method, self._drift_tap)
+        digest = self._bundle.manifest.files.get(listed_as(graph))
+        return runnable(self._backend, whole, self.spec, graph, digest)
 
     def _input(self, image: Image) -> Tensor:
         return image_tensor(resize_image(image, self.spec.input_size))[None]
