@@ -23,6 +23,11 @@ MOST_MEGAPIXELS: Final = 50
 """Of a picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
 
 
+MOST_COMPRESSED_MIB: Final = 64
+"""Of a compressed picture: a PNG of noise of 20 megapixels has as much."""
+_MOST_BYTES_A_PIXEL: Final = 4
+
+
 @dataclass(frozen=True)
 class _Layout:
     """How an encoding keeps its pixels.
@@ -107,6 +112,27 @@ def image_to_classmap(msg: Any) -> ClassMap:
     if msg.encoding != "mono8":
         raise ConversionError(f"a class map must be mono8, this one is {msg.encoding!r}")
     return _values(msg, _layout("mono8")).copy()
+
+
+def check_claim(msg: Any) -> None:
+    """Looks at what a picture's message says, before anything is decoded or has to wait.
+
+    Raises ConversionError for a sensor_msgs/Image or CompressedImage that would take too much
+    memory.
+    """
+    if hasattr(msg, "format"):
+        if len(msg.data) > MOST_COMPRESSED_MIB << 20:
+            raise ConversionError(
+                f"the compressed picture has {len(msg.data) >> 20} MiB of data, more than "
+                f"{MOST_COMPRESSED_MIB}"
+            )
+        return
+    _check_size(int(msg.width), int(msg.height))
+    most = MOST_MEGAPIXELS * 1_000_000 * _MOST_BYTES_A_PIXEL
+    if len(msg.data) > most:
+        raise ConversionError(
+            f"the picture has {len(msg.data) >> 20} MiB of data, more than {most >> 20}"
+        )
 
 
 def compressed_to_rgb(msg: Any) -> Image:

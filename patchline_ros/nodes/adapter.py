@@ -172,6 +172,7 @@ class AdapterNode(ManagedNode):
 
     def _on_features(self, task: Task, msg: FrameFeatures) -> None:
         features = np.asarray(msg.features, dtype=np.float32)
+        self._labels.saw(stamp_to_ns(msg.header.stamp))
         self._loop.saw(task, stamp_to_ns(msg.header.stamp), msg.entropy, features)
 
     def _on_sample(self, task: Task, msg: Image) -> None:

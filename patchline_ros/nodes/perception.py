@@ -19,7 +19,7 @@ from vision_msgs.msg import LabelInfo
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError, Regions
-from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
+from patchline_ros.messages.pictures import check_claim, compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
 from patchline_ros.nodes import parameters, qos, signed_statuses, signing_keys
 from patchline_ros.nodes.conversions import (
@@ -115,12 +115,12 @@ class PerceptionNode(ManagedNode):
         self._sampled_ns = -math.inf
         self._unstamped_before = False
         self._inference = NewestItemThread[Arrival](
-            "inference", self._queue_depth, self.guarded(self._process)
+            "inference", self._queue_depth, self.forgiving(self._process)
         )
         self.at_end(self._inference.stop)
         # It waits for the other thread, so it ends first.
         self._builder = NewestItemThread[PatchSet](
-            "builder", _PATCH_SETS_WAITING, self.guarded(self._install)
+            "builder", _PATCH_SETS_WAITING, self.forgiving(self._install)
         )
         self.at_end(self._builder.stop)
         topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
@@ -175,6 +175,12 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._watchdog.heard()
         self.counts.received += 1
+        try:
+            check_claim(msg)
+        except ConversionError as error:
+            # It need not wait for the model to be refused, and takes no memory meanwhile.
+            self.skip(str(error))
+            return
         # A recording may begin at 0; a driver that does not stamp sends it again and again.
         unstamped = stamp_to_ns(msg.header.stamp) == 0
         if unstamped and self._unstamped_before:

@@ -115,6 +115,19 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     np.testing.assert_array_equal(store.read(store.select(Task.SEGMENTATION, 0))[0].label, good)
 
 
+def test_a_label_of_the_far_future_drives_out_none(adapter, tmp_path):
+    """520 of them left one of ten honest frames in the store."""
+    seen = adapter.bench.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
+    for number in range(3):
+        seen.publish(FrameFeatures(header=frame(Task.CLASSIFICATION, number, 0).header))
+    adapter.bench.spin(0.3)
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 40, 0))
+    adapter.bench.until(lambda: adapter.bench.said("after that of the newest picture"))
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 9, 0))
+    kept = StoredFrames(tmp_path / "store" / "frames")
+    adapter.bench.until(lambda: kept.count(Task.CLASSIFICATION, 0) == 1)
+
+
 def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     adapter, bench, bundle, tmp_path
 ):

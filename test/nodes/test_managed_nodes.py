@@ -72,6 +72,26 @@ def test_a_node_that_is_deactivated_says_so_until_it_is_activated(bench, bundle)
     at.until(lambda: told.is_(OK, "running"))
 
 
+class Clumsy(DriftMonitorNode):
+    """Has a fault that a message brings out."""
+
+    def activate(self) -> None:
+        super().activate()
+        self.subscribe(FrameFeatures, "clumsy", self._on_clumsy, qos.RESULTS)
+
+    def _on_clumsy(self, msg: FrameFeatures) -> None:
+        _ = 1 // len(msg.features)
+
+
+def test_a_message_that_nobody_has_foreseen_ends_no_node(bench, bundle):
+    at = bench(bundle=str(bundle.path))
+    told, node = Told(at), at.start(Clumsy)
+    strange = at.publisher(FrameFeatures, "clumsy", qos.RESULTS)
+    at.until(lambda: strange.publish(FrameFeatures()) or told.is_(WARN, "not taken by a fault"))
+    assert node.failure is None and at.said("a message was not taken: Traceback")
+    assert any(pair.key == "not_taken" for pair in told.messages[-1].status[0].values)
+
+
 def test_a_node_that_can_not_load_says_so_at_once(bench, tmp_path):
     at = bench(bundle=str(tmp_path / "nowhere"))
     messages = at.collect(DiagnosticArray, "/diagnostics")
