@@ -141,6 +141,12 @@ class AdapterNode(ManagedNode):
             return Trouble(sentence)
         if self._loop.paused:
             return Trouble("paused: nothing is adapted to until ~/pause is called with false")
+        adapters = self.count_publishers(self._status_publisher.topic_name)
+        if adapters > 1:
+            return Trouble(
+                f"{adapters} adapters publish {self._status_publisher.topic_name}: the nodes take "
+                "whichever patch set is newer; end all but one, or give each car a namespace"
+            )
         silent = self._loop.seconds_without_reading
         if silent > _SILENCE_SECONDS:
             topic = self.resolve_topic_name("drift_status")

@@ -240,8 +240,20 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def _publish_report(self) -> None:
         trouble, values = self.report()
+        trouble = trouble or self._namesake()
         not_taken = {"not_taken": self._not_taken.count} if self._not_taken.count else {}
         self._publish_diagnostics(trouble or self._not_taken.trouble(), {**values, **not_taken})
+
+    def _namesake(self) -> Trouble:
+        """Two nodes of one name take each other's messages, services and parameters."""
+        own = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(own)
+        if count < 2:
+            return Trouble()
+        return Trouble(
+            f"{count} nodes are called {self.get_fully_qualified_name()}: end all but one, or give "
+            "each car a namespace or a ROS_DOMAIN_ID of its own"
+        )
 
     def _publish_idle(self) -> None:
         """Why it isn't active; a node that nobody has brought up yet says nothing."""

@@ -142,7 +142,8 @@ class PerceptionNode(ManagedNode):
 
         Also the watchdog that names topic and QoS.
         """
-        trouble = self._watchdog.trouble() or self.counts.unreadable.trouble()
+        overload = self.counts.overload(self._inference.superseded)
+        trouble = self._watchdog.trouble() or self.counts.unreadable.trouble() or overload
         active = self._runner.active
         measured = active.metadata.metrics if active else {}
         return trouble, {
@@ -221,6 +222,7 @@ class PerceptionNode(ManagedNode):
         self, msg: Image | CompressedImage, arrived: float, regions: Regions | None
     ) -> None:
         """Hands a picture to the model."""
+        self.counts.taken()
         self._inference.put((msg, arrived, regions))
 
     def _process(self, arrival: Arrival) -> None:
@@ -248,6 +250,7 @@ class PerceptionNode(ManagedNode):
             )
         )
         self.counts.processed += 1
+        self.counts.done()
         self.counts.unreadable.taken()
         self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
@@ -293,6 +296,7 @@ class PerceptionNode(ManagedNode):
 
     def skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
+        self.counts.done()
         if self.counts.skip(reason):
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
 
