@@ -16,11 +16,14 @@ manifest is whole.
 
 from __future__ import annotations
 
-import json
+import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
@@ -44,6 +47,20 @@ def _weights(manifest: Manifest, task: Task) -> str:
     """The file of a task's source model; bundles of formats 1 and 2 have an earlier name for it."""
     names = [f"{name}.safetensors" for name in (task, *task.earlier_names)]
     return next((name for name in names if name in manifest.files), names[0])
+
+
+_FILE_NAME: Final = re.compile(r"(onnx/)?[^/\x00.][^/\x00]*")
+"""Of a file in the folder itself, or of a graph of `patchline export` below it."""
+_NAMES: Final = TypeAdapter(dict[Task, list[str]])
+_TASK_NAMES: Final = {name for task in Task for name in (str(task), *task.earlier_names)}
+
+
+def _is_like(found: NDArray[Any], shape: tuple[int | None, ...]) -> bool:
+    """Whether finite numbers have this shape; None: any length."""
+    fits = len(found.shape) == len(shape) and all(
+        have > 0 and want in (None, have) for have, want in zip(found.shape, shape, strict=True)
+    )
+    return fits and found.dtype.kind == "f" and bool(np.isfinite(found).all())
 
 
 def prepared_file(task: Task) -> str:
@@ -75,7 +92,7 @@ class Bundle:
         manifest = read_manifest(manifest_path.read_bytes(), manifest_path)
         for name, digest in manifest.files.items():
             file = path / name
-            if Path(name).name != name:
+            if not _FILE_NAME.fullmatch(name):
                 raise BundleError(f"bundle {path} names the file {name!r} outside of itself")
             if not file.is_file():
                 raise BundleError(f"bundle {path} lacks the file {name}; make or copy it again")
@@ -149,8 +166,23 @@ class Bundle:
         return self._names(HELD_OUT) if HELD_OUT in self.manifest.files else {}
 
     def _names(self, file: str) -> dict[Task, list[str]]:
-        text = (self.path / file).read_text(encoding="utf-8")
-        return {Task(task): list(names) for task, names in json.loads(text).items()}
+        """Raises BundleError where the file holds something else."""
+        try:
+            names = _NAMES.validate_json((self.path / file).read_bytes())
+        except ValidationError as error:
+            raise BundleError(
+                f"bundle {self.path}: {file} holds no lists of names by task: "
+                f"{error.errors()[0]['msg']}"
+            ) from error
+        return names
+
+    def _arrays(self, file: str) -> dict[str, NDArray[Any]]:
+        """Raises BundleError where the file is none of arrays."""
+        try:
+            return load_arrays((self.path / file).read_bytes())
+        except (SafetensorError, KeyError) as error:
+            # KeyError: of a type that NumPy does not have.
+            raise BundleError(f"bundle {self.path}: {file} does not load: {error}") from error
 
     @cached_property
     def examples(self) -> dict[Task, list[Image]]:
@@ -161,19 +193,35 @@ class Bundle:
         """
         if EXAMPLES not in self.manifest.files:
             return {}
-        try:
-            arrays = load_arrays((self.path / EXAMPLES).read_bytes())
-        except SafetensorError as error:
-            raise BundleError(f"bundle {self.path}: {EXAMPLES} does not load: {error}") from error
+        arrays = self._arrays(EXAMPLES)
         # The file says no order.
-        there = {Task(task): list(images) for task, images in arrays.items()}
+        there: dict[Task, list[Image]] = {}
+        for name, images in arrays.items():
+            if name not in _TASK_NAMES or images.dtype != np.uint8 or images.shape[3:] != (3,):
+                raise BundleError(
+                    f"bundle {self.path}: {EXAMPLES} holds {name[:40]!r} of {images.dtype} "
+                    f"{images.shape}, which are no pictures of a task"
+                )
+            there[Task(name)] = list(images)
         return {task: there[task] for task in self.manifest.models if task in there}
 
     @cached_property
     def drift_reference(self) -> DriftReference:
-        """What the drift monitor compares with."""
-        arrays = load_arrays((self.path / REFERENCE).read_bytes())
-        drift = self.manifest.drift
+        """What the drift monitor compares with.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        arrays, drift = self._arrays(REFERENCE), self.manifest.drift
+        width = arrays["features"].shape[-1] if "features" in arrays else 0
+        shapes = {"features": (None, width), "mean": (width,), "scale": (width,), "null": (None,)}
+        for name, shape in shapes.items():
+            found = arrays.get(name)
+            if found is None or not _is_like(found, shape):
+                raise BundleError(
+                    f"bundle {self.path}: {REFERENCE} has no {name} that frames can be compared "
+                    "with"
+                )
         return DriftReference(
             features=arrays["features"],
             mean=arrays["mean"],

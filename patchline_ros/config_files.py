@@ -87,8 +87,20 @@ def _reader() -> YAML:
     return reader
 
 
+def _open_brackets(text: str) -> int:
+    """How many lists and mappings are open at once, at most; those in words count, too."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth = max(0, depth + (1 if bracket in "[{" else -1))
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _read(text: str) -> Any:
-    """What it says; OverflowError where that is far too much."""
+    """What it says; OverflowError where that is far too much, RecursionError for what is deep."""
+    # ruamel.yaml's time grows with the square of what is open, before it counts levels.
+    if _open_brackets(text) > 4 * _MOST_LEVELS:
+        raise RecursionError
     if _nodes(_reader().compose(text), {}) > _MOST_NODES:
         raise OverflowError(f"says more than {_MOST_NODES} values, counted with its aliases")
     return _reader().load(text)

@@ -15,6 +15,19 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def open_anew(path: Path) -> int:
+    """A descriptor of a new, empty file to write; what had the name goes, and no link is followed.
+
+    Somebody who can write in the folder might have put a link there to a file of ours elsewhere.
+
+    Raises:
+        OSError: the disk refuses it, or somebody puts one there at this moment.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o666)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Writes aside, flushes to disk and moves into place: a reader meets the old or the new.
 
@@ -25,7 +38,7 @@ def write_file(path: Path, data: bytes) -> None:
     """
     aside = path.with_name(f".{path.name}.part")
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(open_anew(aside), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -24,6 +25,18 @@ def die_with_parent() -> None:
     """Asks Linux for a SIGKILL when the parent ends, so that no worker outlives its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def give_way(more: int) -> None:
+    """Adds to the niceness of every thread of this process, and of those that they start.
+
+    Linux has a niceness for each thread: libraries have started some when this is called, and they
+    would go on as before.
+    """
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):  # It has ended meanwhile.
+            niceness = os.getpriority(os.PRIO_PROCESS, int(thread)) + more
+            os.setpriority(os.PRIO_PROCESS, int(thread), min(niceness, 19))
 
 
 def library_versions() -> dict[str, str]:

@@ -1,7 +1,10 @@
-"""Signatures of patch sets (Ed25519): who may change what a car's models do.
+"""Signatures (Ed25519): who may change what a car's models do.
 
-    NAME.key    the private key, for the adapter that signs; readable by its owner alone
-    NAME.pub    the public key, for the perception nodes that check
+The adapter signs patch sets, which the nodes check; the nodes sign their statuses, by which the
+adapter decides what to do. Each side has a key of its own.
+
+    NAME.key    the private key, for who signs; readable by its owner alone
+    NAME.pub    the public key, for who checks
 
 Both are PEM files as openssl writes them.
 """
@@ -9,7 +12,9 @@ Both are PEM files as openssl writes them.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -25,17 +30,38 @@ from cryptography.hazmat.primitives.serialization import (
 from patchline_ros.files import write_file
 from patchline_ros.tasks import Task
 
-_PURPOSE = "patchline patch set 1"
+_PATCH_SET: Final = "patchline patch set 2"
+_STATUS: Final = "patchline status 1"
 """What a signature is for: one that was made for something else is none here."""
+_SENT_BYTES: Final = 8
 
 
 class SigningError(ValueError):
     """A key can't be used, or a signature is not what it should be."""
 
 
-def statement(task: Task, version: int, base_fingerprint: str, sha256: str) -> bytes:
-    """What is signed: all that a patch set's message says, with the sha256 of its data."""
-    return "\n".join([_PURPOSE, str(task), str(version), base_fingerprint, sha256]).encode()
+def statement(car: str, task: Task, version: int, base_fingerprint: str, sha256: str) -> bytes:
+    """What is signed of a patch set: all that its message says, and for which car it is.
+
+    Args:
+        car: the namespace of its graph; the patch set of another car is none of this one.
+        task: whose model it patches.
+        version: of the patch set.
+        base_fingerprint: of the source model, also where that is to return.
+        sha256: of the data; empty without data.
+    """
+    return _joined(_PATCH_SET, car, str(task), str(version), base_fingerprint, sha256)
+
+
+def status_statement(car: str, kind: str, *facts: object) -> bytes:
+    """What is signed of a status: whose it is, of which kind, and what it says."""
+    return _joined(_STATUS, car, kind, *map(str, facts))
+
+
+def _joined(*words: str) -> bytes:
+    """Words with their lengths, so that no two lists of words are the same bytes."""
+    encoded = [word.encode("utf-8", "surrogatepass") for word in words]
+    return b"".join(b"%d:%s\n" % (len(word), word) for word in encoded)
 
 
 def make_keys(path: Path) -> tuple[Path, Path]:
@@ -88,9 +114,19 @@ class Signer:
             raise SigningError(f"{path} is no Ed25519 key; make one with `patchline keys`")
         self._key = key
 
+    @property
+    def public(self) -> Verifier:
+        """What checks its signatures."""
+        return Verifier.of(self._key.public_key())
+
     def sign(self, text: bytes) -> bytes:
         """64 bytes."""
         return self._key.sign(text)
+
+    def sign_now(self, text: bytes) -> bytes:
+        """When it is sent (8 bytes, ns since 1970, big-endian), and the signature of both."""
+        sent = time.time_ns().to_bytes(_SENT_BYTES, "big")
+        return sent + self.sign(sent + text)
 
 
 class Verifier:
@@ -111,6 +147,18 @@ class Verifier:
             raise SigningError(f"{path} is no Ed25519 key; make one with `patchline keys`")
         self._key = key
 
+    @classmethod
+    def of(cls, key: Ed25519PublicKey) -> Verifier:
+        """One that checks with this key."""
+        verifier = cls.__new__(cls)
+        verifier._key = key
+        return verifier
+
+    @property
+    def name(self) -> str:
+        """What tells the key from others: hexadecimal."""
+        return self._key.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
     def check(self, text: bytes, signature: bytes) -> None:
         """Does nothing where the signature is right.
 
@@ -121,3 +169,43 @@ class Verifier:
             self._key.verify(signature, text)
         except InvalidSignature as error:
             raise SigningError("its signature is not by the key that is trusted here") from error
+
+
+class StatusVerifier:
+    """Checks the signatures of one sender's statuses, of which each is newer than the one before.
+
+    A status that was recorded and sent again says what was true once.
+    """
+
+    def __init__(self, verifier: Verifier, accept_unsigned: bool, most_age: float | None) -> None:
+        """None has come yet.
+
+        Args:
+            verifier: of the sender's key.
+            accept_unsigned: takes statuses without a signature.
+            most_age: seconds since a status was sent; None: any, for what is latched.
+        """
+        self._verifier, self._accept_unsigned = verifier, accept_unsigned
+        self._most_age = most_age
+        self._last = 0
+
+    def check(self, text: bytes, signature: bytes) -> None:
+        """Does nothing where the signature is right, and the status not an old one.
+
+        Raises:
+            SigningError: it is not.
+        """
+        if not signature and self._accept_unsigned:
+            return
+        if len(signature) <= _SENT_BYTES:
+            raise SigningError(
+                "it is not signed, and those of trusted_key alone are believed here; give its "
+                "node the parameter signing_key"
+            )
+        sent_bytes, rest = signature[:_SENT_BYTES], signature[_SENT_BYTES:]
+        self._verifier.check(sent_bytes + text, rest)
+        sent = int.from_bytes(sent_bytes, "big")
+        age = (time.time_ns() - sent) / 1e9
+        if sent < self._last or (self._most_age is not None and abs(age) > self._most_age):
+            raise SigningError(f"it was sent {age:.0f} s ago, and is sent again by somebody")
+        self._last = sent

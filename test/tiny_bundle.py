@@ -14,7 +14,7 @@ from patchline_ros.adaptation.predictor_file import to_bytes as to_file
 from patchline_ros.adaptation.readers import ImageReader, TapReader, tap_features
 from patchline_ros.bundle import Bundle
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import write_file
+from patchline_ros.files import sha256, write_file
 from patchline_ros.manifest import (
     DriftEntry,
     DriftLabel,
@@ -26,12 +26,12 @@ from patchline_ros.manifest import (
     PredictorEntry,
     PreparedEntry,
 )
-from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
+from patchline_ros.offline.bundle_writing import PictureRecord, list_files, save_bundle
 from patchline_ros.offline.classifier_training import train_classifier
 from patchline_ros.patching.patch import PatchDesign
 from patchline_ros.patching.patch_set import PatchSetMetadata, to_bytes
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
-from patchline_ros.runtime.backend_pass import graph_path
+from patchline_ros.runtime.backend_pass import graph_path, listed_as
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.tasks import Task
 from patchline_ros.vision.backbone import pooled
@@ -290,10 +290,11 @@ def make_bright_blind_patch_set(bundle: Bundle, task: Task, version: int) -> byt
     return to_bytes(model, PatchSetMetadata.model_validate(facts))
 
 
-def export_graphs(bundle: Bundle, tasks: Iterable[Task], patched: bool = True) -> None:
-    """ONNX graphs of the source models, and if `patched` of the method of `make_patch_set`."""
+def export_graphs(bundle: Bundle, tasks: Iterable[Task], patched: bool = True) -> Bundle:
+    """The bundle with ONNX graphs of its models, `patched` also those of `make_patch_set`."""
     from patchline_ros.runtime.onnx_graph import export_graph
 
+    digests = {}
     for task in tasks:
         source = bundle.model(task)
         for method in (None, PatchSettings(k=2)) if patched else (None,):
@@ -301,4 +302,7 @@ def export_graphs(bundle: Bundle, tasks: Iterable[Task], patched: bool = True) -
             run = ModelPass(source, adapted, TAP).eval()
             path = graph_path(bundle.path, source.spec, method, TAP)
             path.parent.mkdir(exist_ok=True)
-            write_file(path, export_graph(run, source.spec))
+            graph = export_graph(run, source.spec)
+            write_file(path, graph)
+            digests[listed_as(path)] = sha256(graph)
+    return list_files(bundle, digests)

@@ -118,11 +118,9 @@ class AdaptationLoop:
     def heard_drift(self, drift: Drift) -> None:
         """A reading of the drift monitor came."""
         if not math.isfinite(drift.mmd2) or (drift.drifting and drift.since_ns <= 0):
-            self.ignored += 1
-            self._log.error(
+            self.ignore(
                 f"drift status refused: its MMD^2 is {drift.mmd2}, its drift began at "
-                f"{drift.since_ns} ns",
-                throttle_duration_sec=LOG_AGAIN_SECONDS,
+                f"{drift.since_ns} ns"
             )
             return
         self._last_reading = time.monotonic()
@@ -153,11 +151,9 @@ class AdaptationLoop:
         """
         size = self._bundle.spec(task).input_size
         if image.shape[:2] != size:
-            self.ignored += 1
-            self._log.error(
+            self.ignore(
                 f"picture of {task} refused: it is {image.shape[:2]} pixels large, the model's "
-                f"input is {size}",
-                throttle_duration_sec=LOG_AGAIN_SECONDS,
+                f"input is {size}"
             )
         elif task in self._bundle.manifest.prepared:
             self._unlabelled.add(task, stamp_ns, image)
@@ -179,10 +175,12 @@ class AdaptationLoop:
         else:
             wrong = self._versions.heard(task, version, removed, undone)
         if wrong:
-            self.ignored += 1
-            self._log.error(
-                f"patch status refused: {wrong}", throttle_duration_sec=LOG_AGAIN_SECONDS
-            )
+            self.ignore(f"patch status refused: {wrong}")
+
+    def ignore(self, sentence: str) -> None:
+        """Counts a message that makes no sense, or that nobody here has sent, and says so."""
+        self.ignored += 1
+        self._log.error(sentence, throttle_duration_sec=LOG_AGAIN_SECONDS)
 
     def tick(self) -> None:
         """To be called several times a second: takes in what an episode says and goes on."""

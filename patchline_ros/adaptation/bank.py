@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ MMD^2 to the source."""
 _SIGNATURE = "signature.safetensors"
 _TURN, _BASIS = "turn", "basis"
 _ADDING, _GOING = ".adding", ".going"
+_NAME: Final = re.compile("[0-9]{6,18}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class PatchBank:
 
     def entries(self) -> list[str]:
         """Names in the order of their age, the oldest first."""
-        return sorted(path.name for path in self._folder.iterdir() if path.name.isdigit())
+        return sorted(path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name))
 
     def used(self, name: str) -> None:
         """An entry was of use: its patch sets held, so it stays longer than the others.
@@ -112,7 +114,7 @@ class PatchBank:
         """When an entry's turn was last; 0 where that is not known."""
         path = self._folder / name / _TURN
         text = path.read_bytes() if path.is_file() else b""
-        return int(text) if text.isdigit() else 0
+        return int(text) if re.fullmatch(rb"[0-9]{1,18}", text) else 0
 
     def add(self, raw: Features, patch_sets: Mapping[Task, bytes], basis: Basis = "labels") -> str:
         """Keeps a drift, whole or not at all; where there is no room, another entry goes.

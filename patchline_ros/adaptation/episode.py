@@ -14,7 +14,7 @@ from patchline_ros.adaptation.episode_report import CurvePoint, EpisodeReport, G
 from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
-from patchline_ros.adaptation.patch_set_files import patch_set_file
+from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
@@ -68,6 +68,8 @@ class EpisodeJob(StrictModel):
     threads: int = Field(default=1, ge=1)
     device: Device = Device.CPU
     """What trainings run on. Answers without labels and verifications run on the CPU."""
+    seal: Seal = Seal()
+    """How accepted patch sets are signed."""
 
     def samples(
         self, store: StoredFrames, task: Task, emit: Callable[[Event], None]
@@ -92,6 +94,12 @@ class EpisodeJob(StrictModel):
             versions=library_versions(),
             **facts,
         )
+
+    def keep(self, task: Task, base_fingerprint: str, data: bytes) -> Accepted:
+        """Writes an accepted patch set, which is numbered as the task's next version, signed."""
+        version = self.next_version[task]
+        path = write_patch_set(self.output, task, version, base_fingerprint, data, self.seal)
+        return Accepted(task, version, path)
 
     def finish(self, report: EpisodeReport, emit: Callable[[Event], None]) -> None:
         """Keeps the report as `episode.json` in the output folder, and hands it on."""
@@ -290,11 +298,9 @@ def _write(
     report: EpisodeReport,
 ) -> Accepted:
     """Writes an accepted patch set as the task's next version."""
-    version = job.next_version[task]
-    path = patch_set_file(job.output, task, version)
     metadata = PatchSetMetadata(
         task=task,
-        version=version,
+        version=job.next_version[task],
         base_fingerprint=bundle.fingerprint(task),
         method=model.settings,
         norm=norm_policy(job.training),
@@ -303,5 +309,4 @@ def _write(
         expected=verdict.comparison.expected if verdict.comparison else None,
         versions=report.versions,
     )
-    write_file(path, to_bytes(model, metadata))
-    return Accepted(task, version, path)
+    return job.keep(task, metadata.base_fingerprint, to_bytes(model, metadata))

@@ -13,7 +13,13 @@ from typing import Final
 from patchline_ros.adaptation.bank import KnownDrift
 from patchline_ros.adaptation.episode import LATEST_NS, EpisodeJob, Event, Failed, Finished
 from patchline_ros.adaptation.events import from_line
-from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
+from patchline_ros.adaptation.patch_set_files import (
+    Seal,
+    patch_set_file,
+    remove_patch_set,
+    stored_patch_sets,
+    write_patch_set,
+)
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.adaptation.unlabelled_frames import UnlabelledFrames
 from patchline_ros.adaptation.worker_process import LOG, begin, end, start_worker
@@ -46,7 +52,9 @@ class EpisodeRunner:
         seed: int,
         threads: int,
         device: Device = Device.CPU,
+        seal: Seal | None = None,
     ) -> None:
+        self.seal = seal or Seal()
         self._bundle = bundle
         self._store = store
         self._work = work
@@ -88,9 +96,9 @@ class EpisodeRunner:
             patch_sets = [version for version in sorted(stored) if stored[version].stat().st_size]
             stay = {max(stored), active.get(task, 0), *patch_sets[-KEPT_VERSIONS:]}
             for version in stored.keys() - stay:
-                stored[version].unlink()
+                remove_patch_set(stored[version])
 
-    def return_to_source(self, task: Task) -> tuple[int, Path]:
+    def return_to_source(self, task: Task, base_fingerprint: str) -> tuple[int, Path]:
         """Keeps, as a version of its own, that the source model is to run from now on.
 
         Returns:
@@ -98,14 +106,16 @@ class EpisodeRunner:
 
         Raises:
             OSError: the disk refuses the file.
+            SigningError: the key can't be used any more.
         """
         version = self._next_version(task)
-        path = patch_set_file(self._work, task, version)
-        write_file(path, b"")
-        return version, path
+        return version, self._write(task, version, base_fingerprint, b"")
+
+    def _write(self, task: Task, version: int, base_fingerprint: str, data: bytes) -> Path:
+        return write_patch_set(self._work, task, version, base_fingerprint, data, self.seal)
 
     def keep_undone(
-        self, task: Task, removed: Collection[int], running: int
+        self, task: Task, removed: Collection[int], running: int, base_fingerprint: str
     ) -> tuple[int, Path] | None:
         """Keeps, as a version of its own, that an earlier model is to run from now on.
 
@@ -113,6 +123,7 @@ class EpisodeRunner:
             task: whose patch set was undone.
             removed: its version; where several were undone, theirs.
             running: the version that runs since then, 0 for the source model.
+            base_fingerprint: of the source model.
 
         Returns:
             The new version and its file; None where the newest one was not among the removed.
@@ -120,16 +131,17 @@ class EpisodeRunner:
         Raises:
             OSError: the earlier patch set is gone, or the disk refuses the file.
             PatchSetError: the earlier patch set is damaged.
+            SigningError: it is not this adapter's, or the key can't be used any more.
         """
         version = self._next_version(task)
         if version - 1 not in removed:
             return None
         if not running:
-            return self.return_to_source(task)
-        data = patch_set_file(self._work, task, running).read_bytes()
-        path = patch_set_file(self._work, task, version)
-        write_file(path, renumbered(data, version))
-        return version, path
+            return self.return_to_source(task, base_fingerprint)
+        path = patch_set_file(self._work, task, running)
+        data = path.read_bytes()
+        self.seal.stored_signature(path, task, running, base_fingerprint, data)
+        return version, self._write(task, version, base_fingerprint, renumbered(data, version))
 
     def heard(self, task: Task, version: int) -> None:
         """Takes in that a node has run this version; 0 is the source model."""
@@ -181,6 +193,7 @@ class EpisodeRunner:
         if self.running:
             raise RuntimeError("an episode is already under way")
         self.stop()
+        self._work.mkdir(parents=True, exist_ok=True)
         self.drop_old(active)
         job = EpisodeJob(
             bundle=self._bundle,
@@ -204,6 +217,7 @@ class EpisodeRunner:
             seed=self._seed,
             threads=self._threads,
             device=self._device,
+            seal=self.seal,
         )
         self._launch(job)
 

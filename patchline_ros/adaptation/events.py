@@ -26,7 +26,10 @@ def from_line(line: str) -> Event:
     Raises:
         ValueError: the line is not an event.
     """
-    fields = json.loads(line)
+    try:
+        fields = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("an event is nested too deeply") from error
     if not isinstance(fields, dict):
         raise ValueError(f"an event is a JSON object, not {type(fields).__name__}")
     kind = fields.pop("kind", None)

@@ -22,11 +22,9 @@ from patchline_ros.adaptation.episode import (
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.label_free_answer import label_free_answer
 from patchline_ros.adaptation.label_free_candidates import EARLIER, Candidate
-from patchline_ros.adaptation.patch_set_files import patch_set_file
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.unlabelled_frames import read_unlabelled
 from patchline_ros.bundle import Bundle
-from patchline_ros.files import write_file
 from patchline_ros.patching.patch_set import PatchSetError, apply, read_metadata, to_bytes
 from patchline_ros.tasks import Image, Task
 from patchline_ros.vision.model import TaskModel
@@ -85,21 +83,19 @@ def _answer(
             f"{best.gain.gain:+.3f} (± {best.gain.error:.3f}), which is not surely more than "
             f"{job.margin:.3f}",
         )
-    version = job.next_version[task]
-    path = patch_set_file(job.output, task, version)
     again = best.candidate.name == EARLIER
     origin = job.known[task].read_bytes() if again else bundle.prepared(task)
     metadata = read_metadata(origin).model_copy(
         update={
-            "version": version,
+            "version": job.next_version[task],
             "norm": best.candidate.norm,
             "metrics": {"predicted_gain": best.gain.gain, "error": best.gain.error},
             "expected": best.expected.model_copy(update={"ran": running.sha256}),
             "versions": report.versions,
         }
     )
-    write_file(path, to_bytes(best.candidate.model, metadata))
-    return Accepted(task, version, path)
+    data = to_bytes(best.candidate.model, metadata)
+    return job.keep(task, bundle.fingerprint(task), data)
 
 
 def _earlier(

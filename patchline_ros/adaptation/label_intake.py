@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
 from patchline_ros.adaptation.store import DiskError, FrameStore, StoreError
@@ -10,6 +11,9 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.messages.label_check import LabelError, check_label
 from patchline_ros.tasks import Sample, Task
 
+AHEAD_NS: Final = 30 * 10**9
+"""A label may be of a picture that comes so much later than the newest that was answered: a model
+may be busy for seconds, and answers only some of the pictures."""
 RECENT_SECONDS = 30.0
 """For which a labelled frame that was refused is a warning; it stays counted."""
 
@@ -22,7 +26,13 @@ class LabelIntake:
         self._bundle, self._store, self._log = bundle, store, log
         self._stored = self._refused = self._not_stored = 0
         self._last_refused = time.monotonic()
+        self._newest_ns = 0
         self._disk_trouble = ""
+
+    def saw(self, stamp_ns: int) -> None:
+        """A picture with this stamp was answered; time that goes back is a recording's begin."""
+        if stamp_ns > self._newest_ns or stamp_ns < self._newest_ns - AHEAD_NS:
+            self._newest_ns = stamp_ns
 
     def take(self, frame_id: str, task: Task, stamp_ns: int, sample: Sample) -> None:
         """Keeps a labelled frame, or says why it does not.
@@ -60,6 +70,12 @@ class LabelIntake:
             raise LabelError("it has no stamp, so nobody can say which drift it belongs to")
         if stamp_ns < 0:
             raise LabelError(f"its stamp is before 1970 ({stamp_ns} ns)")
+        if self._newest_ns and stamp_ns > self._newest_ns + AHEAD_NS:
+            ahead = (stamp_ns - self._newest_ns) / 1e9
+            raise LabelError(
+                f"its stamp is {ahead:.0f} s after that of the newest picture that was answered: "
+                "a label is of a picture that the car has seen"
+            )
         check_label(task, self._bundle.spec(task).classes, sample)
 
     def trouble(self) -> str:

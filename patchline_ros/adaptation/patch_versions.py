@@ -8,14 +8,12 @@ from pathlib import Path
 
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
 from patchline_ros.adaptation.log import LOG_AGAIN_SECONDS, Log
+from patchline_ros.adaptation.patch_set_files import LAST_VERSION
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.patch_set import PatchSetError, checked_metadata
-from patchline_ros.signing import Signer, statement
+from patchline_ros.signing import SigningError
 from patchline_ros.tasks import Task
-
-_LAST_VERSION = 2**63 - 1
-"""A status that names a later one is nonsense, which must not leave no number to give."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class SentPatchSet:
     Attributes:
         task: whose model it patches.
         version: its number.
-        base_fingerprint: of the source model; empty without data.
+        base_fingerprint: of the source model.
         sha256: of the data; empty without data.
         data: the patch set's file.
         signature: of all that; empty where nobody signs.
@@ -46,7 +44,6 @@ class PatchVersions:
         self,
         bundle: Bundle,
         runner: EpisodeRunner,
-        signer: Signer | None,
         publish: Callable[[SentPatchSet], None],
         log: Log,
     ) -> None:
@@ -55,11 +52,10 @@ class PatchVersions:
         Args:
             bundle: of the source models.
             runner: keeps the patch sets.
-            signer: signs what is sent; None: nobody does.
             publish: sends a patch set to the node of its task.
             log: what is sent, what is not, and why.
         """
-        self._bundle, self._runner, self._signer = bundle, runner, signer
+        self._bundle, self._runner = bundle, runner
         self._publish, self._log = publish, log
         self._active: dict[Task, int] = {}
         self._undone: dict[Task, set[int]] = {}
@@ -87,7 +83,7 @@ class PatchVersions:
             Why it makes no sense; empty: it does.
         """
         newest = max(version, removed)
-        if newest > _LAST_VERSION:
+        if newest >= LAST_VERSION:
             return f"no patch set for {task} is version {newest}"
         self._runner.heard(task, newest)
         self._active[task] = version
@@ -106,8 +102,9 @@ class PatchVersions:
     def _keep_undone(self, task: Task) -> None:
         removed = self._undone.pop(task)
         try:
-            kept = self._runner.keep_undone(task, removed, self._active[task])
-        except (OSError, PatchSetError) as error:
+            base = self._bundle.fingerprint(task)
+            kept = self._runner.keep_undone(task, removed, self._active[task], base)
+        except (OSError, PatchSetError, SigningError) as error:
             if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
                 self._undone[task] = removed
             self._log.error(
@@ -136,8 +133,8 @@ class PatchVersions:
             if not version or (path is not None and not path.stat().st_size):
                 continue
             try:
-                source = self._runner.return_to_source(task)
-            except OSError as error:
+                source = self._runner.return_to_source(task, self._bundle.fingerprint(task))
+            except (OSError, SigningError) as error:
                 refused.append(
                     f"{why}, but that can't be stored: {error}; {task} goes on with version "
                     f"{version}"
@@ -166,23 +163,23 @@ class PatchVersions:
         ]
 
     def send(self, task: Task, version: int, path: Path) -> bool:
-        """Sends a stored patch set; one that is damaged or of another bundle is only reported.
+        """Sends a stored patch set as it was signed when it was stored.
 
-        An empty one, the source model's, is sent without data.
+        One that is damaged, of another bundle or of nobody here is only reported. An empty one, the
+        source model's, is sent without data.
         """
+        known = task in self._bundle.manifest.models
+        base = self._bundle.fingerprint(task) if known else ""
         try:
             data = path.read_bytes()
-            fingerprint = checked_metadata(data).base_fingerprint if data else ""
-        except (OSError, PatchSetError) as error:
+            if not known or (data and checked_metadata(data).base_fingerprint != base):
+                self._log.warning(f"stored patch set {path} is not sent: it is of another bundle")
+                return False
+            signature = self._runner.seal.stored_signature(path, task, version, base, data)
+        except (OSError, PatchSetError, SigningError) as error:
             self._log.error(f"stored patch set {path} is not sent: {error}")
             return False
-        known = task in self._bundle.manifest.models
-        if not known or (data and fingerprint != self._bundle.fingerprint(task)):
-            self._log.warning(f"stored patch set {path} is not sent: it is of another bundle")
-            return False
         digest = sha256(data) if data else ""
-        text = statement(task, version, fingerprint, digest)
-        signature = self._signer.sign(text) if self._signer else b""
-        self._publish(SentPatchSet(task, version, fingerprint, digest, data, signature))
+        self._publish(SentPatchSet(task, version, base, digest, data, signature))
         self._log.info(f"patch set {version} for {task} published")
         return True

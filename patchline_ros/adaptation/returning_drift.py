@@ -18,11 +18,9 @@ from patchline_ros.adaptation.episode import (
     running_model,
 )
 from patchline_ros.adaptation.episode_report import EpisodeReport
-from patchline_ros.adaptation.patch_set_files import patch_set_file
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.verdict import verified
 from patchline_ros.bundle import Bundle
-from patchline_ros.files import write_file
 from patchline_ros.patching.patch_set import renumbered
 from patchline_ros.tasks import Sample, Task
 
@@ -67,8 +65,6 @@ def _verify(
         report.seconds[task] = time.monotonic() - started
     if not verdict.accepted or verdict.comparison is None:
         return Rejected(task, verdict.reason)
-    version = job.next_version[task]
-    path = patch_set_file(job.output, task, version)
     facts = {"metrics": report.gate[task].model_dump(), "expected": verdict.comparison.expected}
-    write_file(path, renumbered(data, version, **facts))
-    return Accepted(task, version, path)
+    again = renumbered(data, job.next_version[task], **facts)
+    return job.keep(task, bundle.fingerprint(task), again)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
+from patchline_ros.adaptation.patch_set_files import Seal
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
@@ -24,6 +25,7 @@ class StorageSettings:
         seed: of a training.
         threads: of a training.
         device: of a training.
+        seal: how patch sets are signed.
     """
 
     capacity: int
@@ -32,6 +34,7 @@ class StorageSettings:
     seed: int
     threads: int
     device: Device = Device.CPU
+    seal: Seal = field(default_factory=Seal)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Storage:
             seed=settings.seed,
             threads=settings.threads,
             device=settings.device,
+            seal=settings.seal,
         )
         watching = bundle.fingerprint(bundle.manifest.drift.task)
         bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)

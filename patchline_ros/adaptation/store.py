@@ -17,6 +17,8 @@ import contextlib
 import io
 import math
 import re
+import struct
+import zlib
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -33,6 +35,8 @@ from patchline_ros.files import adopt_earlier_names, remove_leftovers, write_fil
 from patchline_ros.tasks import Boxes, Image, Label, Sample, Task
 
 _NAME = re.compile(r"(\d{20})_([\w.-]+)(?:\+(\d+\.\d{6}))?\.npz")
+LARGEST_SHARE: Final = 16
+"""A frame takes at most so-manieth part of what the frames of its task may take."""
 _REMEMBERED: Final = 1024
 """Pictures whose entropy is remembered for a label that comes later: half a minute at 30 Hz."""
 
@@ -106,9 +110,25 @@ def _decode(name: str, data: bytes) -> Sample:
                 label = _picture(arrays["classes"], cv2.IMREAD_GRAYSCALE)
             else:
                 label = int(arrays["sign"])
-    except (OSError, EOFError, ValueError, KeyError, BadZipFile, cv2.error) as error:
+    except _DAMAGE as error:
         raise StoreError(f"stored frame {name} can't be read: {error}") from error
     return Sample(image, label)
+
+
+_DAMAGE: Final = (
+    BadZipFile,
+    EOFError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    cv2.error,
+    struct.error,
+    zlib.error,
+)
+"""What comes out of NumPy and zipfile where bytes of a stored frame are not what they were."""
 
 
 def _file_name(stamp_ns: int, frame_id: str, entropy: float | None) -> str:
@@ -224,19 +244,29 @@ class FrameStore(StoredFrames):
                 "digits, _ - ."
             )
         data = _encode(sample)
-        if len(data) > self._capacity_bytes:
+        most = self._capacity_bytes // LARGEST_SHARE
+        if len(data) > most:
             raise StoreError(
-                f"frame {frame_id} takes {len(data) / 2**20:.1f} MiB; the store is limited to "
-                f"{self._capacity_bytes // 2**20} MiB for each task"
+                f"frame {frame_id} takes {len(data) / 2**20:.1f} MiB, and one frame may take "
+                f"{most / 2**20:.1f}, so that it does not drive out all others: send smaller "
+                "pictures, or give the adapter a larger capacity_mib"
             )
-        frame = self._filed(task, stamp_ns, frame_id, len(data))
         try:
+            self._check_folder(task)
+            frame = self._filed(task, stamp_ns, frame_id, len(data))
             write_file(frame.path, data)
             self._keep(task, frame)
             self._make_room(task, frame)
         except OSError as error:
             raise DiskError(f"frame {frame_id} could not be stored: {error}") from error
         return frame
+
+    def _check_folder(self, task: Task) -> None:
+        """Makes the folder again where somebody has wiped the store; its frames are gone."""
+        folder = self._directory / str(task)
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            self._kept[task] = []
 
     def saw(self, task: Task, stamp_ns: int, entropy: float) -> None:
         """Takes in how unsure the running model was of a picture; its label is there or may come.

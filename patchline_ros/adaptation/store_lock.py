@@ -22,7 +22,7 @@ class StoreLock:
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / _FILE, os.O_RDONLY | os.O_CREAT, 0o644)
+            self._file = os.open(folder / _FILE, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise StoreError(f"the store {folder} can't be made: {error}") from error
         try:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -18,7 +19,10 @@ from patchline_ros.adaptation.episode import EpisodeJob, Event, Failed, run_epis
 from patchline_ros.adaptation.events import to_line
 from patchline_ros.adaptation.first_answer import first_answer
 from patchline_ros.adaptation.returning_drift import recall_episode
-from patchline_ros.host import die_with_parent
+from patchline_ros.host import die_with_parent, give_way
+
+_NICENESS: Final = 10
+"""Of a training: a perception node that wants a core gets nine tenths of it."""
 
 
 def _emit(event: Event) -> None:
@@ -45,7 +49,7 @@ def main() -> int:
     job = EpisodeJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if not job.unlabelled:
         # An answer without labels takes seconds, which at low priority a busy car makes many.
-        os.nice(10)
+        give_way(_NICENESS)
     torch.set_num_threads(job.threads)
     try:
         _kind(job)(job, _emit)

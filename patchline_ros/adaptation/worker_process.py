@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from patchline_ros.files import open_anew
+
 LOG: Final = "worker.log"
 """Of the worker that was started last, beside its job."""
 _END_SECONDS: Final = 5
@@ -23,7 +25,7 @@ def start_worker(job_file: Path) -> subprocess.Popen[str]:
         OSError: the system refuses the process, or the disk the log.
     """
     worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]
-    with job_file.with_name(LOG).open("w", encoding="utf-8") as log:
+    with os.fdopen(open_anew(job_file.with_name(LOG)), "w", encoding="utf-8") as log:
         return subprocess.Popen(
             [*worker, str(job_file), str(os.getpid())],
             stdin=subprocess.PIPE,

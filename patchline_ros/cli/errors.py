@@ -11,6 +11,8 @@ from typing import Final, NoReturn
 
 import typer
 
+from patchline_ros.foreign_text import visible
+
 FAILURE: Final = 1
 """Exit code of a command that did its work, with a result that is not as it should be."""
 USER_ERROR: Final = 2
@@ -21,7 +23,7 @@ INTERRUPTED: Final = 130
 
 def fail(sentence: str, code: int) -> NoReturn:
     """Ends the command with a sentence on stderr."""
-    print(f"patchline: {sentence}", file=sys.stderr)
+    print(f"patchline: {visible(sentence)}", file=sys.stderr)
     raise typer.Exit(code)
 
 

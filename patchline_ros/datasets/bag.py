@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchline_ros.datasets.bag_files import bag_files, check_files, instead
+from patchline_ros.datasets.bag_files import bag_files, check_files, instead, most_messages
 from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb, is_depth
 from patchline_ros.tasks import Frame, Image
 
@@ -159,9 +159,23 @@ def reading(path: Path) -> Iterator[Reader]:
     except _damage() as error:
         raise ValueError(_unreadable(path, error)) from error
     try:
+        _check_counts(path, reader)
         yield reader
     finally:
         reader.close()
+
+
+def _check_counts(path: Path, reader: Reader) -> None:
+    """Raises ValueError for counts of messages that no bag of this size has."""
+    most = most_messages(path)
+    for connection in reader.connections:
+        count: object = connection.msgcount
+        if not isinstance(count, int) or not 0 <= count <= most:
+            raise ValueError(
+                f"cannot read the bag {path}: it counts {str(count)[:40]} messages on "
+                f"{connection.topic}; name its file instead of its folder, or write metadata.yaml "
+                "anew by `ros2 bag reindex`"
+            )
 
 
 def recorded(

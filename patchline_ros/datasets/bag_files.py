@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
+
+from patchline_ros.config_files import ConfigFileError, read_mapping
 
 BAG_SUFFIXES = (".mcap", ".db3")
 """Endings of the files that rosbag2 keeps messages in."""
 
 _COMPRESSED = tuple(f"{suffix}.zstd" for suffix in BAG_SUFFIXES)
 _ROS_1 = ".bag"
+_MOST_PER_BYTE: Final = 100
 _POINTER = b"version https://git-lfs"
 """What git keeps in place of a large file until it is asked for it."""
 
@@ -54,8 +58,24 @@ def check_files(path: Path) -> None:
                 f"the file {file} is compressed: name its folder, if metadata.yaml is there, or "
                 f"unpack it with `zstd -d {file}`"
             )
-    if path.is_dir() and not whole:
+    if path.is_dir() and whole:
+        _check_metadata(path)
+    elif path.is_dir():
         raise ValueError(_without_metadata(path, files))
+
+
+def _check_metadata(folder: Path) -> None:
+    """Raises ValueError for a metadata.yaml that says far too much: readers of bags believe it."""
+    try:
+        read_mapping(folder / "metadata.yaml")
+    except ConfigFileError as error:
+        raise ValueError(f"cannot read the bag {folder}: {error}{instead(folder)}") from error
+
+
+def most_messages(path: Path) -> int:
+    """More than a bag can hold: a message takes some bytes, also in a file that is compressed."""
+    files = bag_files(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file()) * _MOST_PER_BYTE
 
 
 def instead(folder: Path) -> str:

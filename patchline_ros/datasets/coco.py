@@ -114,7 +114,7 @@ class CocoAnnotations:
         except ValidationError as error:
             mistake = first_mistake(error, _Content)
             raise ValueError(f"{path} is not in COCO's format: {mistake}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is no JSON: {error}") from error
         self.files: tuple[str, ...] = tuple(
             sorted({image.file_name for image in self._content.images}, key=natural_order)

@@ -13,6 +13,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from patchline_ros.files import sha256
+from patchline_ros.messages.pictures import DAMAGE
 from patchline_ros.tasks import IGNORE, ClassMap, Image
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp")
@@ -165,7 +166,7 @@ def read_indexed(path: Path) -> ClassMap:
         with PIL.Image.open(path) as picture:
             mode, ids = picture.mode, np.asarray(picture)
             depth = _png_depth(path) if picture.format == "PNG" else 8
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+    except (*DAMAGE, PIL.Image.DecompressionBombError) as error:
         raise ValueError(f"cannot decode the label map {path}: {error}") from error
     if mode not in ("P", "L", "1"):
         raise ValueError(

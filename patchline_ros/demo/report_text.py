@@ -123,7 +123,9 @@ def _lost(frames: FramesReport, episodes: int) -> str:
     loss = (
         "No frame was lost" if lost == 0 else f"{lost} frame{'s were' if lost > 1 else ' was'} lost"
     )
-    return f"{loss} during the swap{'s' if episodes > 1 else ''}."
+    skipped = frames.skipped_during_swap
+    busy = f" ({skipped} skipped by load, as before it)" if skipped else ""
+    return f"{loss} during the swap{'s' if episodes > 1 else ''}{busy}."
 
 
 def facts(source: SourceReport, config: Mapping[str, Any], seconds: float, seed: int) -> str:

@@ -106,6 +106,9 @@ class FramesReport(BaseModel):
     published: int
     processed: dict[str, int]
     lost_during_swap: int
+    """Without an answer around a swap, beyond the share that was skipped just before it."""
+    skipped_during_swap: int = 0
+    """The others without an answer around a swap: their nodes were busy, as before it."""
     latency_ms: dict[str, Latency]
 
 

@@ -28,6 +28,8 @@ from patchline_ros.vision.metrics import score
 
 AFTER_SWAP_NS = SECOND
 """Time after a swap in which a missing result still counts as lost during it."""
+LEAST_BEFORE_SWAP = 20
+"""Frames before a swap, at least, that say how many are skipped anyway."""
 ROLLING = 12
 """Test frames under one point of a metric's curve."""
 POINTS = 16
@@ -191,10 +193,12 @@ def _median_mmd2(records: Sequence[Record]) -> float | None:
 
 def score_frames(logs: Logs) -> FramesReport:
     """Frames published and answered, and how long an answer took."""
+    swaps = [_lost_and_skipped(logs, task, swap) for task in Task for swap in logs.swaps(task)]
     return FramesReport(
         published=len(logs.camera),
         processed={NODE_OF_TASK[task]: len(answers) for task, answers in logs.answers.items()},
-        lost_during_swap=sum(_lost(logs, task, swap) for task in Task for swap in logs.swaps(task)),
+        lost_during_swap=sum(lost for lost, _ in swaps),
+        skipped_during_swap=sum(skipped for _, skipped in swaps),
         latency_ms={
             NODE_OF_TASK[task]: Latency(
                 p50=float(np.percentile(values, 50)), p95=float(np.percentile(values, 95))
@@ -204,14 +208,28 @@ def score_frames(logs: Logs) -> FramesReport:
     )
 
 
-def _lost(logs: Logs, task: Task, swap: Record) -> int:
-    """Frames without an answer from when the patch set arrived until a second after the swap."""
+def _lost_and_skipped(logs: Logs, task: Task, swap: Record) -> tuple[int, int]:
+    """Frames without an answer from when the patch set arrived until a second after the swap.
+
+    A node that is too busy skips frames all the time, since it takes the newest one. What is
+    missing around the swap beyond the share that was missing just before it, and beyond what chance
+    adds to that share (two standard deviations), was lost to the swap; the rest was skipped.
+    """
     arrived_ns = swap.stamp_ns - round(
         (swap.payload["build_seconds"] + swap.payload["swap_seconds"]) * SECOND
     )
     answered = {answer.line.stamp_ns for answer in logs.answers[task]}
-    window = range(arrived_ns, swap.stamp_ns + AFTER_SWAP_NS)
-    return sum(line.stamp_ns in window and line.stamp_ns not in answered for line in logs.camera)
+    end_ns = swap.stamp_ns + AFTER_SWAP_NS
+    during = [line.stamp_ns for line in logs.camera if arrived_ns <= line.stamp_ns < end_ns]
+    before = [line.stamp_ns for line in logs.camera if line.stamp_ns < arrived_ns]
+    before = before[-max(len(during), LEAST_BEFORE_SWAP) :]
+    missing = sum(stamp_ns not in answered for stamp_ns in during)
+    share = float(np.mean([stamp_ns not in answered for stamp_ns in before])) if before else 0.0
+    usual = len(during) * share
+    if missing <= usual + 2 * np.sqrt(usual * (1 - share)):
+        return 0, missing
+    lost = missing - int(usual)
+    return lost, missing - lost
 
 
 def score_answer(

@@ -23,7 +23,15 @@ TILE = 512
 
 MEDIAN_ROWS = 2048
 
+LARGEST_FEATURE = 1e12
+"""Amount of a raw feature: what is beyond overflows when it is standardised and squared."""
+
 _KERNEL_ERROR = 1e-5
+
+
+def is_usable(features: Features) -> bool:
+    """Whether raw features (d,) of a frame are numbers that can be compared with others."""
+    return bool((np.abs(features) <= LARGEST_FEATURE).all())
 
 
 def checked_sample(sample: Real, name: str) -> Real:

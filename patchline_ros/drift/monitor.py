@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from patchline_ros.drift.false_alarms import window_null, window_threshold
 from patchline_ros.drift.kernels import (
+    LARGEST_FEATURE,
     Features,
     checked_sample,
+    is_usable,
     mean_of_pairs,
     median_bandwidth,
     rbf,
@@ -128,8 +130,11 @@ class DriftMonitor:
                 f"{features.size} features came, the bundle's reference has "
                 f"{self._reference.mean.size}: another bundle or another node is publishing"
             )
-        if not np.isfinite(features).all():
-            raise ValueError("features came with values that are not finite; they are not used")
+        if not is_usable(features):
+            raise ValueError(
+                f"features came with values that are not finite or beyond {LARGEST_FEATURE:g}; "
+                "they are not used"
+            )
         if stamp_ns <= 0:
             raise ValueError(
                 "features came with a stamp of 0, by which a drift can't be named; they are not "

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from patchline_ros.drift.kernels import Features
+from patchline_ros.drift.kernels import Features, is_usable
 
 SIGNATURE_FRAMES: Final = 16
 """Frames whose features are the signature of a drift: more than one reading of the monitor, which
@@ -29,11 +29,11 @@ class FrameWindow:
         self._size = size
 
     def add(self, stamp_ns: int, features: Features) -> None:
-        """Takes in a frame; one of another width or with values that are not finite is left out.
+        """Takes in a frame; one of another width or with values that are no numbers is left out.
 
         Nothing is said of it here: the drift monitor gets the same frames and says it.
         """
-        if features.shape == (self._width,) and np.isfinite(features).all():
+        if features.shape == (self._width,) and is_usable(features):
             self._frames.append((stamp_ns, features))
 
     def since(self, stamp_ns: int) -> Features | None:

@@ -23,6 +23,11 @@ MOST_MEGAPIXELS: Final = 50
 """Of a picture: more than 8K video has. A header of a few bytes can claim gigabytes."""
 
 
+MOST_COMPRESSED_MIB: Final = 64
+"""Of a compressed picture: a PNG of noise of 20 megapixels has as much."""
+_MOST_BYTES_A_PIXEL: Final = 4
+
+
 @dataclass(frozen=True)
 class _Layout:
     """How an encoding keeps its pixels.
@@ -73,7 +78,7 @@ _DEPTH: Final = {"16UC1": _Layout("u2", 1, None), "32FC1": _Layout("f4", 1, None
 
 _CODECS: Final = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 """Of compressed pictures, as Pillow calls them. image_transport sends the first three."""
-_DAMAGE: Final = (
+DAMAGE: Final = (
     EOFError,
     LookupError,
     MemoryError,
@@ -128,6 +133,27 @@ def image_to_depth(msg: Any) -> NDArray[np.float32]:
     return metres
 
 
+def check_claim(msg: Any) -> None:
+    """Looks at what a picture's message says, before anything is decoded or has to wait.
+
+    Raises ConversionError for a sensor_msgs/Image or CompressedImage that would take too much
+    memory.
+    """
+    if hasattr(msg, "format"):
+        if len(msg.data) > MOST_COMPRESSED_MIB << 20:
+            raise ConversionError(
+                f"the compressed picture has {len(msg.data) >> 20} MiB of data, more than "
+                f"{MOST_COMPRESSED_MIB}"
+            )
+        return
+    _check_size(int(msg.width), int(msg.height))
+    most = MOST_MEGAPIXELS * 1_000_000 * _MOST_BYTES_A_PIXEL
+    if len(msg.data) > most:
+        raise ConversionError(
+            f"the picture has {len(msg.data) >> 20} MiB of data, more than {most >> 20}"
+        )
+
+
 def compressed_to_rgb(msg: Any) -> Image:
     """A sensor_msgs/CompressedImage as uint8 RGB (H, W, 3), as the camera has seen it.
 
@@ -160,7 +186,7 @@ def compressed_to_rgb(msg: Any) -> Image:
             f"the compressed picture (format {msg.format!r}, {len(data)} bytes) cannot be decoded; "
             f"send {codecs} or {_CODECS[-1].lower()}"
         ) from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ConversionError(
             f"the compressed picture (format {msg.format!r}, {len(data)} bytes) cannot be decoded: "
             f"{error}"

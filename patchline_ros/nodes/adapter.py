@@ -42,6 +42,7 @@ from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.trouble import Trouble
+from patchline_ros.signing import SigningError
 from patchline_ros.tasks import Task
 from patchline_ros.vision.device import Device, DeviceError, chosen_device
 
@@ -71,12 +72,16 @@ class AdapterNode(ManagedNode):
         except DeviceError as error:
             raise ParameterError(f"parameter device: {error}") from error
         self.get_logger().info(f"trainings run on {trains_on}")
-        self._signer = signing_keys.signer(values)
+        car = self.get_namespace()
+        self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
         self._label_policy = LabelPolicy(values["labels"])
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
-        device = Device(values["device"])
-        settings = StorageSettings(**{name: values[name] for name in names}, device=device)
+        settings = StorageSettings(
+            **{name: values[name] for name in names},
+            device=Device(values["device"]),
+            seal=signing_keys.seal(values, car),
+        )
         try:
             lock = StoreLock(folder)
             self.at_end(lock.release)
@@ -93,7 +98,7 @@ class AdapterNode(ManagedNode):
         """Sends the stored patch sets again and starts to listen."""
         log = self.get_logger()
         self._versions = PatchVersions(
-            self._bundle, self._storage.runner, self._signer, self._publish_patch_set, log
+            self._bundle, self._storage.runner, self._publish_patch_set, log
         )
         self._labels = LabelIntake(self._bundle, self._storage.frames, log)
         self._loop = AdaptationLoop(
@@ -145,6 +150,12 @@ class AdapterNode(ManagedNode):
             return Trouble(sentence)
         if self._loop.paused:
             return Trouble("paused: nothing is adapted to until ~/pause is called with false")
+        adapters = self.count_publishers(self._status_publisher.topic_name)
+        if adapters > 1:
+            return Trouble(
+                f"{adapters} adapters publish {self._status_publisher.topic_name}: the nodes take "
+                "whichever patch set is newer; end all but one, or give each car a namespace"
+            )
         silent = self._loop.seconds_without_reading
         if silent > _SILENCE_SECONDS:
             topic = self.resolve_topic_name("drift_status")
@@ -160,6 +171,11 @@ class AdapterNode(ManagedNode):
         self._labels.take(frame_id, task, stamp_ns, sample)
 
     def _on_drift(self, msg: DriftStatus) -> None:
+        try:
+            self._check.drift(msg)
+        except SigningError as error:
+            self._loop.ignore(f"drift status refused: {error}")
+            return
         self._loop.heard_drift(
             Drift(
                 drifting=msg.drifting,
@@ -171,6 +187,7 @@ class AdapterNode(ManagedNode):
 
     def _on_features(self, task: Task, msg: FrameFeatures) -> None:
         features = np.asarray(msg.features, dtype=np.float32)
+        self._labels.saw(stamp_to_ns(msg.header.stamp))
         self._loop.saw(task, stamp_to_ns(msg.header.stamp), msg.entropy, features)
 
     def _on_sample(self, task: Task, msg: Image) -> None:
@@ -182,6 +199,11 @@ class AdapterNode(ManagedNode):
         self._loop.saw_picture(task, stamp_to_ns(msg.header.stamp), picture)
 
     def _on_patch(self, task: Task, msg: PatchStatus) -> None:
+        try:
+            self._check.patch(task, msg)
+        except SigningError as error:
+            self._loop.ignore(f"patch status for {task} refused: {error}")
+            return
         undone = msg.state == PatchStatus.REMOVED
         self._loop.heard_version(task, msg.task, msg.version, msg.removed, undone)
 

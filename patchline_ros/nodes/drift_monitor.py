@@ -10,12 +10,13 @@ import numpy as np
 from patchline_ros.drift.monitor import DriftMonitor, DriftReading
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures
-from patchline_ros.nodes import parameters, qos
+from patchline_ros.nodes import parameters, qos, signing_keys
 from patchline_ros.nodes.conversions import ns_to_stamp, stamp_to_ns
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.refusals import Refusals
+from patchline_ros.nodes.signed_statuses import sign_drift_status
 from patchline_ros.nodes.trouble import Trouble
 
 _LOG_AGAIN_SECONDS = 5.0
@@ -32,6 +33,7 @@ class DriftMonitorNode(ManagedNode):
         bundle = self.load_bundle(values)
         self._reference = bundle.drift_reference
         self._topic = f"{NODE_OF_TASK[bundle.manifest.drift.task]}/features"
+        self._signer = signing_keys.signer(values)
         self._publisher = self.advertise(DriftStatus, "drift_status", qos.RESULTS)
 
     def activate(self) -> None:
@@ -72,17 +74,17 @@ class DriftMonitorNode(ManagedNode):
         if reading is None:
             return
         self._report_change(reading)
-        self._publisher.publish(
-            DriftStatus(
-                header=msg.header,
-                mmd2=reading.mmd2,
-                threshold=reading.threshold,
-                p_value=reading.p_value,
-                drifting=reading.drifting,
-                window=reading.window,
-                since=ns_to_stamp(reading.since_ns),
-            )
+        status = DriftStatus(
+            header=msg.header,
+            mmd2=reading.mmd2,
+            threshold=reading.threshold,
+            p_value=reading.p_value,
+            drifting=reading.drifting,
+            window=reading.window,
+            since=ns_to_stamp(reading.since_ns),
         )
+        sign_drift_status(status, self._signer, self.get_namespace())
+        self._publisher.publish(status)
 
     def _report_change(self, reading: DriftReading) -> None:
         before = self._reading is not None and self._reading.drifting

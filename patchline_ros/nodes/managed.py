@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from patchline_ros.nodes import qos
 from patchline_ros.nodes.declared_parameters import declare, read
 from patchline_ros.nodes.node_main import RunnableNode
 from patchline_ros.nodes.parameter import Parameter, ParameterError
+from patchline_ros.nodes.refusals import Refusals
 from patchline_ros.nodes.trouble import Trouble
 
 _DIAGNOSTICS_SECONDS = 1.0
@@ -51,6 +53,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
         declare(self, table)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self._idle = Trouble()
+        self._not_taken = Refusals("messages not taken by a fault of this node")
         self.steady_timer(_DIAGNOSTICS_SECONDS, self._publish_idle)
 
     @abstractmethod
@@ -84,7 +87,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
         Args:
             kind: of message.
             topic: by its name before remapping.
-            callback: for each message; it is guarded.
+            callback: for each message; it is forgiven.
             profile: quality of service.
             overridable: takes overrides of the profile as parameters.
         """
@@ -92,13 +95,32 @@ class ManagedNode(LifecycleNode, RunnableNode):
         subscription: Subscription[Any] = self.create_subscription(
             kind,
             topic,
-            self.guarded(callback),
+            self.forgiving(callback),
             # rclpy writes the overrides into the profile.
             copy(profile),
             qos_overriding_options=overrides,
         )
         self.at_end(lambda: self.destroy_subscription(subscription))
         return subscription
+
+    def forgiving(self, callback: Callable[..., object]) -> Callable[..., None]:
+        """The callback for messages: what it raises is logged and counted, and the node goes on.
+
+        Whoever can send a message that nobody has foreseen could end the node with it else, and
+        again after each restart where the message is latched.
+        """
+
+        def call(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+            except Exception as error:  # said in the log and in the diagnostics
+                text = "".join(traceback.format_exception(error))
+                self.get_logger().error(f"a message was not taken: {text}")
+                self._not_taken.add(f"{type(error).__name__}: {error}")
+            else:
+                self._not_taken.taken()
+
+        return call
 
     def offer(self, kind: type, name: str, callback: Callable[[Any, Any], Any]) -> None:
         """A service that ends with the state that the node is entering; it is guarded."""
@@ -215,7 +237,24 @@ class ManagedNode(LifecycleNode, RunnableNode):
     def _activate(self) -> None:
         self._idle = Trouble()
         self.activate()
-        self.repeat(_DIAGNOSTICS_SECONDS, lambda: self._publish_diagnostics(*self.report()))
+        self.repeat(_DIAGNOSTICS_SECONDS, self._publish_report)
+
+    def _publish_report(self) -> None:
+        trouble, values = self.report()
+        trouble = trouble or self._namesake()
+        not_taken = {"not_taken": self._not_taken.count} if self._not_taken.count else {}
+        self._publish_diagnostics(trouble or self._not_taken.trouble(), {**values, **not_taken})
+
+    def _namesake(self) -> Trouble:
+        """Two nodes of one name take each other's messages, services and parameters."""
+        own = (self.get_name(), self.get_namespace())
+        count = self.get_node_names_and_namespaces().count(own)
+        if count < 2:
+            return Trouble()
+        return Trouble(
+            f"{count} nodes are called {self.get_fully_qualified_name()}: end all but one, or give "
+            "each car a namespace or a ROS_DOMAIN_ID of its own"
+        )
 
     def _publish_idle(self) -> None:
         """Why it isn't active; a node that nobody has brought up yet says nothing."""

@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from patchline_ros.nodes.log import VisibleLogger
 from patchline_ros.nodes.own_ports import own_ports
 from patchline_ros.nodes.shared_memory import remove_abandoned_segments
 
@@ -37,6 +38,13 @@ class RunnableNode(Node):
     """The first exception of a guarded callback; it ends the process with code 1."""
     finished: bool = False
     """True ends the process with code 0."""
+    _visible_log: VisibleLogger | None = None
+
+    def get_logger(self) -> VisibleLogger:
+        """The node's log, always the same one: it remembers what was said and when."""
+        if self._visible_log is None:
+            self._visible_log = VisibleLogger(super().get_logger().name)
+        return self._visible_log
 
     def start(self) -> bool:
         """Called once before spinning; false ends the process (say why in the log first)."""

@@ -33,6 +33,14 @@ MANAGED = (
 )
 """Parameters of every node of the graph."""
 
+_SIGNS_STATUSES = (
+    Parameter(
+        "signing_key",
+        "",
+        "path of NAME.key of `patchline keys`, which statuses are signed with; empty: unsigned",
+    ),
+)
+
 _CAMERA_INPUT = (
     Parameter(
         "image_transport", "raw", "how the camera sends its pictures", choices=IMAGE_TRANSPORTS
@@ -47,6 +55,7 @@ _CAMERA_INPUT = (
 
 PERCEPTION = (
     *MANAGED,
+    *_SIGNS_STATUSES,
     *_CAMERA_INPUT,
     Parameter(
         "backend",
@@ -82,6 +91,12 @@ PERCEPTION = (
         "accept_unsigned",
         False,
         "whether patch sets without a signature are taken although there is a trusted_key",
+    ),
+    Parameter(
+        "memory",
+        "",
+        "folder in which is kept which signed patch sets ran, so that an old one is not taken "
+        "after a restart; empty: patchline_ros in ROS_HOME",
     ),
     Parameter(
         "largest_patch_set_mib",
@@ -152,7 +167,7 @@ OBJECT_DETECTOR = (
     ),
 )
 
-DRIFT_MONITOR = MANAGED
+DRIFT_MONITOR = (*MANAGED, *_SIGNS_STATUSES)
 
 ADAPTER = (
     *MANAGED,
@@ -161,6 +176,16 @@ ADAPTER = (
         "signing_key",
         "",
         "path of NAME.key of `patchline keys`, which patch sets are signed with; empty: unsigned",
+    ),
+    Parameter(
+        "trusted_key",
+        "",
+        "path of NAME.pub; only drift and patch statuses signed with its key are believed",
+    ),
+    Parameter(
+        "accept_unsigned",
+        False,
+        "whether statuses without a signature are believed although the adapter signs",
     ),
     Parameter(
         "labels",

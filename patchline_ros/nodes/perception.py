@@ -19,9 +19,9 @@ from vision_msgs.msg import LabelInfo
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, NODE_OF_TASK, patch_set_topic
 from patchline_ros.messages.labels import ConversionError, Regions
-from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
+from patchline_ros.messages.pictures import check_claim, compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import FrameFeatures, PatchSet, PatchStatus
-from patchline_ros.nodes import parameters, qos, signing_keys
+from patchline_ros.nodes import parameters, qos, signed_statuses, signing_keys
 from patchline_ros.nodes.conversions import (
     NANOSECONDS,
     label_info,
@@ -47,7 +47,8 @@ from patchline_ros.vision.drawing import draw_answer
 Arrival: TypeAlias = tuple["Image | CompressedImage", float, "Regions | None"]
 """A picture, the monotonic time at which it came, and the regions to look at; None: all of it."""
 
-_PATCH_SETS_WAITING = 8
+_PATCH_SETS_WAITING = 2
+"""Behind the one that is built: each may take largest_patch_set_mib, and only the newest counts."""
 _GATE = ("before", "after", "error", "frames", "predicted_gain")
 """What a patch set says of the gate that it passed, with labels or without."""
 _UNSTAMPED_AGAIN_SECONDS = 60.0
@@ -99,11 +100,12 @@ class PerceptionNode(ManagedNode):
         self.get_logger().info(f"the model runs on {self._runner.runs_on}")
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
+        self._signer = signing_keys.signer(values)
         self._intake = PatchIntake(
             self._runner,
-            signing_keys.verifier(values),
-            values["accept_unsigned"],
+            signing_keys.trust(values, self.get_namespace()),
             values["largest_patch_set_mib"] << 20,
+            signing_keys.version_memory(values, self.get_fully_qualified_name()),
         )
         self._class_names = bundle.spec(self.task).classes
         self._compressed = values["image_transport"] == "compressed"
@@ -119,12 +121,12 @@ class PerceptionNode(ManagedNode):
         self._sampled_ns = -math.inf
         self._unstamped_before = False
         self._inference = NewestItemThread[Arrival](
-            "inference", self._queue_depth, self.guarded(self._process)
+            "inference", self._queue_depth, self.forgiving(self._process)
         )
         self.at_end(self._inference.stop)
         # It waits for the other thread, so it ends first.
         self._builder = NewestItemThread[PatchSet](
-            "builder", _PATCH_SETS_WAITING, self.guarded(self._install)
+            "builder", _PATCH_SETS_WAITING, self.forgiving(self._install)
         )
         self.at_end(self._builder.stop)
         topic = self.resolve_topic_name(IMAGE_TOPIC_OF_TASK[self.task])
@@ -137,7 +139,7 @@ class PerceptionNode(ManagedNode):
             self, "picture", pictures, "check the camera and the remapping of the topic"
         )
         patch_sets = patch_set_topic(self.task)
-        self.subscribe(PatchSet, patch_sets, self._builder.put, qos.LATCHED, overridable=True)
+        self.subscribe(PatchSet, patch_sets, self._on_patch_set, qos.LATCHED, overridable=True)
         self.offer(Trigger, "~/rollback", self._on_rollback)
         self.offer(SetBool, "~/enable", self._on_enable)
 
@@ -146,7 +148,8 @@ class PerceptionNode(ManagedNode):
 
         Also the watchdog that names topic and QoS.
         """
-        trouble = self._watchdog.trouble() or self.counts.unreadable.trouble()
+        overload = self.counts.overload(self._inference.superseded)
+        trouble = self._watchdog.trouble() or self.counts.unreadable.trouble() or overload
         active = self._runner.active
         measured = active.metadata.metrics if active else {}
         return trouble, {
@@ -179,6 +182,12 @@ class PerceptionNode(ManagedNode):
         arrived = time.monotonic()
         self._watchdog.heard()
         self.counts.received += 1
+        try:
+            check_claim(msg)
+        except ConversionError as error:
+            # It need not wait for the model to be refused, and takes no memory meanwhile.
+            self.skip(str(error))
+            return
         # A recording may begin at 0; a driver that does not stamp sends it again and again.
         unstamped = stamp_to_ns(msg.header.stamp) == 0
         if unstamped and self._unstamped_before:
@@ -219,6 +228,7 @@ class PerceptionNode(ManagedNode):
         self, msg: Image | CompressedImage, arrived: float, regions: Regions | None
     ) -> None:
         """Hands a picture to the model."""
+        self.counts.taken()
         self._inference.put((msg, arrived, regions))
 
     def _process(self, arrival: Arrival) -> None:
@@ -247,6 +257,7 @@ class PerceptionNode(ManagedNode):
             )
         )
         self.counts.processed += 1
+        self.counts.done()
         self.counts.unreadable.taken()
         self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
@@ -294,8 +305,17 @@ class PerceptionNode(ManagedNode):
 
     def skip(self, reason: str) -> None:
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
+        self.counts.done()
         if self.counts.skip(reason):
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
+
+    def _on_patch_set(self, msg: PatchSet) -> None:
+        """Only hands it on; one that is too large need not wait, and takes no memory."""
+        refused = self._intake.too_large(msg.version, len(msg.data))
+        if refused is None:
+            self._builder.put(msg)
+        else:
+            self._inference.between(lambda: self._publish_status(self._intake.carry_out(refused)))
 
     def _install(self, msg: PatchSet) -> None:
         """A patch set has come (in the builder thread)."""
@@ -349,15 +369,15 @@ class PerceptionNode(ManagedNode):
             self.get_logger().warning(status.sentence)
         elif status.sentence:
             self.get_logger().info(status.sentence)
-        self._status.publish(
-            PatchStatus(
-                header=self.stamped_now(),
-                task=str(self.task),
-                version=status.version,
-                state=status.state.value,
-                removed=status.removed,
-                reason=status.reason,
-                build_seconds=status.build_seconds,
-                swap_seconds=status.swap_seconds,
-            )
+        msg = PatchStatus(
+            header=self.stamped_now(),
+            task=str(self.task),
+            version=status.version,
+            state=status.state.value,
+            removed=status.removed,
+            reason=status.reason,
+            build_seconds=status.build_seconds,
+            swap_seconds=status.swap_seconds,
         )
+        signed_statuses.sign_patch_status(msg, self._signer, self.get_namespace())
+        self._status.publish(msg)

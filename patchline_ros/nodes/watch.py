@@ -54,7 +54,7 @@ def watch_car(car: CarTopics, serving: Serving, console: Console) -> None:
             watched(car), node, Address(host, serving.websocket_port), f"patchline {car.full('')}"
         )
         try:
-            answer: Answer = only_page(watch_page(car, bridge.port))
+            answer: Answer = only_page(watch_page(car, bridge.port), host)
             labels, token = None, secrets.token_urlsafe()
             if serving.label:
                 labels = LabelTopics(node, car)

@@ -139,6 +139,18 @@ def add_prepared(
     return Bundle(bundle.path, whole)
 
 
+def list_files(bundle: Bundle, digests: Mapping[str, str]) -> Bundle:
+    """Adds files that lie in a bundle's folder to its manifest, by name, with their sha256.
+
+    Raises:
+        OSError: the disk refuses it; then the bundle is what it was.
+    """
+    files = dict(sorted({**bundle.manifest.files, **digests}.items()))
+    whole = bundle.manifest.model_copy(update={"files": files})
+    write_file(bundle.path / MANIFEST, whole.model_dump_json(indent=1).encode())
+    return Bundle(bundle.path, whole)
+
+
 def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:
     listed = {str(task): list(of_task) for task, of_task in names.items()}
     return json.dumps(listed, indent=1).encode()

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from patchline_ros.bundle import Bundle
-from patchline_ros.files import write_file
+from patchline_ros.files import sha256, write_file
+from patchline_ros.offline.bundle_writing import list_files
 from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import Engine, Run, graph_path, runnable
+from patchline_ros.runtime.backend_pass import Engine, Run, graph_path, listed_as, runnable
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import export_graph
 from patchline_ros.tasks import Task
@@ -66,6 +67,7 @@ def export_bundle(bundle: Bundle, threads: int) -> Iterator[Exported]:
         OSError: a graph can't be written.
     """
     torch.set_num_threads(threads)
+    digests: dict[str, str] = {}
     for task in bundle.manifest.models:
         source = bundle.model(task).requires_grad_(False)
         for patches in range(len(source.backbone.specs) + 1):
@@ -81,7 +83,8 @@ def export_bundle(bundle: Bundle, threads: int) -> Iterator[Exported]:
             aside = path.with_suffix(".new")
             try:
                 write_file(aside, graph)
-                onnx, _ = runnable(Engine(Backend.ONNX), run, source.spec, aside)
+                engine, digest = Engine(Backend.ONNX), sha256(graph)
+                onnx, _ = runnable(engine, run, source.spec, aside, digest)
                 difference = _difference(run, onnx, picture)
                 if not difference <= TOLERANCE:
                     raise ValueError(
@@ -90,10 +93,12 @@ def export_bundle(bundle: Bundle, threads: int) -> Iterator[Exported]:
                         "is allowed"
                     )
                 aside.replace(path)
+                digests[listed_as(path)] = sha256(graph)
             finally:
                 aside.unlink(missing_ok=True)
             pytorch_ms, onnx_ms = _milliseconds([run, onnx], picture)
             yield Exported(task, patches, len(graph) / 1024, difference, pytorch_ms, onnx_ms)
+    list_files(bundle, digests)
 
 
 def _outputs(run: Run, picture: Tensor) -> list[Tensor]:

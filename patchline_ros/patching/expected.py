@@ -15,6 +15,12 @@ _LEAST_ERROR: Final = 0.02
 has at least."""
 
 
+_MOST_NATS: Final = 100.0
+"""No answer is less sure: an error beyond would let pass whatever a model does on the road."""
+_ROUNDING: Final = 1e-6
+"""By which a mean may leave its bounds."""
+
+
 class Expected(StrictModel):
     """What the gate saw of the new model on its frames, as means over frames.
 
@@ -22,15 +28,15 @@ class Expected(StrictModel):
     the means.
     """
 
-    agreement: float
+    agreement: float = Field(ge=-_ROUNDING, le=1 + _ROUNDING)
     """Agreement with the model that ran then, 0..1 (`vision/agreement.py`)."""
     ran: str | None = None
     """The model that ran then: `PatchSetMetadata.sha256` of its patch set, empty for the source
     model; None: not known, as in patch sets that are older than this field."""
-    agreement_error: float = Field(gt=0)
-    entropy: float
+    agreement_error: float = Field(gt=0, le=1)
+    entropy: float = Field(ge=-_ROUNDING, le=_MOST_NATS)
     """Mean entropy of the answers, in nats."""
-    entropy_error: float = Field(gt=0)
+    entropy_error: float = Field(gt=0, le=_MOST_NATS)
 
 
 def expectation(agreements: Sequence[float], entropies: Sequence[float]) -> Expected:

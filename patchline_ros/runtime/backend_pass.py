@@ -11,6 +11,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from patchline_ros.files import sha256
 from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.model_pass import ModelPass
@@ -54,7 +55,14 @@ class Engine:
 PYTORCH_ON_CPU: Final = Engine()
 
 
-def runnable(engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path) -> tuple[Run, str]:
+def listed_as(graph: Path) -> str:
+    """The name by which a bundle's manifest lists a graph."""
+    return f"{GRAPHS}/{graph.name}"
+
+
+def runnable(
+    engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path, digest: str | None
+) -> tuple[Run, str]:
     """The pass by a backend, and in words where it runs.
 
     With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own.
@@ -64,6 +72,7 @@ def runnable(engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path) -> tu
         run: the pass, in evaluation mode.
         spec: of its model.
         graph: file of the pass's graph; only ONNX Runtime needs it.
+        digest: sha256 of that file in the bundle's manifest; None: it is not listed there.
 
     Raises:
         BackendError: the device is not there, onnxruntime is not installed, or the graph is
@@ -75,6 +84,7 @@ def runnable(engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path) -> tu
         raise BackendError(
             "the backend onnx needs onnxruntime: pip install 'patchline_ros[onnx]', or use pytorch"
         )
+    again = f"make it again with `patchline export {graph.parents[1]}`"
     if not graph.is_file():
         raise BackendError(
             f"there is no ONNX graph {graph}: make it with `patchline export {graph.parents[1]}`, "
@@ -84,18 +94,20 @@ def runnable(engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path) -> tu
 
     from patchline_ros.runtime.onnx_pass import OnnxPass
 
+    data = graph.read_bytes()
+    if digest != sha256(data):
+        raise BackendError(
+            f"the ONNX graph {graph} does not have the sha256 of the bundle's manifest; {again}"
+        )
     try:
         available = onnxruntime.get_available_providers()
         providers = providers_for(engine.device, engine.tensorrt, available)
     except DeviceError as error:
         raise BackendError(str(error)) from error
     try:
-        found = OnnxPass(graph.read_bytes(), run, spec, providers)
+        found = OnnxPass(data, run, spec, providers)
     except ValueError as error:
-        raise BackendError(
-            f"the ONNX graph {graph} can't be used ({error}); make it again with "
-            f"`patchline export {graph.parents[1]}`"
-        ) from error
+        raise BackendError(f"the ONNX graph {graph} can't be used ({error}); {again}") from error
     if engine.device is Device.CUDA and found.provider == CPU:
         raise BackendError(
             f"the device is cuda, but ONNX Runtime could not start {providers[0]}, as its log says"

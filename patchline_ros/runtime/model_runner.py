@@ -23,6 +23,7 @@ from patchline_ros.runtime.backend_pass import (
     Engine,
     Run,
     graph_path,
+    listed_as,
     runnable,
 )
 from patchline_ros.runtime.model_pass import ModelPass
@@ -101,7 +102,7 @@ class ModelRunner:
             BackendError: the backend can't run it, or the device is not there.
         """
         self.task = task
-        self._bundle, self._engine = bundle.path, engine
+        self._bundle, self._engine = bundle, engine
         self.spec = bundle.spec(task)
         self._fingerprint = bundle.fingerprint(task)
         self._source = bundle.model(task).requires_grad_(False)
@@ -110,6 +111,11 @@ class ModelRunner:
         self._active: Candidate | None = None
         self._earlier: deque[Candidate] = deque(maxlen=KEPT)
         self._monitor: SwapMonitor | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the source model."""
+        return self._fingerprint
 
     @property
     def active(self) -> Candidate | None:
@@ -168,8 +174,9 @@ class ModelRunner:
 
     def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
         whole = ModelPass(self._source, adapted, self._drift_tap).eval()
-        graph = graph_path(self._bundle, self.spec, method, self._drift_tap)
-        run, self.runs_on = runnable(self._engine, whole, self.spec, graph)
+        graph = graph_path(self._bundle.path, self.spec, method, self._drift_tap)
+        digest = self._bundle.manifest.files.get(listed_as(graph))
+        run, self.runs_on = runnable(self._engine, whole, self.spec, graph, digest)
         return run
 
     def _input(self, image: Image) -> Tensor:
@@ -210,15 +217,7 @@ class ModelRunner:
         Where the same model runs already, it only goes by the new version from now on. It is
         watched where the model before it is the one that it was compared with at the gate: a node
         that started meanwhile, or went back, runs another, of which the gate says nothing.
-
-        Raises:
-            PatchSetError: the active patch set is as new or newer.
         """
-        if candidate.version <= self.patch_version:
-            raise PatchSetError(
-                f"patch set version {candidate.version} is not newer than the active version "
-                f"{self.patch_version}"
-            )
         if self._active is not None and self._active.is_the_model_of(candidate):
             self._active = candidate
             return

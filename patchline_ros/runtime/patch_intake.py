@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
 from patchline_ros.patching.patch_set import PatchSetError
 from patchline_ros.runtime.model_runner import Candidate, ModelRunner
+from patchline_ros.runtime.version_memory import VersionMemory
 from patchline_ros.signing import SigningError, Verifier, statement
 
 
@@ -80,6 +82,7 @@ class SourceAsked:
     """The source model is to return."""
 
     version: int
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,25 @@ class Built:
 
     candidate: Candidate
     seconds: float
+    signed: bool
 
 
 Decision = RemovedBefore | Refused | SourceAsked | Built
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose patch sets are taken.
+
+    Attributes:
+        verifier: checks signatures; None: nobody's are checked.
+        accept_unsigned: takes patch sets without a signature, though there is a verifier.
+        car: that patch sets have to be signed for: the namespace of its graph.
+    """
+
+    verifier: Verifier | None = None
+    accept_unsigned: bool = False
+    car: str = "/"
 
 
 class PatchIntake:
@@ -103,24 +122,34 @@ class PatchIntake:
     def __init__(
         self,
         runner: ModelRunner,
-        verifier: Verifier | None,
-        accept_unsigned: bool,
+        trust: Trust,
         largest_bytes: int,
+        memory: VersionMemory,
     ) -> None:
         """Nothing has come yet.
 
         Args:
             runner: of the model.
-            verifier: checks signatures; None: nobody's are checked.
-            accept_unsigned: takes patch sets without a signature, though there is a verifier.
+            trust: whose patch sets are taken.
             largest_bytes: that a patch set may have.
+            memory: of the versions that ran and were removed here.
         """
         self._runner = runner
-        self._verifier = verifier
-        self._accept_unsigned = accept_unsigned
+        self._trust = trust
         self._largest_bytes = largest_bytes
-        self._newest_version = 0
-        self._removed_versions: set[int] = set()
+        self._memory = memory
+        self._newest_unsigned = 0
+
+    def too_large(self, version: int, size: int) -> Refused | None:
+        """The decision on a patch set of too many bytes, so that it need not wait; else None."""
+        if size <= self._largest_bytes:
+            return None
+        return Refused(
+            version,
+            f"its {size / 2**20:.0f} MiB are more than largest_patch_set_mib, "
+            f"{self._largest_bytes >> 20}",
+            0.0,
+        )
 
     def examine(self, offered: OfferedPatchSet) -> Decision | None:
         """Checks a patch set and builds and warms its model beside the running one.
@@ -130,56 +159,79 @@ class PatchIntake:
         """
         if self._runs_already(offered):
             return None
-        if offered.version in self._removed_versions:
-            return RemovedBefore(offered.version)
+        if refused := self.too_large(offered.version, len(offered.data)):
+            return refused
         started = time.monotonic()
         try:
+            self._check_sender(offered)
+            if self._memory.was_removed(offered.version):
+                return RemovedBefore(offered.version)
             self._check(offered)
             if not offered.data:
-                return SourceAsked(offered.version)
+                return SourceAsked(offered.version, self._is_signed(offered))
             candidate = self._runner.build(offered.data.tobytes(), offered.sha256)
             if candidate.version != offered.version:
                 raise PatchSetError(
                     f"the message says version {offered.version}, its data version "
                     f"{candidate.version}"
                 )
+            if offered.signature and candidate.metadata.expected is None:
+                raise PatchSetError(
+                    "it is signed, but does not say what is expected of it, so nobody could see "
+                    "it collapse"
+                )
         except (PatchSetError, SigningError) as error:
             return Refused(offered.version, str(error), time.monotonic() - started)
-        return Built(candidate, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        return Built(candidate, seconds, self._is_signed(offered))
+
+    def _is_signed(self, offered: OfferedPatchSet) -> bool:
+        """Whether its version counts for those that are signed; without a key all versions do."""
+        return self._trust.verifier is None or bool(offered.signature)
 
     def _runs_already(self, offered: OfferedPatchSet) -> bool:
         """A restarted adapter sends again what runs here."""
         active = self._runner.active
         same = bool(offered.data) == bool(active)
         same &= offered.sha256 == (active.sha256 if active else "")
-        return same and offered.version <= self._newest_version
+        return same and offered.version <= max(self._memory.newest, self._newest_unsigned)
 
     def _check(self, offered: OfferedPatchSet) -> None:
-        """What can be said before reading the data. Raises PatchSetError or SigningError."""
-        task = self._runner.task
-        if offered.task != task.value:
-            raise PatchSetError(f"it is for {offered.task!r}, this node runs {task}")
-        if offered.version <= self._newest_version:
-            raise PatchSetError(
-                f"its version {offered.version} is not newer than {self._newest_version}, the "
-                "newest that has run here"
-            )
-        if len(offered.data) > self._largest_bytes:
-            raise PatchSetError(
-                f"its {len(offered.data) / 2**20:.0f} MiB are more than largest_patch_set_mib, "
-                f"{self._largest_bytes >> 20}"
-            )
+        """What can be said before reading the data. Raises PatchSetError."""
+        self._check_version(offered)
         if not offered.data and offered.sha256:
             raise PatchSetError("it names a sha256, but has no data")
-        if self._verifier is None:
+        if not offered.data and offered.base_fingerprint != self._runner.fingerprint:
+            raise PatchSetError("it asks for the source model of another bundle")
+
+    def _check_sender(self, offered: OfferedPatchSet) -> None:
+        """Raises PatchSetError for another node's, SigningError for one of nobody's."""
+        trust, task = self._trust, self._runner.task
+        if offered.task != task.value:
+            raise PatchSetError(f"it is for {offered.task!r}, this node runs {task}")
+        if trust.verifier is None:
             return
         if offered.signature:
-            text = statement(task, offered.version, offered.base_fingerprint, offered.sha256)
-            self._verifier.check(text, offered.signature)
-        elif not self._accept_unsigned:
+            named = (offered.version, offered.base_fingerprint, offered.sha256)
+            text = statement(trust.car, task, *named)
+            trust.verifier.check(text, offered.signature)
+        elif not trust.accept_unsigned:
             raise SigningError(
                 "it is not signed, and this node takes those of trusted_key alone; sign it, or "
                 "set accept_unsigned to true"
+            )
+
+    def _check_version(self, offered: OfferedPatchSet) -> None:
+        """Raises PatchSetError. What is not signed shuts out nothing that is."""
+        newest = self._memory.newest
+        old = self._memory.is_old(offered.version, offered.sha256)
+        if not self._is_signed(offered):
+            newest = max(newest, self._newest_unsigned)
+            old = offered.version <= newest
+        if old:
+            raise PatchSetError(
+                f"its version {offered.version} is not newer than {newest}, the newest that has "
+                "run here"
             )
 
     def carry_out(self, decision: Decision) -> ModelStatus:
@@ -187,7 +239,7 @@ class PatchIntake:
         if isinstance(decision, Built):
             return self._swap(decision)
         if isinstance(decision, SourceAsked):
-            return self._return_to_source(decision.version)
+            return self._return_to_source(decision)
         if isinstance(decision, RemovedBefore):
             return self._removed(decision.version, "was removed here")
         return ModelStatus(
@@ -211,27 +263,34 @@ class PatchIntake:
     def _swap(self, built: Built) -> ModelStatus:
         started = time.monotonic()
         self._runner.activate(built.candidate)
-        version = self._newest_version = built.candidate.version
-        seconds = time.monotonic() - started
+        version, seconds = built.candidate.version, time.monotonic() - started
+        forgotten = self._ran(version, built.candidate.sha256, built.signed)
         return ModelStatus(
             ModelState.ACTIVE,
             version,
             build_seconds=built.seconds,
             swap_seconds=seconds,
             sentence=f"patch set {version} is active: built in {built.seconds:.2f} s, swapped in "
-            f"{seconds * 1e3:.2f} ms",
+            f"{seconds * 1e3:.2f} ms{forgotten}",
         )
 
-    def _return_to_source(self, version: int) -> ModelStatus:
+    def _return_to_source(self, asked: SourceAsked) -> ModelStatus:
         """What is not newer than this version is refused from now on."""
         self._runner.return_to_source()
-        self._newest_version = version
-        return ModelStatus(ModelState.SOURCE, 0, "the drift has passed")
+        forgotten = self._ran(asked.version, "", asked.signed)
+        return ModelStatus(ModelState.SOURCE, 0, f"the drift has passed{forgotten}")
+
+    def _ran(self, version: int, sha256: str, signed: bool) -> str:
+        """Remembers it; what there is to add to the sentence where the disk does not."""
+        if not signed:
+            self._newest_unsigned = version
+            return ""
+        return _kept(lambda: self._memory.ran(version, sha256))
 
     def _removed(self, version: int, what: str) -> ModelStatus:
         """A removed version is not taken again when it is sent again."""
-        self._removed_versions.add(version)
-        reason = f"version {version} {what}"
+        forgotten = _kept(lambda: self._memory.removed(version))
+        reason = f"version {version} {what}{forgotten}"
         return ModelStatus(
             ModelState.REMOVED,
             self._runner.patch_version,
@@ -239,3 +298,12 @@ class PatchIntake:
             removed=version,
             sentence=f"patch set for {self._runner.task}: {reason}",
         )
+
+
+def _kept(remember: Callable[[], None]) -> str:
+    """What there is to add to a sentence where the disk refuses to remember it; else nothing."""
+    try:
+        remember()
+    except OSError as error:
+        return f", which the disk does not remember for the next start ({error})"
+    return ""

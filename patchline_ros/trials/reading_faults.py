@@ -16,10 +16,11 @@ from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import DriftStatus, FrameFeatures, PatchStatus
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import ns_to_stamp
+from patchline_ros.nodes.signed_statuses import sign_drift_status, sign_patch_status
 from patchline_ros.tasks import Task
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.message_changes import SECOND, TIMES, sending, stamp
-from patchline_ros.trials.trial_graph import ADAPTER, MONITOR, TrialGraph
+from patchline_ros.trials.trial_graph import ADAPTER, CAR, MONITOR, TrialGraph
 
 
 def _features(trial: TrialGraph, **changes: Any) -> FrameFeatures:
@@ -115,10 +116,17 @@ def _watched(trial: TrialGraph) -> str:
     return f"{NODE_OF_TASK[trial.bundle.manifest.drift.task]}/features"
 
 
+def _signed_drift(trial: TrialGraph, msg: DriftStatus) -> DriftStatus:
+    """As the drift monitor would sign it: it is refused for what it says."""
+    sign_drift_status(msg, trial.nodes_signer, CAR)
+    return msg
+
+
 @contextmanager
 def _bad_drift(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
     ignored = trial.growth(ADAPTER, "ignored")
-    with sending(trial, DriftStatus, "drift_status", [DriftStatus(**fields)] * TIMES):
+    messages = [_signed_drift(trial, DriftStatus(**fields)) for _ in range(TIMES)]
+    with sending(trial, DriftStatus, "drift_status", messages):
         trial.over()
         trial.until(ignored, "the adapter ignores it")
         yield
@@ -126,8 +134,8 @@ def _bad_drift(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
 
 @contextmanager
 def _odd_drift(since: Any, trial: TrialGraph) -> Iterator[None]:
-    msg = DriftStatus(drifting=True, mmd2=1.0, threshold=0.1, since=since)
-    with sending(trial, DriftStatus, "drift_status", [msg] * TIMES):
+    msg = _signed_drift(trial, DriftStatus(drifting=True, mmd2=1.0, threshold=0.1, since=since))
+    with sending(trial, DriftStatus, "drift_status", [msg]):
         trial.over()
         yield
 
@@ -135,6 +143,7 @@ def _odd_drift(since: Any, trial: TrialGraph) -> Iterator[None]:
 @contextmanager
 def _bad_status(fields: Mapping[str, Any], trial: TrialGraph) -> Iterator[None]:
     msg = PatchStatus(version=7, state=PatchStatus.ACTIVE, **fields)
+    sign_patch_status(msg, trial.nodes_signer, CAR)
     ignored = trial.growth(ADAPTER, "ignored")
     topic = f"{NODE_OF_TASK[Task.CLASSIFICATION]}/patch_status"
     with sending(trial, PatchStatus, topic, [msg], qos.LATCHED, listeners=2):

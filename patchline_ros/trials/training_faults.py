@@ -13,7 +13,6 @@ from typing import Final
 
 import psutil
 
-from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.msg import AdaptationStatus, DriftStatus
 from patchline_ros.nodes.conversions import stamp_to_ns
@@ -246,9 +245,7 @@ def _killed_before_publishing(trial: TrialGraph) -> Iterator[None]:
 def _killed_at_swap(trial: TrialGraph) -> Iterator[None]:
     task, name = next(iter(NODE_OF_TASK.items()))
     version = trial.newest_file(task) + 1
-    write_file(
-        trial.patch_file(task, version), made_patch_set(trial.bundle, task, version, seed=77)
-    )
+    trial.store_patch_set(task, version, made_patch_set(trial.bundle, task, version, seed=77))
     trial.probe.call("republish")
     time.sleep(0.05)
     with ended([name], signal.SIGKILL, trial):

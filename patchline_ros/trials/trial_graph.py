@@ -14,10 +14,14 @@ from typing import Final
 import numpy as np
 import torch
 
-from patchline_ros.adaptation.patch_set_files import patch_set_file, stored_patch_sets
+from patchline_ros.adaptation.patch_set_files import (
+    Seal,
+    patch_set_file,
+    stored_patch_sets,
+    write_patch_set,
+)
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
-from patchline_ros.files import write_file
 from patchline_ros.graph.description import NODE_OF_TASK, Parameters
 from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import PatchSet
@@ -35,6 +39,8 @@ from patchline_ros.trials.trial_setup import TrialSetup
 
 ADAPTER: Final = "adapter"
 MONITOR: Final = "drift_monitor"
+CAR: Final = "/"
+"""The graph's namespace, which signatures are for."""
 START_SECONDS: Final = 120.0
 NEVER: Final = 100_000
 """Labelled frames that a training waits for: it starts only where a case asks for it."""
@@ -60,16 +66,18 @@ class TrialGraph:
         self.tasks = sorted(self.bundle.manifest.models)
         self.episodes = setup.store / "episodes"
         self.episodes.mkdir(parents=True)
+        private, self._public = make_keys(setup.out / "adapter")
+        self._seal = Seal(key=private)
+        self.signer = Signer(private)
+        self._nodes_key, self._nodes_public = make_keys(setup.out / "nodes")
+        self.nodes_signer = Signer(self._nodes_key)
         for task in self.tasks:
-            write_file(self.patch_file(task, 1), made_patch_set(self.bundle, task, 1))
+            self.store_patch_set(task, 1, made_patch_set(self.bundle, task, 1))
         self.frames = setup.store / "frames"
         self.pictures = render_pictures()
         self.answers = ExpectedAnswers(self.bundle, self.pictures.fixed, self.episodes)
         self.answers.learn()
         self._check_that_patches_show()
-        private, self._public = make_keys(setup.out / "trial")
-        self._private = private
-        self.signer = Signer(private)
         self.logs = TrialLogs(setup.out / "logs")
         self._taught: dict[tuple[Task, str], tuple[int, Sample]] = {}
         self._acknowledged: set[tuple[Task, str]] = set()
@@ -98,11 +106,15 @@ class TrialGraph:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Starts the graph, and ends it. Raises TimeoutError where it does not come up."""
-        perception: Parameters = {"trusted_key": str(self._public)}
+        own: Parameters = {"signing_key": str(self._nodes_key)}
+        memory = str(self.setup.out / "memory")
+        perception: Parameters = {**own, "trusted_key": str(self._public), "memory": memory}
         changes: dict[str, Parameters] = {
             **{name: perception for name in NODE_OF_TASK.values()},
+            MONITOR: own,
             ADAPTER: {
-                "signing_key": str(self._private),
+                "signing_key": str(self._seal.key),
+                "trusted_key": str(self._nodes_public),
                 "min_frames": NEVER,
                 "capacity": _CAPACITY,
             },
@@ -354,6 +366,11 @@ class TrialGraph:
         """The file in which the adapter keeps a patch set."""
         return patch_set_file(self.episodes, task, version)
 
+    def store_patch_set(self, task: Task, version: int, data: bytes) -> None:
+        """Keeps a patch set as the adapter's gate would."""
+        fingerprint = self.bundle.fingerprint(task)
+        write_patch_set(self.episodes, task, version, fingerprint, data, self._seal)
+
     def newest_file(self, task: Task) -> int:
         """The highest version that lies in the store."""
         return max(stored_patch_sets(self.episodes)[task])
@@ -362,7 +379,7 @@ class TrialGraph:
         self, task: Task, version: int, fingerprint: str, digest: str, data: bytes
     ) -> PatchSet:
         """A patch set's message with the signature of the adapter's key."""
-        text = statement(task, version, fingerprint, digest)
+        text = statement(self._seal.car, task, version, fingerprint, digest)
         return PatchSet(
             task=str(task),
             version=version,

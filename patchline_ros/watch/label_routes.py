@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import re
-import socket
 from email.message import Message
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from patchline_ros.messages.label_check import LabelError
 from patchline_ros.messages.labels import ConversionError
+from patchline_ros.watch.door import Door
 from patchline_ros.watch.label_desk import LabelDesk, NotHeardError, UnknownFrameError
 from patchline_ros.watch.page import html
 from patchline_ros.watch.page_server import Answer, RefusedError, Reply, Request
@@ -43,8 +41,7 @@ class LabelRoutes:
         self._desk, self._otherwise = desk, otherwise
         self._page = html(page, "'self'")
         self._proof = f"Bearer {token}".encode()
-        name = socket.gethostname().lower()
-        self._names = {"localhost", host.lower(), name, f"{name}.local"} - {"", ".local"}
+        self._door = Door(host)
 
     def __call__(self, request: Request) -> Reply | None:
         """Raises RefusedError."""
@@ -80,18 +77,7 @@ class LabelRoutes:
 
     def _check(self, headers: Message) -> None:
         """Raises RefusedError for who is not the page, or has not the token."""
-        host = headers.get("Host", "")
-        if not self._is_ours(host):
-            raise RefusedError(
-                HTTPStatus.FORBIDDEN,
-                f"{host[:100]!r} is no name of this machine; open the page by its address",
-            )
-        origin = headers.get("Origin")
-        if origin is not None and _place(origin) != host.lower():
-            raise RefusedError(
-                HTTPStatus.FORBIDDEN,
-                f"a page of {origin[:100]!r} may not ask for this, only that of {host[:100]!r}",
-            )
+        self._door.check(headers)
         given = headers.get("Authorization", "").encode("utf-8", "replace")
         if not hmac.compare_digest(given, self._proof):
             raise RefusedError(
@@ -99,27 +85,6 @@ class LabelRoutes:
                 "the token is missing or wrong; open the address that patchline watch --label has "
                 "printed when it started",
             )
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether it is an address, or a name of this machine.
-
-        A name of somebody else's may lead here: a web page of that name could then ask as if it
-        were ours (DNS rebinding). No address can.
-        """
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            ipaddress.ip_address(name)
-        except ValueError:
-            return host.lower().rpartition(":")[0] in self._names or host.lower() in self._names
-        return True
-
-
-def _place(origin: str) -> str:
-    """Host and port of an origin; empty where there is none, as in `null`."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
 
 
 def _json(value: Any) -> Reply:

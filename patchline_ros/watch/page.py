@@ -9,6 +9,7 @@ from typing import Any, Final
 from patchline_ros.graph.description import NODE_OF_TASK, ROAD_NAME_OF_TASK
 from patchline_ros.palette import PALETTE
 from patchline_ros.tasks import IGNORE, TRAINING_ORDER
+from patchline_ros.watch.door import Door
 from patchline_ros.watch.page_server import Answer, Reply, Request
 from patchline_ros.watch.topics import PREVIEW, CarTopics
 
@@ -66,11 +67,17 @@ def html(content: bytes, talks_to: str) -> Reply:
     return Reply(content, "text/html; charset=utf-8", headers=headers)
 
 
-def only_page(content: bytes) -> Answer:
-    """Answers with the page that talks to the bridge, and with nothing else."""
-    found = html(content, "ws:")
+def only_page(content: bytes, host: str) -> Answer:
+    """Answers with the page that talks to the bridge, and with nothing else.
+
+    Args:
+        content: the page.
+        host: that the server listens on; requests by another machine's name are refused.
+    """
+    found, door = html(content, "ws:"), Door(host)
 
     def answer(request: Request) -> Reply | None:
+        door.check(request.headers)
         return found if (request.method, request.path) == ("GET", "/") else None
 
     return answer

@@ -20,13 +20,16 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from ros_bench import Bench
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
+from tiny_bundle import make_patch_set
 
+from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
+from patchline_ros.nodes.signed_statuses import sign_drift_status, sign_patch_status
 from patchline_ros.nodes.trouble import Trouble
-from patchline_ros.signing import Verifier, make_keys, statement
+from patchline_ros.signing import Signer, Verifier, make_keys, statement
 from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 
 SECOND = 1_000_000_000
@@ -112,6 +115,19 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     np.testing.assert_array_equal(store.read(store.select(Task.SEGMENTATION, 0))[0].label, good)
 
 
+def test_a_label_of_the_far_future_drives_out_none(adapter, tmp_path):
+    """520 of them left one of ten honest frames in the store."""
+    seen = adapter.bench.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
+    for number in range(3):
+        seen.publish(FrameFeatures(header=frame(Task.CLASSIFICATION, number, 0).header))
+    adapter.bench.spin(0.3)
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 40, 0))
+    adapter.bench.until(lambda: adapter.bench.said("after that of the newest picture"))
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 9, 0))
+    kept = StoredFrames(tmp_path / "store" / "frames")
+    adapter.bench.until(lambda: kept.count(Task.CLASSIFICATION, 0) == 1)
+
+
 def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
     adapter, bench, bundle, tmp_path
 ):
@@ -145,9 +161,9 @@ def test_one_episode_for_a_drift_and_its_patch_set_again_after_a_restart(
 def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     store = str(tmp_path / "store")
     private, public = make_keys(tmp_path / "car")
-    adapter = Adapter(
-        bench(bundle=str(bundle.path), store=store, epochs=20, signing_key=str(private))
-    )
+    _, nodes = make_keys(tmp_path / "nodes")
+    keys = {"signing_key": str(private), "trusted_key": str(nodes)}
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20, **keys))
     probe = adapter.bench
 
     def call(name: str) -> tuple[bool, str]:
@@ -180,7 +196,7 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
     assert adapter.statuses[-1].episode_json == ""
     for msg in adapter.patch_sets:
-        text = statement(Task.CLASSIFICATION, msg.version, msg.base_fingerprint, msg.sha256)
+        text = statement("/", Task.CLASSIFICATION, msg.version, msg.base_fingerprint, msg.sha256)
         Verifier(public).check(text, bytes(msg.signature))
     assert StoredFrames(tmp_path / "store" / "frames").count(Task.CLASSIFICATION, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
@@ -264,3 +280,47 @@ def test_it_can_be_stopped_in_mid_training_and_brought_up_again(adapter):
     assert answer.success
     assert answer.message.endswith("; a drift goes on, which is adapted to again")
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
+
+
+def test_what_a_stranger_says_causes_no_signature(bench, bundle, tmp_path):
+    """Forged statuses made the adapter sign an old model, and the source model, as new versions."""
+    key, _ = make_keys(tmp_path / "car")
+    node_key, nodes = make_keys(tmp_path / "nodes")
+    keys = {"signing_key": str(key), "trusted_key": str(nodes)}
+    store = tmp_path / "store"
+    (store / "episodes").mkdir(parents=True)
+    data = make_patch_set(bundle, Task.CLASSIFICATION, 1)
+    base = bundle.fingerprint(Task.CLASSIFICATION)
+    write_patch_set(store / "episodes", Task.CLASSIFICATION, 1, base, data, Seal(key=key))
+    planted = make_patch_set(bundle, Task.SEGMENTATION, 5)
+    (store / "episodes" / "segmentation.v5.safetensors").write_bytes(planted)
+    (store / "episodes" / f"segmentation.v{'9' * 60}.safetensors").write_bytes(planted)
+    adapter = Adapter(bench(bundle=str(bundle.path), store=str(store), **keys))
+    probe = adapter.bench
+    probe.until(lambda: probe.said("segmentation.v5.safetensors is not sent: it has no signature"))
+    probe.until(lambda: [msg.version for msg in adapter.patch_sets] == [1])
+    status = probe.publisher(PatchStatus, "sign_classifier/patch_status", qos.LATCHED)
+    removed = PatchStatus(task="classification", state=PatchStatus.REMOVED, removed=1)
+    calm = drift(since_ns=0, drifting=False)
+    signer = Signer(node_key)
+    old = drift(since_ns=0, drifting=False)
+    sign_drift_status(old, signer, "/another_car")
+    for msg in [removed, PatchStatus(task="classification", version=2**63 - 2)]:
+        status.publish(msg)
+    for msg in [calm, old] * 12:
+        adapter.drift.publish(msg)
+        probe.spin(0.02)
+    probe.until(lambda: adapter.node.report()[1]["ignored"] >= 20)
+    probe.spin(1.0)
+    assert [msg.version for msg in adapter.patch_sets] == [1]
+    # The node itself is heard.
+    sign_patch_status(removed, signer, "/")
+    status.publish(removed)
+    probe.until(lambda: [(m.version, len(m.data)) for m in adapter.patch_sets][1:] == [(2, 0)])
+
+
+def test_who_signs_says_whom_it_believes(bench, bundle, tmp_path):
+    key, _ = make_keys(tmp_path / "car")
+    at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"), signing_key=str(key))
+    assert not at.start(AdapterNode).started
+    at.until(lambda: at.said("signing_key names a key, but trusted_key names none"))

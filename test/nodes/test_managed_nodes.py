@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lanes import picture_msg
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from patchline_ros.msg import FrameFeatures
+from patchline_ros.msg import AdaptationStatus, FrameFeatures
 
 from patchline_ros.config_files import read_mapping
 from patchline_ros.nodes import input_watchdog, qos, refusals
@@ -70,6 +70,39 @@ def test_a_node_that_is_deactivated_says_so_until_it_is_activated(bench, bundle)
     assert not told.messages
     node.trigger_activate()
     at.until(lambda: told.is_(OK, "running"))
+
+
+def test_two_nodes_of_one_name_and_two_adapters_are_a_warning(bench, bundle, tmp_path):
+    at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"))
+    told = Told(at)
+    first = at.start(DriftMonitorNode)
+    at.until(lambda: told.is_(OK, "running"))
+    at.start(DriftMonitorNode)
+    at.until(lambda: told.is_(WARN, "2 nodes are called /drift_monitor"))
+    first.trigger_deactivate()
+    at.start(AdapterNode)
+    at.probe.create_publisher(AdaptationStatus, "adaptation_status", qos.LATCHED)
+    at.until(lambda: told.is_(WARN, "2 adapters publish /adaptation_status"))
+
+
+class Clumsy(DriftMonitorNode):
+    """Has a fault that a message brings out."""
+
+    def activate(self) -> None:
+        super().activate()
+        self.subscribe(FrameFeatures, "clumsy", self._on_clumsy, qos.RESULTS)
+
+    def _on_clumsy(self, msg: FrameFeatures) -> None:
+        _ = 1 // len(msg.features)
+
+
+def test_a_message_that_nobody_has_foreseen_ends_no_node(bench, bundle):
+    at = bench(bundle=str(bundle.path))
+    told, node = Told(at), at.start(Clumsy)
+    strange = at.publisher(FrameFeatures, "clumsy", qos.RESULTS)
+    at.until(lambda: strange.publish(FrameFeatures()) or told.is_(WARN, "not taken by a fault"))
+    assert node.failure is None and at.said("a message was not taken: Traceback")
+    assert any(pair.key == "not_taken" for pair in told.messages[-1].status[0].values)
 
 
 def test_a_node_that_can_not_load_says_so_at_once(bench, tmp_path):

@@ -114,10 +114,12 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         queue_depth=20,
         trusted_key=str(public),
         largest_patch_set_mib=1,
+        memory=str(tmp_path / "memory"),
     )
     lanes = Lanes(at)
     too_large = PatchSet(task="segmentation", version=1, data=bytes_field(bytes((1 << 20) + 1)))
-    plain = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1))
+    expected = Expected(agreement=0.5, agreement_error=1, entropy=1, entropy_error=1)
+    plain = patch_set_msg(make_patch_set(bundle, Task.SEGMENTATION, 1, expected=expected))
     for says, msg in {
         "more than largest_patch_set_mib, 1": too_large,
         "it is not signed": plain,
@@ -125,12 +127,14 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         status = lanes.send(msg)
         assert status.state == PatchStatus.REFUSED and says in status.reason
         assert at.said(f"patch set 1 for segmentation refused: {status.reason}")
-    text = statement(Task.SEGMENTATION, 1, plain.base_fingerprint, plain.sha256)
+    text = statement("/", Task.SEGMENTATION, 1, plain.base_fingerprint, plain.sha256)
     plain.signature = bytes_field(Signer(private).sign(text))
     assert lanes.send(plain).state == PatchStatus.ACTIVE
     # That the source model is to return is signed, too.
-    source = PatchSet(task="segmentation", version=2)
-    source.signature = bytes_field(Signer(private).sign(statement(Task.SEGMENTATION, 2, "", "")))
+    base = bundle.fingerprint(Task.SEGMENTATION)
+    source = PatchSet(task="segmentation", version=2, base_fingerprint=base)
+    text = statement("/", Task.SEGMENTATION, 2, base, "")
+    source.signature = bytes_field(Signer(private).sign(text))
     assert lanes.send(source).state == PatchStatus.SOURCE
 
 

@@ -35,8 +35,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     bundle = tiny_bundle.make_bundle(
         tmp_path_factory.mktemp("onnx") / "bundle", backbone=QUICKLY_EXPORTED
     )
-    tiny_bundle.export_graphs(bundle, PATCHED)
-    tiny_bundle.export_graphs(bundle, [Task.SEGMENTATION], patched=False)
+    bundle = tiny_bundle.export_graphs(bundle, PATCHED)
+    bundle = tiny_bundle.export_graphs(bundle, [Task.SEGMENTATION], patched=False)
     return bundle
 
 

@@ -50,7 +50,7 @@ def test_what_holds_becomes_a_new_version_without_training(
     tmp_path: Path, bundle: Bundle, kept: Path
 ) -> None:
     runner = runner_for(tmp_path, bundle, epochs=100_000)
-    _, source = runner.return_to_source(Task.CLASSIFICATION)
+    _, source = runner.return_to_source(Task.CLASSIFICATION, "")
     assert runner.latest()[Task.CLASSIFICATION] == (2, source) and source.read_bytes() == b""
     known = KnownDrift("000001", 0.0, 0.5, {Task.CLASSIFICATION: kept}, "labels")
     runner.start(since_ns=1000, mmd2=0.5, active={Task.CLASSIFICATION: 0}, known=known)

@@ -32,7 +32,7 @@ def test_the_last_versions_and_the_active_one_are_kept(tmp_path: Path) -> None:
     for version in range(1, 41, 2):
         accept(tmp_path, version)
         assert (
-            runner.return_to_source(Task.CLASSIFICATION)[1].name
+            runner.return_to_source(Task.CLASSIFICATION, "")[1].name
             == f"classification.v{version + 1}.safetensors"
         )
     runner.drop_old({Task.CLASSIFICATION: 3, Task.SEGMENTATION: 1})
@@ -41,7 +41,7 @@ def test_the_last_versions_and_the_active_one_are_kept(tmp_path: Path) -> None:
     runner.drop_old({Task.CLASSIFICATION: 0})
     assert versions(tmp_path) == [*last, 40]
     assert (
-        open_runner(tmp_path).return_to_source(Task.CLASSIFICATION)[1].name
+        open_runner(tmp_path).return_to_source(Task.CLASSIFICATION, "")[1].name
         == "classification.v41.safetensors"
     )
 
@@ -54,13 +54,15 @@ def test_a_version_that_a_node_runs_is_not_given_again(tmp_path: Path) -> None:
     assert runner.missing({Task.CLASSIFICATION: 7, Task.SEGMENTATION: 0}) == {
         Task.CLASSIFICATION: tmp_path / "classification.v7.safetensors"
     }
-    assert runner.return_to_source(Task.CLASSIFICATION)[1].name == "classification.v8.safetensors"
-    assert runner.return_to_source(Task.SEGMENTATION)[1].name == "segmentation.v1.safetensors"
+    assert (
+        runner.return_to_source(Task.CLASSIFICATION, "")[1].name == "classification.v8.safetensors"
+    )
+    assert runner.return_to_source(Task.SEGMENTATION, "")[1].name == "segmentation.v1.safetensors"
     accept(tmp_path, 7)
     assert runner.missing({Task.CLASSIFICATION: 7}) == {}
     # What was undone is the newest one, stored or not.
     runner.heard(Task.CLASSIFICATION, 12)
-    undone = runner.keep_undone(Task.CLASSIFICATION, {12}, running=0)
+    undone = runner.keep_undone(Task.CLASSIFICATION, {12}, running=0, base_fingerprint="")
     assert undone is not None and undone[0] == 13
 
 
@@ -72,7 +74,9 @@ def adapt_and_return(work: Path) -> None:
         newest = runner.latest()[Task.CLASSIFICATION][0]
         accept(work, newest + 1)
         given.write(f"{newest + 1}\n")
-        given.write(runner.return_to_source(Task.CLASSIFICATION)[1].name.split(".")[1][1:] + "\n")
+        given.write(
+            runner.return_to_source(Task.CLASSIFICATION, "")[1].name.split(".")[1][1:] + "\n"
+        )
     runner.drop_old({Task.CLASSIFICATION: 1})
 
 

@@ -46,6 +46,7 @@ def test_an_unknown_key_is_named_before_the_one_that_is_missing_for_it(tmp_path:
         ("a: &a [*a]", "holds something that is inside itself"),
         ("a: &a {b: *a}", "holds something that is inside itself"),
         ("a: " + 900 * "[" + 900 * "]", "is nested too deeply"),
+        ("a: " + 3000 * "[", "is nested too deeply"),
         ('a: "\\uD800"', ": the whole file: something in it can't be used: .* escape .*"),
     ],
 )

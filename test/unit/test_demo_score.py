@@ -205,14 +205,19 @@ def test_drift_is_counted_in_frames_from_the_change(tmp_path: Path) -> None:
 
 
 def test_lost_frames_are_those_around_a_swap(tmp_path: Path) -> None:
-    """The answers missing in lap 0 are of frames before the patch set came; those do not count."""
-    frames = score_frames(logs(tmp_path, frozenset({(0, 4), (1, 2), (1, 3)})))
+    frames = score_frames(logs(tmp_path, frozenset({(1, 2), (1, 3)})))
     assert frames.published == 14
     assert frames.processed == dict.fromkeys(
-        ("sign_classifier", "object_detector", "lane_segmenter"), 11
+        ("sign_classifier", "object_detector", "lane_segmenter"), 12
     )
-    assert frames.lost_during_swap == 2 * len(Task)
+    assert (frames.lost_during_swap, frames.skipped_during_swap) == (2 * len(Task), 0)
     assert frames.latency_ms["sign_classifier"].p95 == pytest.approx(20.0)
+
+
+def test_what_is_skipped_all_the_time_is_not_lost_to_a_swap(tmp_path: Path) -> None:
+    """14 frames were called lost on a computer that was busy before the swap as well."""
+    frames = score_frames(logs(tmp_path, frozenset({(0, 1), (0, 3), (0, 5), (1, 2), (1, 3)})))
+    assert (frames.lost_during_swap, frames.skipped_during_swap) == (0, 2 * len(Task))
 
 
 def test_timeline_breaks_where_the_model_changes(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Site:
         image = picture(1)
         desk.add(Candidate(7_000_000_000, 0.5, Task.CLASSIFICATION, "camera", image, 1, 0.5))
         car = CarTopics("/car1")
-        watch = only_page(watch_page(car, 4321))
+        watch = only_page(watch_page(car, 4321), "127.0.0.1")
         routes = LabelRoutes(desk, label_page(car), TOKEN, "127.0.0.1", watch)
         self.server = PageServer(Address("127.0.0.1", 0), routes)
 
@@ -105,7 +105,7 @@ def test_the_page_itself_holds_no_secret_and_needs_none(site: Site) -> None:
 
 
 def test_without_labels_there_are_no_such_addresses() -> None:
-    server = PageServer(Address("127.0.0.1", 0), only_page(b"a page"))
+    server = PageServer(Address("127.0.0.1", 0), only_page(b"a page", "127.0.0.1"))
     for method, path in (("GET", "/label"), ("GET", "/label/queue"), ("POST", LABEL)):
         connection = HTTPConnection("127.0.0.1", server.port, timeout=20)
         connection.request(method, path, headers=GOOD)

@@ -11,7 +11,7 @@ import tiny_bundle
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.patching.expected import Expected
-from patchline_ros.patching.patch_set import PatchSetError, read_metadata, renumbered
+from patchline_ros.patching.patch_set import read_metadata, renumbered
 from patchline_ros.runtime.model_runner import AnswerError, ModelRunner
 from patchline_ros.runtime.swap_monitor import COMPARED, EVERY
 from patchline_ros.tasks import Task
@@ -39,14 +39,6 @@ def like(bundle: Bundle, version: int, ran: str | None) -> bytes:
     """A patch set that agreed on every picture with what ran at the gate."""
     seen = Expected(agreement=1, agreement_error=0.02, entropy=0.5, entropy_error=0.5, ran=ran)
     return tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, version, expected=seen)
-
-
-def test_a_version_that_runs_is_not_activated_again(bundle: Bundle) -> None:
-    runner = ModelRunner(bundle, Task.SEGMENTATION)
-    first = tiny_bundle.make_patch_set(bundle, Task.SEGMENTATION, 1)
-    activate(runner, first)
-    with pytest.raises(PatchSetError, match="version 1 is not newer than the active version 1"):
-        activate(runner, first)
 
 
 def test_a_swap_is_watched_where_the_gates_other_model_ran_before_it(bundle: Bundle) -> None:

@@ -14,18 +14,39 @@ from tiny_bundle import make_bundle, make_patch_set, picture
 
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
-from patchline_ros.patching.patch_set import renumbered
+from patchline_ros.patching.expected import Expected
+from patchline_ros.patching.patch_set import PatchSetError, read_metadata, renumbered
 from patchline_ros.runtime.model_runner import ModelRunner
-from patchline_ros.runtime.patch_intake import ModelState, ModelStatus, OfferedPatchSet, PatchIntake
+from patchline_ros.runtime.patch_intake import (
+    ModelState,
+    ModelStatus,
+    OfferedPatchSet,
+    PatchIntake,
+    Trust,
+)
+from patchline_ros.runtime.version_memory import VersionMemory
 from patchline_ros.signing import Signer, Verifier, make_keys, statement
 from patchline_ros.tasks import Task
 
 MIB = 1 << 20
+CAR = "/limo"
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("intake") / "bundle")
+
+
+EXPECTED = Expected(agreement=0.5, ran="none", agreement_error=1, entropy=1, entropy_error=1)
+
+
+def signed(
+    key: Path, patch_set: OfferedPatchSet, car: str = CAR, **changes: object
+) -> OfferedPatchSet:
+    """Signed by a key, with `changes` after that."""
+    named = (patch_set.version, patch_set.base_fingerprint, patch_set.sha256)
+    signature = Signer(key).sign(statement(car, Task.SEGMENTATION, *named))
+    return OfferedPatchSet(**{**vars(patch_set), "signature": signature, **changes})
 
 
 def offered(data: bytes = b"", version: int = 1, **fields: object) -> OfferedPatchSet:
@@ -45,15 +66,24 @@ class Lanes:
     """A model that runs, and its intake."""
 
     def __init__(
-        self, bundle: Bundle, verifier: Verifier | None = None, accept_unsigned: bool = False
+        self,
+        bundle: Bundle,
+        verifier: Verifier | None = None,
+        accept_unsigned: bool = False,
+        memory: VersionMemory | None = None,
     ) -> None:
         self.bundle = bundle
         self.runner = ModelRunner(bundle, Task.SEGMENTATION)
-        self.intake = PatchIntake(self.runner, verifier, accept_unsigned, MIB)
+        self.intake = PatchIntake(
+            self.runner, Trust(verifier, accept_unsigned, CAR), MIB, memory or VersionMemory()
+        )
 
     def take(self, patch_set: OfferedPatchSet) -> ModelStatus | None:
         decision = self.intake.examine(patch_set)
         return None if decision is None else self.intake.carry_out(decision)
+
+    def source(self, version: int) -> OfferedPatchSet:
+        return offered(version=version, base_fingerprint=self.bundle.fingerprint(self.runner.task))
 
     def take_version(self, version: int) -> ModelStatus | None:
         return self.take(offered(make_patch_set(self.bundle, Task.SEGMENTATION, version), version))
@@ -97,7 +127,7 @@ def test_what_was_removed_is_not_taken_again_but_a_newer_one_is(lanes: Lanes) ->
 def test_an_empty_patch_set_brings_the_source_back(lanes: Lanes) -> None:
     before = lanes.masks()
     lanes.take_version(1)
-    status = lanes.take(offered(version=2))
+    status = lanes.take(lanes.source(version=2))
     assert status == ModelStatus(ModelState.SOURCE, 0, "the drift has passed")
     assert lanes.masks() == before
     older = lanes.take_version(2)
@@ -107,7 +137,7 @@ def test_an_empty_patch_set_brings_the_source_back(lanes: Lanes) -> None:
 
 def test_a_node_that_starts_with_the_source_takes_no_older_patch_set(lanes: Lanes) -> None:
     """It hears first that the source model is to run, as version 4: it is not to be undone."""
-    assert lanes.take(offered(version=4)).state is ModelState.SOURCE
+    assert lanes.take(lanes.source(version=4)).state is ModelState.SOURCE
     older = lanes.take_version(3)
     assert older.state is ModelState.REFUSED and "not newer than 4" in older.reason
 
@@ -183,29 +213,93 @@ def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_
     private, public = make_keys(tmp_path / "car")
     stranger, _ = make_keys(tmp_path / "stranger")
     lanes = Lanes(bundle, Verifier(public))
-    data = make_patch_set(bundle, Task.SEGMENTATION, 1)
-
-    def signed(key: Path, patch_set: OfferedPatchSet, **changes: object) -> OfferedPatchSet:
-        text = statement(Task.SEGMENTATION, patch_set.version, "", patch_set.sha256)
-        return OfferedPatchSet(
-            **{**vars(patch_set), "signature": Signer(key).sign(text), **changes}
-        )
-
+    data = make_patch_set(bundle, Task.SEGMENTATION, 1, expected=EXPECTED)
     plain = offered(data)
     for says, patch_set in {
         "it is not signed, and this node takes those of trusted_key alone": plain,
         "not by the key that is trusted": signed(stranger, plain),
         "not by the key": signed(private, plain, version=2),
+        "not by the key that is": signed(private, plain, car="/other"),
         "names a sha256, but has no data": signed(private, plain, data=memoryview(b"")),
     }.items():
         status = lanes.take(patch_set)
         assert status.state is ModelState.REFUSED and says in status.reason
     assert lanes.take(signed(private, plain)).state is ModelState.ACTIVE
     # That the source model is to return is signed, too.
-    source = offered(version=2)
+    source = offered(version=2, base_fingerprint=bundle.fingerprint(Task.SEGMENTATION))
     assert lanes.take(source).state is ModelState.REFUSED
     assert lanes.take(signed(private, source)).state is ModelState.SOURCE
     # Who asks for it gets those without a signature, but none with a wrong one.
     lax = Lanes(bundle, Verifier(public), accept_unsigned=True)
     assert lax.take(signed(stranger, plain)).state is ModelState.REFUSED
     assert lax.take(plain).state is ModelState.ACTIVE
+
+
+def test_what_is_signed_is_for_this_car_and_this_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    private, public = make_keys(tmp_path / "car")
+    lanes = Lanes(bundle, Verifier(public))
+    other = offered(version=3, base_fingerprint="ab" * 32)
+    status = lanes.take(signed(private, other))
+    assert status.reason == "it asks for the source model of another bundle"
+    blind = offered(make_patch_set(bundle, Task.SEGMENTATION, 4), 4)
+    assert "does not say what is expected" in lanes.take(signed(private, blind)).reason
+
+
+def test_an_old_patch_set_stays_old_when_the_node_starts_anew(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path / "car")
+    path = tmp_path / "memory" / "lanes.json"
+
+    def start() -> Lanes:
+        memory = VersionMemory(path, Verifier(public).name)
+        return Lanes(bundle, Verifier(public), memory=memory)
+
+    sets = {
+        version: signed(
+            private,
+            offered(make_patch_set(bundle, Task.SEGMENTATION, version, expected=EXPECTED), version),
+        )
+        for version in (1, 2, 3)
+    }
+    first = start()
+    for version in (1, 2):
+        assert first.take(sets[version]).state is ModelState.ACTIVE
+    again = start()
+    assert "not newer than 2" in again.take(sets[1]).reason
+    # The adapter sends the newest once more, since nothing runs here yet.
+    assert again.take(sets[2]).state is ModelState.ACTIVE
+    assert again.take(sets[3]).state is ModelState.ACTIVE
+    again.intake.roll_back()
+    third = start()
+    assert third.take(sets[3]).state is ModelState.REMOVED
+    assert third.runner.patch_version == 0
+    # Another key counts from 1 again.
+    _, other = make_keys(tmp_path / "new")
+    assert VersionMemory(path, Verifier(other).name).newest == 0
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="does not say which patch sets ran here: delete it"):
+        start()
+
+
+def test_an_unsigned_patch_set_shuts_out_none_that_is_signed(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path / "car")
+    lanes = Lanes(bundle, Verifier(public), accept_unsigned=True)
+    huge = 2**64 - 1
+    data = make_patch_set(bundle, Task.SEGMENTATION, huge)
+    assert lanes.take(offered(data, huge)).state is ModelState.ACTIVE
+    honest = offered(make_patch_set(bundle, Task.SEGMENTATION, 1, expected=EXPECTED), 1)
+    assert lanes.take(signed(private, honest)).state is ModelState.ACTIVE
+    assert "not newer" in lanes.take(offered(data, huge)).reason
+
+
+@pytest.mark.parametrize("field", ["agreement_error", "entropy", "entropy_error"])
+def test_an_error_that_lets_everything_pass_is_refused(bundle: Bundle, field: str) -> None:
+    data = make_patch_set(bundle, Task.SEGMENTATION, 5, expected=EXPECTED)
+    text = data.replace(f'{field}\\":1.0'.encode(), f'{field}\\":1e308'.encode())
+    assert text != data
+    length = int.from_bytes(data[:8], "little") + len(text) - len(data)
+    with pytest.raises(PatchSetError, match=f"expected.{field}: 1e"):
+        read_metadata(length.to_bytes(8, "little") + text[8:])

@@ -7,6 +7,7 @@ import zlib
 from array import array
 from dataclasses import dataclass
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,7 +17,12 @@ import pytest
 from numpy.typing import NDArray
 
 from patchline_ros.messages.labels import ConversionError
-from patchline_ros.messages.pictures import compressed_to_rgb, image_to_classmap, image_to_rgb
+from patchline_ros.messages.pictures import (
+    check_claim,
+    compressed_to_rgb,
+    image_to_classmap,
+    image_to_rgb,
+)
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -292,3 +298,19 @@ def test_whatever_byte_of_a_picture_is_wrong_it_is_one_sentence(extension: str) 
             assert "\n" not in str(error)
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize(
+    "claim, says",
+    [
+        ({"width": 10_000, "height": 10_000, "data": b""}, "10000 x 10000 pixels, more than 50"),
+        ({"width": 2, "height": 2, "data": bytes(201 << 20)}, "201 MiB of data, more than 190"),
+        ({"format": "jpeg", "data": bytes((64 << 20) + 1 + (1 << 20))}, "65 MiB of data"),
+    ],
+)
+def test_a_claim_of_too_much_is_refused_before_it_waits(
+    claim: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ConversionError, match=says):
+        check_claim(SimpleNamespace(**claim))
+    check_claim(SimpleNamespace(width=8000, height=6000, data=b""))

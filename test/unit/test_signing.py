@@ -15,7 +15,7 @@ from patchline_ros.cli.app import app
 from patchline_ros.signing import Signer, SigningError, Verifier, make_keys, statement
 from patchline_ros.tasks import Task
 
-TEXT = statement(Task.SEGMENTATION, 3, "f" * 64, "a" * 64)
+TEXT = statement("/limo", Task.SEGMENTATION, 3, "f" * 64, "a" * 64)
 
 
 def test_a_signature_holds_for_what_was_signed_and_nothing_else(tmp_path: Path) -> None:
@@ -25,10 +25,10 @@ def test_a_signature_holds_for_what_was_signed_and_nothing_else(tmp_path: Path) 
     verifier = Verifier(public)
     verifier.check(TEXT, signature)
     others = [
-        (statement(Task.CLASSIFICATION, 3, "f" * 64, "a" * 64), signature),
-        (statement(Task.SEGMENTATION, 4, "f" * 64, "a" * 64), signature),
-        (statement(Task.SEGMENTATION, 3, "e" * 64, "a" * 64), signature),
-        (statement(Task.SEGMENTATION, 3, "f" * 64, "b" * 64), signature),
+        (statement("/limo", Task.CLASSIFICATION, 3, "f" * 64, "a" * 64), signature),
+        (statement("/limo", Task.SEGMENTATION, 4, "f" * 64, "a" * 64), signature),
+        (statement("/limo", Task.SEGMENTATION, 3, "e" * 64, "a" * 64), signature),
+        (statement("/limo", Task.SEGMENTATION, 3, "f" * 64, "b" * 64), signature),
         (TEXT, signature[:-1]),
         (TEXT, bytes(64)),
         (TEXT, Signer(make_keys(tmp_path / "other")[0]).sign(TEXT)),

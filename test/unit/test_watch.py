@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 import numpy as np
@@ -67,7 +68,9 @@ def test_what_nobody_publishes_is_said_once_and_with_advice() -> None:
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
-    made = PageServer(Address("127.0.0.1", 0), only_page(watch_page(CarTopics("/car1"), 4321)))
+    made = PageServer(
+        Address("127.0.0.1", 0), only_page(watch_page(CarTopics("/car1"), 4321), "127.0.0.1")
+    )
     yield made
     made.close()
 
@@ -89,9 +92,18 @@ def test_the_page_brings_all_it_needs(server: PageServer) -> None:
         urlopen(f"http://127.0.0.1:{server.port}/settings.json")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Host": "evil.example:80"}],
+)
+def test_a_page_of_somebody_else_gets_nothing(server: PageServer, headers: dict[str, str]) -> None:
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(HttpRequest(f"http://127.0.0.1:{server.port}/", headers=headers))
+
+
 def test_a_port_in_use_is_named_with_its_option(server: PageServer) -> None:
     with pytest.raises(ValueError, match=rf"port {server.port} on 127.0.0.1 is in use; .*--port"):
-        PageServer(Address("127.0.0.1", server.port), only_page(b""))
+        PageServer(Address("127.0.0.1", server.port), only_page(b"", "127.0.0.1"))
 
 
 def strings(value: Any) -> Iterator[str]:
