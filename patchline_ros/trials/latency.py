@@ -161,7 +161,9 @@ def _run_phases(
     }
     perception: Parameters = {"backend": str(backend)}
     changes = {name: perception for name in NODE_OF_TASK.values()}
-    commands = setup.nodes({**changes, "adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
+    # The few pictures look like a drift, whose answer without labels would be one more swap.
+    adapter: Parameters = {"min_frames": _NEVER, "epochs": _EPOCHS, "labels": "required"}
+    commands = setup.nodes({**changes, "adapter": adapter})
     listener = Listener(setup.domain)
     try:
         with Processes(setup.out / "logs", setup.environment) as processes:
