@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ from patchline_ros.trials.listener import Listener
 
 MOST_ADDED: Final = 0.25
 """Share of the bare pass that a node is to add to it, by ONNX Runtime on one thread."""
-PASSES: Final = 200
-"""As many as the pictures over which a node's own times are."""
+PICTURES: Final = 200
+"""As many as those over which a node's own times are."""
 _RATE_HZ: Final = 10.0
 _IN_NODE: Final = ("decode", "model", "publish")
 """The stages of a picture in which the node works; before them it waits."""
@@ -54,7 +54,9 @@ class NodeCost:
 def measure_node_costs(
     bundle: Bundle, backend: Backend, listener: Listener, environment: dict[str, str], logs: Path
 ) -> dict[Task, NodeCost]:
-    """Each task in turn: its bare pass here, then its node at 10 Hz, while the others are idle.
+    """Each task in turn: its node at 10 Hz, and its bare pass here, while the others are idle.
+
+    Both at the same time, since other work on the machine comes and goes.
 
     Args:
         bundle: of the models that the graph runs.
@@ -68,16 +70,23 @@ def measure_node_costs(
     """
     found = {}
     for task in Task:
-        with _alone(task, listener):
-            bare_ms = _bare_ms(bundle, task, backend)
-            with Processes(logs / str(task), environment) as cameras:
-                seconds = str(PASSES / _RATE_HZ)
-                program = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
-                camera = cameras.start("camera", [*program, seconds, str(_RATE_HZ)])
-                while camera.poll() is None:
-                    listener.check()
-                    time.sleep(0.05)
-            found[task] = NodeCost(bare_ms, _node_ms(task, listener))
+        bare_pass = _bare_pass(bundle, task, backend)
+        times = []
+        with _alone(task, listener), Processes(logs / str(task), environment) as cameras:
+            seconds = str(PICTURES / _RATE_HZ)
+            program = [sys.executable, "-m", "patchline_ros.trials.trial_camera"]
+            camera = cameras.start("camera", [*program, seconds, str(_RATE_HZ)])
+            while camera.poll() is None:
+                listener.check()
+                if listener.heard[task]:
+                    begun = time.perf_counter()
+                    bare_pass()
+                    times.append(time.perf_counter() - begun)
+                time.sleep(0.5 / _RATE_HZ)
+            if not times:
+                raise TimeoutError(f"the node of {task} answered no picture")
+            found[task] = NodeCost(1e3 * float(np.median(times)), _node_ms(task, listener))
+        listener.forget()
     return found
 
 
@@ -92,20 +101,19 @@ def _alone(task: Task, listener: Listener) -> Iterator[None]:
         listener.call("enable", SetBool, node=node, data=True)
 
 
-def _bare_ms(bundle: Bundle, task: Task, backend: Backend) -> float:
-    """Of the same pass that the node runs, features for the drift monitor included."""
+def _bare_pass(bundle: Bundle, task: Task, backend: Backend) -> Callable[[], object]:
+    """The same pass that the node runs, features for the drift monitor included."""
     spec, tap = bundle.spec(task), bundle.manifest.drift.tap
     source = bundle.model(task).requires_grad_(False)
     graph = graph_path(bundle.path, spec, None, tap)
     run, _ = runnable(Engine(backend), ModelPass(source, None, tap).eval(), spec, graph)
     picture = torch.rand((1, 3, *spec.input_size), generator=torch.Generator().manual_seed(0))
-    times = []
-    with torch.inference_mode():
-        for _ in range(PASSES):
-            begun = time.perf_counter()
-            run(picture)
-            times.append(time.perf_counter() - begun)
-    return 1e3 * float(np.median(times))
+
+    def infer() -> object:
+        with torch.inference_mode():
+            return run(picture)
+
+    return infer
 
 
 def _node_ms(task: Task, listener: Listener) -> float:
