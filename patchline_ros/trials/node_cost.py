@@ -24,8 +24,6 @@ from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.tasks import Task
 from patchline_ros.trials.listener import Listener
 
-MOST_ADDED: Final = 0.25
-"""Share of the bare pass that a node is to add to it, by ONNX Runtime on one thread."""
 PICTURES: Final = 200
 """As many as those over which a node's own times are."""
 _RATE_HZ: Final = 10.0
