@@ -26,6 +26,7 @@ from patchline_ros.nodes.stage_times import STAGES
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.tasks import Task
 from patchline_ros.trials.listener import Listener
+from patchline_ros.trials.node_cost import NodeCost, cost_table, measure_node_costs
 from patchline_ros.trials.random_patches import (
     answers_by_version,
     patch_set_message,
@@ -86,6 +87,7 @@ class _Trial:
     answers: dict[Task, dict[int, list[str]]]
     patch_sets: dict[Task, dict[int, bytes]]
     measured: dict[str, dict[Task, Measured]] = field(default_factory=dict)
+    costs: dict[Task, NodeCost] = field(default_factory=dict)
 
 
 def measure_latency(
@@ -110,7 +112,8 @@ def measure_latency(
     """
     console = wide_console()
     console.print(f"ROS domain {setup.domain}, this machine only; logs in {setup.out}")
-    measured = _run_phases(setup, seconds, rate_hz, swaps, backend, console)
+    trial = _run_phases(setup, seconds, rate_hz, swaps, backend, console)
+    measured = trial.measured
     missed = _missed(measured)
     settings = {
         "seconds": seconds,
@@ -124,9 +127,11 @@ def measure_latency(
             phase: {str(task): asdict(found) for task, found in tasks.items()}
             for phase, tasks in measured.items()
         },
+        "costs": {str(task): asdict(cost) for task, cost in trial.costs.items()},
         "missed": missed,
     }
     path = setup.write_result(settings, result)
+    console.print(cost_table(trial.costs))
     console.print(_table(measured))
     for sentence in missed:
         console.print(sentence, soft_wrap=True)
@@ -141,8 +146,8 @@ def _run_phases(
     swaps: int,
     backend: Backend,
     console: Console,
-) -> dict[str, dict[Task, Measured]]:
-    """Starts the graph, drives through every phase, and returns what was measured in each."""
+) -> _Trial:
+    """Starts the graph, and measures each node by itself and the graph in every phase."""
     bundle = Bundle.load(setup.bundle)
     # As in the nodes: another number of threads gives other rounding.
     torch.set_num_threads(1)
@@ -156,7 +161,9 @@ def _run_phases(
     }
     perception: Parameters = {"backend": str(backend)}
     changes = {name: perception for name in NODE_OF_TASK.values()}
-    commands = setup.nodes({**changes, "adapter": {"min_frames": _NEVER, "epochs": _EPOCHS}})
+    # The few pictures look like a drift, whose answer without labels would be one more swap.
+    adapter: Parameters = {"min_frames": _NEVER, "epochs": _EPOCHS, "labels": "required"}
+    commands = setup.nodes({**changes, "adapter": adapter})
     listener = Listener(setup.domain)
     try:
         with Processes(setup.out / "logs", setup.environment) as processes:
@@ -166,12 +173,16 @@ def _run_phases(
             trial = _Trial(
                 setup, bundle, listener, processes, seconds, rate_hz, answers, patch_sets
             )
+            console.print("each node by itself")
+            trial.costs = measure_node_costs(
+                bundle, backend, listener, setup.environment, setup.out / "logs" / "single"
+            )
             for phase in PHASES:
                 console.print(f"{phase}: {seconds:.0f} s at {rate_hz:g} Hz")
                 trial.measured[phase] = _PHASES[phase](trial)
     finally:
         listener.close()
-    return trial.measured
+    return trial
 
 
 def _counts(listener: Listener) -> dict[Task, dict[str, int]]:

@@ -64,24 +64,32 @@ class OwnNode:
         """Publishes and listens from now on."""
         self._thread.start()
 
-    def call(self, service: str, kind: Any = Trigger, seconds: float = 10.0, **fields: Any) -> Any:
-        """Calls a service of the adapter with the fields of a request; returns the response.
+    def call(
+        self,
+        service: str,
+        kind: Any = Trigger,
+        seconds: float = 10.0,
+        node: str = "adapter",
+        **fields: Any,
+    ) -> Any:
+        """Calls a service of a node with the fields of a request; returns the response.
 
         Raises:
             TimeoutError: the service is not there, or does not answer.
             RuntimeError: as `check`.
         """
-        if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, f"adapter/{service}")
-        client = self._clients[service]
+        name = f"{node}/{service}"
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
         deadline = time.monotonic() + seconds
         if not client.wait_for_service(seconds):
-            raise TimeoutError(f"the adapter's service {service} is not there")
+            raise TimeoutError(f"the service {name} is not there")
         future = client.call_async(kind.Request(**fields))
         while not future.done():
             self.check()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the adapter's service {service} does not answer")
+                raise TimeoutError(f"the service {name} does not answer")
             time.sleep(0.02)
         return future.result()
 

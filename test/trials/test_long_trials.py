@@ -52,6 +52,9 @@ def test_latency_knows_which_weights_answered(tmp_path: Path, bundle) -> None:
             assert 0 < found["heard"] <= found["processed"] <= found["received"] <= found["sent"]
             assert 0 < found["latency_ms"][0] <= found["latency_ms"][1]
     assert (len(result["missed"]) > 0) == (done.returncode == 1)
+    for cost in result["costs"].values():
+        assert 0 < cost["bare_ms"] < cost["node_ms"]
+    assert "bare pass" in done.stdout
 
 
 def test_soak_measures_every_process(tmp_path: Path, bundle) -> None:

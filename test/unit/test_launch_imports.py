@@ -1,9 +1,11 @@
 """What a launch file imports is there in the Python of ROS's own `ros2` command."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -92,3 +94,30 @@ def test_the_conditions_of_the_launch_file_are_those_of_the_simulator():
     lists = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.List)]
     conditions = [str(condition) for condition in Condition]
     assert conditions in [[getattr(item, "value", None) for item in made.elts] for made in lists]
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    """Those that a launch file or a node needs, and those that the build finds."""
+    tree = ElementTree.parse(ROOT / "package.xml")
+    kinds = ("depend", "exec_depend")
+    named = {element.text for kind in kinds for element in tree.iter(kind)}
+    nodes = sorted((ROOT / "patchline_ros").rglob("*.py"))
+    imported = {
+        name.split(".")[0]
+        for file in (*nodes, *LAUNCH_FILES)
+        for name in imports(ast.parse(file.read_text(encoding="utf-8")), True)
+    }
+    assert imported & (OF_ROS | WITH_LAUNCH) <= named
+    found = re.findall(r"find_package\((\w+)", (ROOT / "CMakeLists.txt").read_text())
+    build = ("buildtool_depend", "depend", "test_depend")
+    assert set(found) - {"Python3"} <= {e.text for kind in build for e in tree.iter(kind)}
+
+
+def test_the_messages_alone_need_no_other_package():
+    pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
+    program = (
+        "import sys, patchline_ros.msg\n"
+        f"print([name for name in {REQUIRED!r} if name in sys.modules and name != 'numpy'])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr

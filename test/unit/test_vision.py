@@ -312,3 +312,12 @@ def test_torchvision_comes_without_the_compiler_and_finds_it_when_asked() -> Non
         "assert said is theirs('cpu')\n"
     )
     subprocess.run([sys.executable, "-c", asked], check=True)
+
+
+def test_a_pixel_has_its_likeliest_class_and_of_equal_ones_the_first() -> None:
+    classes = ("sky", "road", "car")
+    spec = ModelSpec(task=Task.SEGMENTATION, classes=classes, input_size=(32, 32), width=0.25)
+    head = TaskModel(spec).head
+    raw = torch.randint(0, 3, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
+    found = np.stack([np.asarray(label) for label in head.decode(raw)])
+    assert found.dtype == np.uint8 and np.array_equal(found, raw.numpy().argmax(axis=1))

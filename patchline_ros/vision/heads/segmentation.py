@@ -55,7 +55,9 @@ class SegmentationHead(Head):
 
     def decode(self, raw: Tensor) -> list[Label]:
         """The likeliest class of each pixel, uint8 (H, W)."""
-        maps: list[ClassMap] = list(raw.argmax(dim=1).to(torch.uint8).cpu().numpy())
+        # The same as argmax, which takes several times as long on a CPU.
+        likeliest = raw.max(dim=1).indices
+        maps: list[ClassMap] = list(likeliest.to(torch.uint8).cpu().numpy())
         return list(maps)
 
     def class_logits(self, raw: Tensor) -> Tensor:
