@@ -41,7 +41,8 @@ _HEAD: Final = """\
 # Licences of what is installed
 
 Written by `python -m tools.supply_chain inventory` from the metadata of the packages in the
-environment of a checkout; what a package does not say is empty. `patchline_ros` itself is under the licence in [LICENSE](../LICENSE).
+environment of a checkout; what a package does not say is empty. `patchline_ros` itself is under the
+licence in [LICENSE](../LICENSE).
 
 | package | version | licence |
 |---|---|---|
