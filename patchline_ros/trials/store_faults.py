@@ -166,7 +166,7 @@ def _planted_log(trial: TrialGraph) -> Iterator[None]:
         log.unlink(missing_ok=True)
         log.symlink_to(victim)
         yield
-    trial.probe.call("adapt_now", 5)
+    trial.probe.call("adapt_now", seconds=5)
     trial.wait(1.0)
     if victim.read_bytes() != _VICTIM:
         trial.trouble("a file outside of the store was overwritten")

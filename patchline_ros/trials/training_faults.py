@@ -167,7 +167,7 @@ def _full_for_job(trial: TrialGraph) -> Iterator[None]:
     have_labels(trial)
     trial.probe.adaptation.clear()
     with _limited(trial, 256):
-        response = trial.probe.call("adapt_now", 5)
+        response = trial.probe.call("adapt_now", seconds=5)
         if response.success and ended_with(trial, 30).state != AdaptationStatus.FAILED:
             trial.trouble("nobody said that the training can't start")
     trial.over()
