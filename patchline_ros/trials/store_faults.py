@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from patchline_ros.adaptation.patch_set_files import signature_file
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.trials.case import Case
-from patchline_ros.trials.file_damage import Spoil, garbage, half, spoiled
+from patchline_ros.trials.file_damage import Spoil, garbage, half, nothing, spoiled
 from patchline_ros.trials.process_faults import ended
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.trial_graph import ADAPTER, TrialGraph
@@ -21,40 +20,51 @@ _VERSION = 9_000_000_000
 _VICTIM = b"somebody else's file"
 
 
+_ADAPTER_ENDS = frozenset([ADAPTER])
+_NODE_ENDS = frozenset([next(iter(NODE_OF_TASK.values()))])
+
+
 def store_cases() -> list[Case]:
     """Planted files and links, missing signatures, a store that is wiped, damaged memories."""
-    adapter, node = frozenset([ADAPTER]), frozenset([next(iter(NODE_OF_TASK.values()))])
-    planted: dict[str, tuple[str, Callable[[TrialGraph], Path]]] = {
-        "digits": ("a version of 60 digits", lambda trial: _planted(trial, "9" * 60)),
-        "last": ("version 2^63 - 1", lambda trial: _planted(trial, str(2**63 - 1))),
-        "unicode": ("a version in digits of another script", lambda trial: _planted(trial, "٣٤")),
+    log = "a link where the training's log is written, adapter killed"
+    return [
+        *_planted_cases(),
+        *_signature_cases(),
+        *_memory_cases(),
+        Case("planted-unsigned", "file", "a patch set that nobody signed, sent again", _unsigned),
+        Case("planted-link", "file", "a link where a labelled frame is written", _planted_link),
+        Case("planted-log", "file", log, _planted_log, _ADAPTER_ENDS),
+        Case("store-frames-gone", "file", "all labelled frames are deleted", _frames_gone),
+        Case("store-republish", "file", "all patch sets are deleted, sent again", _episodes_gone),
+    ]
+
+
+def _planted_cases() -> list[Case]:
+    versions = {
+        "digits": ("a version of 60 digits", "9" * 60),
+        "last": ("version 2^63 - 1", str(2**63 - 1)),
+        "unicode": ("a version in digits of another script", "٣٤"),
     }
-    signatures: dict[str, tuple[str, Spoil | None]] = {
-        "missing": ("is missing", None),
-        "garbage": ("is bytes drawn by chance", garbage),
-        "half": ("is cut in half", half),
-        "empty": ("is empty", lambda _: b""),
-    }
-    memories: dict[str, tuple[str, Spoil]] = {
-        "garbage": ("bytes drawn by chance", garbage),
-        "half": ("half of it", half),
-        "text": ("a version that is a word", lambda _: b'{"newest": "nine"}'),
-        "huge": (
-            "version 2^64",
-            lambda _: b'{"key": "", "newest": 18446744073709551616, "sha256": "", "removed": []}',
-        ),
-    }
-    cases = [
+    return [
         Case(
             f"planted-{name}",
             "file",
             f"patch set with {what}, adapter killed",
-            partial(_planted_file, make),
-            adapter,
+            partial(_planted_file, version),
+            _ADAPTER_ENDS,
         )
-        for name, (what, make) in planted.items()
+        for name, (what, version) in versions.items()
     ]
-    cases += [
+
+
+def _signature_cases() -> list[Case]:
+    signatures: dict[str, tuple[str, Spoil | None]] = {
+        "missing": ("is missing", None),
+        "garbage": ("is bytes drawn by chance", garbage),
+        "half": ("is cut in half", half),
+        "empty": ("is empty", nothing),
+    }
+    return [
         Case(
             f"signature-{name}",
             "file",
@@ -63,39 +73,32 @@ def store_cases() -> list[Case]:
         )
         for name, (what, spoil) in signatures.items()
     ]
-    cases += [
+
+
+def _memory_cases() -> list[Case]:
+    huge = b'{"key": "", "newest": 18446744073709551616, "sha256": "", "removed": []}'
+    memories: dict[str, tuple[str, Spoil]] = {
+        "garbage": ("bytes drawn by chance", garbage),
+        "half": ("half of it", half),
+        "text": ("a version that is a word", lambda _: b'{"newest": "nine"}'),
+        "huge": ("version 2^64", lambda _: huge),
+    }
+    return [
         Case(
             f"memory-{name}",
             "file",
             f"a node's memory of versions: {what}, node killed",
             partial(_bad_memory, spoil),
-            node,
+            _NODE_ENDS,
         )
         for name, (what, spoil) in memories.items()
     ]
-    return [
-        *cases,
-        Case("planted-unsigned", "file", "a patch set that nobody signed, sent again", _unsigned),
-        Case("planted-link", "file", "a link where a labelled frame is written", _planted_link),
-        Case(
-            "planted-log",
-            "file",
-            "a link where the training's log is written, adapter killed",
-            _planted_log,
-            adapter,
-        ),
-        Case("store-frames-gone", "file", "all labelled frames are deleted", _frames_gone),
-        Case("store-republish", "file", "all patch sets are deleted, sent again", _episodes_gone),
-    ]
-
-
-def _planted(trial: TrialGraph, version: str) -> Path:
-    return trial.episodes / f"{trial.tasks[0]}.v{version}.safetensors"
 
 
 @contextmanager
-def _planted_file(make: Callable[[TrialGraph], Path], trial: TrialGraph) -> Iterator[None]:
-    with spoiled(make(trial), garbage), ended([ADAPTER], signal.SIGKILL, trial):
+def _planted_file(version: str, trial: TrialGraph) -> Iterator[None]:
+    path = trial.episodes / f"{trial.tasks[0]}.v{version}.safetensors"
+    with spoiled(path, garbage), ended([ADAPTER], signal.SIGKILL, trial):
         yield
 
 
