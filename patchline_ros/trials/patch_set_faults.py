@@ -128,9 +128,12 @@ def _facts_of_it() -> list[_Kind]:
             {"expected": {**error, "agreement_error": 1.0, "entropy": 1e308}},
         ),
     }
+
+    def of(facts: dict[str, Any], reason: str) -> _Make:
+        return _data(lambda whole: spoiled.with_metadata(whole, **facts), reason)
+
     return [
-        (f"facts-{name}", what, _facts(reason, **changes))
-        for name, (what, reason, changes) in odd.items()
+        (f"facts-{name}", what, of(facts, reason)) for name, (what, reason, facts) in odd.items()
     ]
 
 

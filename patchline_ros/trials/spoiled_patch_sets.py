@@ -38,7 +38,7 @@ def whole_patch_set(trial: TrialGraph, version: int | None = None, **facts: Any)
     version = version or trial.newest_file(task) + 1
     data = made_patch_set(trial.bundle, task, version, seed=100)
     if facts:
-        data = _with_metadata(data, **facts)
+        data = with_metadata(data, **facts)
     return _signed(trial, version, data)
 
 
@@ -60,7 +60,8 @@ def with_header(data: bytes, header: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _with_metadata(data: bytes, **facts: Any) -> bytes:
+def with_metadata(data: bytes, **facts: Any) -> bytes:
+    """The same tensors with other facts in the metadata."""
     header = _header(data)
     metadata = {**json.loads(header["__metadata__"]["patchline"]), **facts}
     header["__metadata__"]["patchline"] = json.dumps(metadata)
