@@ -111,7 +111,7 @@ def _facts_of_it() -> list[_Kind]:
         "skip": (
             "a group is skipped that is none",
             "skip",
-            {"method": {**patches, "skip": [9**9]}},
+            {"method": {**patches, "k": 2, "skip": [9**9]}},
         ),
         "version-negative": ("version -3 in its data", "version", {"version": -3}),
         "version-text": ("a version that is a word", "version", {"version": "three"}),
