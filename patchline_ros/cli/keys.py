@@ -18,10 +18,11 @@ def keys(
         ),
     ],
 ) -> None:
-    """Make a pair of keys, so that a car takes patch sets of your adapter only."""
+    """Make a pair of keys, so that a car takes patch sets and statuses of its own nodes only."""
     from patchline_ros.signing import make_keys
 
     with errors_in_a_sentence():
         private, public = make_keys(path)
-    typer.echo(f"{private}: for the adapter's parameter signing_key; keep it secret")
-    typer.echo(f"{public}: for trusted_key of the perception nodes")
+    typer.echo(f"{private}: for signing_key of the node that signs with it; keep it secret")
+    typer.echo(f"{public}: for trusted_key of those that check")
+    typer.echo("the adapter and the other nodes each need a pair of their own: docs/security.md")

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, Detection2D, Detection2DArray, ObjectHypothesis
 
-from patchline_ros.adaptation.patch_set_files import stored_patch_sets
+from patchline_ros.adaptation.patch_set_files import signature_file, stored_patch_sets
 from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg, mask_to_image
@@ -89,9 +89,14 @@ class ExpectedAnswers:
         return [answer_bytes(task, runner.infer(image)) for image in self._pictures[task]]
 
     def learn(self) -> None:
-        """Takes in what was accepted since the last call; a damaged file is none of it."""
+        """Takes in what was accepted since the last call.
+
+        A damaged file is none of it, nor is one that the adapter's gate did not sign.
+        """
         for task, stored in stored_patch_sets(self._episodes).items():
             for version in stored.keys() - self._known[task].keys() - self._empty[task]:
+                if not signature_file(stored[version]).is_file():
+                    continue
                 data = stored[version].read_bytes()
                 if not data:
                     self._empty[task].add(version)

@@ -12,6 +12,7 @@ from rich.table import Table
 from patchline_ros.trials.bank_faults import bank_cases
 from patchline_ros.trials.bundle_faults import bundle_cases
 from patchline_ros.trials.case import LIMIT_SECONDS, Case
+from patchline_ros.trials.forged_statuses import forged_cases
 from patchline_ros.trials.label_faults import label_cases
 from patchline_ros.trials.patch_set_faults import patch_set_cases
 from patchline_ros.trials.picture_faults import picture_cases
@@ -20,6 +21,7 @@ from patchline_ros.trials.process_faults import process_cases
 from patchline_ros.trials.reading_faults import reading_cases
 from patchline_ros.trials.report_faults import report_cases
 from patchline_ros.trials.respawn import RESPAWN_SECONDS
+from patchline_ros.trials.store_faults import store_cases
 from patchline_ros.trials.stored_frame_faults import frame_cases
 from patchline_ros.trials.stored_patch_set_faults import patch_file_cases
 from patchline_ros.trials.training_faults import training_cases
@@ -57,9 +59,11 @@ def all_cases() -> list[Case]:
         *picture_cases(),
         *label_cases(),
         *reading_cases(),
+        *forged_cases(),
         *patch_set_cases(),
         *frame_cases(),
         *patch_file_cases(),
+        *store_cases(),
         *report_cases(),
         *bank_cases(),
         *bundle_cases(),

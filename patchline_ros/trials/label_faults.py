@@ -77,6 +77,27 @@ def _cut_image(msg: LabelledFrame) -> None:
     cut_picture(msg.image)
 
 
+def _of_2038(msg: LabelledFrame) -> None:
+    stamp(msg, (2**31 - 1) * SECOND)
+
+
+def _an_hour_ahead(msg: LabelledFrame) -> None:
+    stamp(msg, time.time_ns() + 3600 * SECOND)
+
+
+def _depth(msg: LabelledFrame) -> None:
+    msg.image.encoding = "16UC1"
+
+
+def _claim(msg: LabelledFrame) -> None:
+    msg.image.height = msg.image.width = 10_000
+
+
+def _no_lanes(msg: LabelledFrame) -> None:
+    msg.lanes.height = msg.lanes.width = msg.lanes.step = 0
+    msg.lanes.data = array("B")
+
+
 def label_cases() -> list[Case]:
     """Labelled frames whose fields, pictures or labels are wrong, and that come out of order."""
     signs, objects, lanes = Task.CLASSIFICATION, Task.DETECTION, Task.SEGMENTATION
@@ -98,6 +119,19 @@ def label_cases() -> list[Case]:
         ("box-negative", "a box is -10 pixels wide", objects, _box(100.0, -10.0)),
         ("box-infinite", "a box is infinitely wide", objects, _box(100.0, math.inf)),
         ("box-no-class", "a box has no class", objects, _no_hypothesis),
+        ("id-escapes", "its id is escapes of a terminal", signs, setting(id="\x1b[2J\x1b]0;x\x07")),
+        ("id-dots", "its id is ../x", signs, setting(id="../x")),
+        ("id-unicode", "its id turns the text around", signs, setting(id="a\u202eb")),
+        ("task-escapes", "its task is escapes", signs, setting(task="\x1b[31m")),
+        ("stamp-future", "its stamp is of 2038", signs, _of_2038),
+        ("stamp-ahead", "its picture is an hour ahead", signs, _an_hour_ahead),
+        ("picture-depth", "its picture is depth", signs, _depth),
+        ("picture-claim", "its picture claims 100 megapixels", signs, _claim),
+        ("sign-float", "its sign is class 1.0", signs, _sign("1.0")),
+        ("sign-space", "its sign is 5000 digits", signs, _sign("1" * 5000)),
+        ("box-huge", "a box is 10^308 pixels wide", objects, _box(100.0, 1e308)),
+        ("box-empty", "a box is 0 pixels wide", objects, _box(100.0, 0.0)),
+        ("map-empty", "there is no class map", lanes, _no_lanes),
         ("map-size", "the class map is of another size", lanes, _lanes(np.zeros((8, 8)))),
         ("map-unknown", "the class map has class 77", lanes, _lanes_unknown),
         ("map-encoding", "the class map is rgb8", lanes, _lanes_rgb),

@@ -31,6 +31,10 @@ def _tiny_picture(msg: Image) -> None:
     msg.step, msg.data = 3, array("B", bytes(3))
 
 
+def _one_byte_more(msg: Image) -> None:
+    msg.data = array("B", [*msg.data, 0])
+
+
 def picture_cases() -> list[Case]:
     """Pictures that can't be read, that are odd, and that come in another manner."""
     spoiled: list[tuple[str, str, Callable[[Image], None]]] = [
@@ -43,6 +47,15 @@ def picture_cases() -> list[Case]:
         ("step-long", "the step is longer than the data", setting(step=4000)),
         ("empty", "0 x 0 pixels", _no_picture),
         ("huge", "2^32 - 1 pixels a side", setting(height=2**32 - 1, width=2**32 - 1)),
+        ("100-megapixels", "a claim of 10 000 x 10 000", setting(height=10_000, width=10_000)),
+        ("depth", "it is depth of 16 bits", setting(encoding="16UC1")),
+        ("depth-float", "it is depth of 32 bits", setting(encoding="32FC1")),
+        ("encoding-escapes", "the encoding is escapes", setting(encoding="\x1b[2Jrgb8")),
+        ("encoding-long", "the encoding has 5000 letters", setting(encoding="x" * 5000)),
+        ("step-zero", "the step is 0", setting(step=0)),
+        ("step-huge", "the step is 2^32 - 1", setting(step=2**32 - 1)),
+        ("width-zero", "it is 0 pixels wide", setting(width=0)),
+        ("data-more", "a byte too many", _one_byte_more),
     ]
     cases = [
         Case(f"picture-{name}", "message", f"picture: {what}", partial(_unreadable, change))

@@ -38,6 +38,16 @@ def _nan_features(trial: TrialGraph) -> FrameFeatures:
     return _features(trial, features=array("f", nans.tobytes()), entropy=math.nan)
 
 
+def _infinite_features(trial: TrialGraph) -> FrameFeatures:
+    size = trial.bundle.drift_reference.mean.size
+    return _features(trial, features=array("f", [math.inf] * size), entropy=math.inf)
+
+
+def _enormous_features(trial: TrialGraph) -> FrameFeatures:
+    size = trial.bundle.drift_reference.mean.size
+    return _features(trial, features=array("f", [3e38] * size), entropy=-3e38)
+
+
 def _short_features(trial: TrialGraph) -> FrameFeatures:
     return _features(trial, features=array("f", [1.0, 2.0]))
 
@@ -54,6 +64,8 @@ def reading_cases() -> list[Case]:
 def _feature_cases() -> list[Case]:
     spoiled: list[tuple[str, str, Callable[[TrialGraph], FrameFeatures]]] = [
         ("nan", "all are NaN", _nan_features),
+        ("infinite", "all are infinite", _infinite_features),
+        ("enormous", "all are 3e38, which overflows when it is squared", _enormous_features),
         ("short", "two instead of all", _short_features),
         ("none", "none at all", _no_features),
     ]

@@ -14,10 +14,11 @@ from safetensors.torch import save as save_tensors
 from patchline_ros.files import sha256
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
+from patchline_ros.signing import statement, status_statement
 from patchline_ros.tasks import Task
 from patchline_ros.trials.file_damage import Spoil
 from patchline_ros.trials.random_patches import made_patch_set
-from patchline_ros.trials.trial_graph import TrialGraph
+from patchline_ros.trials.trial_graph import CAR, TrialGraph
 
 FOREIGN_SHA256: Final = "0" * 64
 """That of no file here."""
@@ -37,7 +38,7 @@ def whole_patch_set(trial: TrialGraph, version: int | None = None, **facts: Any)
     version = version or trial.newest_file(task) + 1
     data = made_patch_set(trial.bundle, task, version, seed=100)
     if facts:
-        data = _with_metadata(data, **facts)
+        data = with_metadata(data, **facts)
     return _signed(trial, version, data)
 
 
@@ -59,7 +60,8 @@ def with_header(data: bytes, header: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _with_metadata(data: bytes, **facts: Any) -> bytes:
+def with_metadata(data: bytes, **facts: Any) -> bytes:
+    """The same tensors with other facts in the metadata."""
     header = _header(data)
     metadata = {**json.loads(header["__metadata__"]["patchline"]), **facts}
     header["__metadata__"]["patchline"] = json.dumps(metadata)
@@ -94,6 +96,35 @@ def enormous_weights(tensors: dict[str, torch.Tensor]) -> None:
     for value in tensors.values():
         if value.is_floating_point():
             value.fill_(3e38)
+
+
+def infinite_weight(tensors: dict[str, torch.Tensor]) -> None:
+    """Makes one weight infinite."""
+    first = next(value for value in tensors.values() if value.is_floating_point())
+    first.view(-1)[-1] = math.inf
+
+
+def of_16_bits(tensors: dict[str, torch.Tensor]) -> None:
+    """Halves the bits of all tensors."""
+    for name, value in tensors.items():
+        tensors[name] = value.half()
+
+
+def of_integers(tensors: dict[str, torch.Tensor]) -> None:
+    """Makes all tensors whole numbers."""
+    for name, value in tensors.items():
+        tensors[name] = value.to(torch.int64)
+
+
+def emptied(tensors: dict[str, torch.Tensor]) -> None:
+    """Takes all values of one tensor away."""
+    tensors[sorted(tensors)[0]] = torch.zeros(0)
+
+
+def renamed(tensors: dict[str, torch.Tensor]) -> None:
+    """Gives one tensor a name that a terminal would obey."""
+    name = sorted(tensors)[0]
+    tensors[f"\x1b[31m{name}"] = tensors.pop(name)
 
 
 def one_tensor_less(tensors: dict[str, torch.Tensor]) -> None:
@@ -162,3 +193,47 @@ def without_data(trial: TrialGraph) -> Made:
     """A patch set that has a sha256 and no data."""
     version = trial.newest_file(first_task(trial)) + 1
     return _signed(trial, version, b"", digest=FOREIGN_SHA256), "no data"
+
+
+def unsigned_of_version_2_64(trial: TrialGraph) -> Made:
+    """The highest version that there is, which would shut out all others."""
+    msg = PatchSet(task=str(first_task(trial)), version=2**64 - 1)
+    return msg, "not signed"
+
+
+def unsigned_source(trial: TrialGraph) -> Made:
+    """Asks for the source model, signed by nobody."""
+    task = first_task(trial)
+    version = trial.newest_file(task) + 1
+    fingerprint = trial.bundle.fingerprint(task)
+    return PatchSet(task=str(task), version=version, base_fingerprint=fingerprint), "not signed"
+
+
+def of_another_car(trial: TrialGraph) -> Made:
+    """A whole patch set that the same key signed for another car."""
+    msg, task = whole_patch_set(trial), first_task(trial)
+    text = statement("/another", task, msg.version, msg.base_fingerprint, msg.sha256)
+    msg.signature = bytes_field(trial.signer.sign(text))
+    return msg, "not by the key"
+
+
+def of_another_bundle(trial: TrialGraph) -> Made:
+    """Asks, signed, for the source model of another bundle."""
+    version = trial.newest_file(first_task(trial)) + 1
+    msg = trial.signed(first_task(trial), version, FOREIGN_SHA256, "", b"")
+    return msg, "another bundle"
+
+
+def signed_as_a_status(trial: TrialGraph) -> Made:
+    """A whole patch set with what the nodes' key says of a status."""
+    msg = whole_patch_set(trial)
+    text = status_statement(CAR, "patch", msg.task, msg.version, 1, 0)
+    msg.signature = bytes_field(trial.nodes_signer.sign_now(text))
+    return msg, "not by the key"
+
+
+def signed_at_length(trial: TrialGraph) -> Made:
+    """A whole patch set whose signature is far too long."""
+    msg = whole_patch_set(trial)
+    msg.signature = bytes_field(bytes(10_000))
+    return msg, "not by the key"

@@ -83,9 +83,14 @@ def have_labels(trial: TrialGraph) -> None:
 def start_training(trial: TrialGraph, least_progress: float = 0.0) -> None:
     """Asks for a training on enough labelled frames, and waits until it runs, or has ended."""
     have_labels(trial)
-    trial.probe.adaptation.clear()
-    # The one before may have reported its end and still be ending.
-    trial.until(lambda: trial.probe.call("adapt_now").success, "the adapter starts a training", 10)
+
+    def starts() -> bool:
+        # What an episode before it says of its end is none of this one.
+        trial.probe.adaptation.clear()
+        return bool(trial.probe.call("adapt_now").success)
+
+    # An answer without labels may be under way, which takes long where the cores are busy.
+    trial.until(starts, "the adapter starts a training", TRAINING_SECONDS)
 
     def under_way() -> bool:
         heard = list(trial.probe.adaptation)
@@ -167,7 +172,7 @@ def _full_for_job(trial: TrialGraph) -> Iterator[None]:
     have_labels(trial)
     trial.probe.adaptation.clear()
     with _limited(trial, 256):
-        response = trial.probe.call("adapt_now", 5)
+        response = trial.probe.call("adapt_now", seconds=5)
         if response.success and ended_with(trial, 30).state != AdaptationStatus.FAILED:
             trial.trouble("nobody said that the training can't start")
     trial.over()

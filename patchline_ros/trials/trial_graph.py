@@ -39,8 +39,7 @@ from patchline_ros.trials.trial_setup import TrialSetup
 
 ADAPTER: Final = "adapter"
 MONITOR: Final = "drift_monitor"
-CAR: Final = "/"
-"""The graph's namespace, which signatures are for."""
+CAR: Final = "/"  # The graph's namespace, which signatures are for.
 START_SECONDS: Final = 120.0
 NEVER: Final = 100_000
 """Labelled frames that a training waits for: it starts only where a case asks for it."""
@@ -107,8 +106,8 @@ class TrialGraph:
     def running(self) -> Iterator[None]:
         """Starts the graph, and ends it. Raises TimeoutError where it does not come up."""
         own: Parameters = {"signing_key": str(self._nodes_key)}
-        memory = str(self.setup.out / "memory")
-        perception: Parameters = {**own, "trusted_key": str(self._public), "memory": memory}
+        kept: Parameters = {"memory": str(self.setup.out / "memory")}
+        perception: Parameters = {**own, **kept, "trusted_key": str(self._public)}
         changes: dict[str, Parameters] = {
             **{name: perception for name in NODE_OF_TASK.values()},
             MONITOR: own,
@@ -285,6 +284,10 @@ class TrialGraph:
         self._taught[key] = (time.time_ns(), samples[self._lesson % len(samples)])
         return key
 
+    def stamp_of(self, key: tuple[Task, str]) -> int:
+        """Of a labelled frame, in nanoseconds."""
+        return self._taught[key][0]
+
     def teach_again(self, task: Task, frame_id: str) -> None:
         """Sends the same labelled frame as before."""
         stamp_ns, sample = self._taught[task, frame_id]
@@ -368,8 +371,8 @@ class TrialGraph:
 
     def store_patch_set(self, task: Task, version: int, data: bytes) -> None:
         """Keeps a patch set as the adapter's gate would."""
-        fingerprint = self.bundle.fingerprint(task)
-        write_patch_set(self.episodes, task, version, fingerprint, data, self._seal)
+        base = self.bundle.fingerprint(task)
+        write_patch_set(self.episodes, task, version, base, data, self._seal)
 
     def newest_file(self, task: Task) -> int:
         """The highest version that lies in the store."""
@@ -392,7 +395,6 @@ class TrialGraph:
 
 def _equal(kept: object, sent: object) -> bool:
     if isinstance(kept, Boxes) and isinstance(sent, Boxes):
-        # They travel as centre and size.
-        same = np.array_equal(kept.labels, sent.labels)
+        same = np.array_equal(kept.labels, sent.labels)  # They travel as centre and size.
         return same and np.allclose(kept.boxes, sent.boxes, atol=0.01)
     return bool(np.array_equal(np.asarray(kept), np.asarray(sent)))

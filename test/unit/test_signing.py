@@ -73,7 +73,7 @@ def test_keys_that_can_not_be_used_are_named(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path) -> None:
     made = CliRunner().invoke(app, ["keys", str(tmp_path / "car")])
     assert made.exit_code == 0
-    assert f"{tmp_path / 'car.key'}: for the adapter" in made.output
+    assert f"{tmp_path / 'car.key'}: for signing_key" in made.output
     again = CliRunner().invoke(app, ["keys", str(tmp_path / "car")])
     assert again.exit_code == 2
     assert "exists" in again.output
