@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import list_commands
+from tools import draw_concepts, list_commands
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "examples", ".github")
@@ -81,6 +81,12 @@ def test_lists_and_tables_follow_an_empty_line() -> None:
 def test_the_page_of_commands_is_that_of_the_commands() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert page == list_commands.page(), "python -m tools.list_commands > docs/commands.md"
+
+
+def test_the_figures_of_the_concepts_are_those_of_their_script() -> None:
+    drawn = draw_concepts.figures()
+    kept = {path.name: path.read_text(encoding="utf-8") for path in draw_concepts.FOLDER.iterdir()}
+    assert kept == drawn, "python -m tools.draw_concepts"
 
 
 @pytest.mark.skipif(
