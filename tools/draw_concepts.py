@@ -72,9 +72,9 @@ def _wirings() -> Drawing:
             drawing.box(x, y + 65, (80, 30), f"patch {number}", TRAINED)
             _wire(drawing, name, x, y)
         if name == "side":
-            drawing.arrow((140, y + 25), (240, y + 25))
+            drawing.arrow((140, y + 25), (240, y + 25), dashed=True)
             drawing.arrow((140, y + 35), (180, y + 35), (180, y + 80), (240, y + 80))
-            drawing.arrow((320, y + 18), (450, y + 18))
+            drawing.arrow((320, y + 18), (450, y + 18), dashed=True)
         else:
             drawing.arrow((140, y + 25), (240, y + 25), dashed=name == "detached")
             drawing.arrow((140, y + 35), (180, y + 35), (180, y + 80), (240, y + 80))

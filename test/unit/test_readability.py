@@ -9,7 +9,7 @@ import pytest
 from tools.readability import measured, sentences
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/index.md", "docs/concepts.md"]
+PAGES = ["docs/index.md", "docs/concepts.md", "docs/howto.md", "docs/troubleshooting.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
