@@ -9,12 +9,16 @@ import pytest
 from tools.readability import measured, sentences
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/index.md", "docs/concepts.md", "docs/howto.md", "docs/troubleshooting.md"]
+DOCS = ROOT / "docs"
+PAGES = [
+    *(DOCS / f"{name}.md" for name in ("index", "concepts", "howto", "troubleshooting")),
+    *sorted((DOCS / "tutorials").glob("*.md")),
+]
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_short_sentences(page: str) -> None:
-    found = measured((ROOT / page).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_has_short_sentences(page: Path) -> None:
+    found = measured(page.read_text(encoding="utf-8"))
     assert found.sentences > 5
     assert found.easy, f"{found.mean_words:.1f} words a sentence; long ones: {found.long}"
 
