@@ -102,3 +102,11 @@ def test_a_new_drift_takes_accuracy_as_it_grows(checkout: Path) -> None:
 
 def test_a_new_backbone_and_head_take_patches(checkout: Path) -> None:
     assert "trained weights: " in said_by(TUTORIALS / "new-backbone.md", checkout)
+
+
+def test_the_ten_lines_of_the_readme_adapt_a_folder(checkout: Path) -> None:
+    write_labelled(checkout / "fog", 77, Condition.FOG, 20)
+    said = said_by(ROOT / "README.md", checkout)
+    metrics = [float(value) for value in re.findall(r"0\.\d+", said)]
+    assert len(metrics) > 1 and max(metrics[1:]) > metrics[0]
+    assert (checkout / "fog.safetensors").stat().st_size > 1000

@@ -11,6 +11,7 @@ from tools.readability import measured, sentences
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")),
     *(DOCS / f"{name}.md" for name in ("index", "concepts", "howto", "troubleshooting")),
     *sorted((DOCS / "tutorials").glob("*.md")),
 ]
