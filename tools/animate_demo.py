@@ -158,7 +158,10 @@ def main() -> None:
     parser.add_argument("demo", type=Path, help="the folder that patchline demo wrote")
     parser.add_argument("out", type=Path, help="a .webp file")
     options = parser.parse_args()
-    first, *rest = (Pictures.fromarray(frame) for frame in frames(options.demo))
+    try:
+        first, *rest = (Pictures.fromarray(frame) for frame in frames(options.demo))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     first.save(
         options.out, save_all=True, append_images=rest, duration=MILLISECONDS, loop=0, quality=55
     )
