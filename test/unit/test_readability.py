@@ -10,9 +10,14 @@ from tools.readability import measured, sentences
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+AT_THE_DOOR = ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")
+IN_DOCS = (
+    *("index", "concepts", "howto", "troubleshooting"),
+    *("datasets", "labelling", "security", "trials", "watching"),
+)
 PAGES = [
-    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")),
-    *(DOCS / f"{name}.md" for name in ("index", "concepts", "howto", "troubleshooting")),
+    *(ROOT / f"{name}.md" for name in AT_THE_DOOR),
+    *(DOCS / f"{name}.md" for name in IN_DOCS),
     *sorted((DOCS / "tutorials").glob("*.md")),
 ]
 
