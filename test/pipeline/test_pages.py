@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from small_drive import report, strip, timeline
-from small_road import write_labelled, write_video
+from small_road import write_bag, write_labelled, write_video
 
 from patchline_ros.demo.report import write_report
 from patchline_ros.sim import Condition
@@ -83,6 +83,15 @@ def test_own_labelled_data_become_a_bundle(checkout: Path) -> None:
     said = said_by(TUTORIALS / "own-data.md", checkout)
     assert "50 pictures" in said
     assert (checkout / "bundles" / "road" / "card.html").is_file()
+
+
+def test_a_bag_is_looked_at_without_ros(checkout: Path) -> None:
+    write_bag(checkout / "drive", "/camera/color/image_raw", 78, clear=16, fog=16)
+    said = said_by(TUTORIALS / "own-bag.md", checkout)
+    assert "32 pictures; the first is drive_000000 (192, 256, 3)" in said
+    assert re.search(r"frame \d+: drifts from the source", said)
+    names = sorted(path.name for path in (checkout / "to-label").iterdir())
+    assert names == [f"drive_0000{tens}0.png" for tens in range(4)]
 
 
 def test_a_report_is_read_by_a_program(checkout: Path) -> None:
