@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AT_THE_DOOR = ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")
 IN_DOCS = (
-    *("index", "concepts", "howto", "troubleshooting"),
+    *("index", "architecture", "concepts", "howto", "troubleshooting"),
     *("datasets", "labelling", "security", "trials", "watching"),
 )
 PAGES = [
