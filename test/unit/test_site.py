@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tools import draw_concepts, list_commands
+from tools.site_hooks import without_links_out
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "examples", ".github")
@@ -65,6 +66,16 @@ def test_a_broken_link_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     links = "[a](#one-two) [b](#three) [c](none.md) `[d](no)` [e](page.md#one-two)"
     page.write_text(f"# One Two\n{links}\n")
     assert broken_links(page) == ["page.md: #three", "page.md: none.md"]
+
+
+def test_links_out_of_the_docs_are_words_on_the_site() -> None:
+    text = (
+        "[`car.yaml`](../config/car.yaml) [how](howto.md#undo) [page](../howto.md) [a](https://b)"
+    )
+    outside = "`car.yaml` [how](howto.md#undo) page [a](https://b)"
+    assert without_links_out(text, "car.md") == outside
+    inside = text.replace("[`car.yaml`]", "[x]").replace("../config/car.yaml", "car.yaml")
+    assert without_links_out(inside, "tutorials/own-data.md") == inside
 
 
 def test_lists_and_tables_follow_an_empty_line() -> None:
