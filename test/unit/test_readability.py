@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AT_THE_DOOR = ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")
 IN_DOCS = (
-    *("index", "architecture", "concepts", "howto", "troubleshooting"),
-    *("car", "cost", "datasets", "labelling", "models", "real_data", "trials", "watching"),
+    *("index", "architecture", "concepts", "howto", "real_data", "troubleshooting"),
+    *("car", "cost", "datasets", "labelling", "models", "trials", "watching"),
 )
 PAGES = [
     *(ROOT / f"{name}.md" for name in AT_THE_DOOR),
