@@ -76,6 +76,8 @@ setup(
         "onnx": ["onnxruntime>=1.20", "onnxscript>=0.5"],
         # U-Net and DeepLabv3+ of the twelve models; a car does not need them.
         "models": ["segmentation-models-pytorch>=0.6"],
+        # The site of the documentation: mkdocs build.
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16"],
         # For comparisons only. It needs NumPy 1: see tools/requirements/alibi.txt.
         "alibi": ["alibi-detect>=0.13,<0.14", "pytest>=8"],
     },

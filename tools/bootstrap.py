@@ -17,7 +17,7 @@ from tools.ros import Ros, base_python, environment, find_ros
 from tools.steps import SetupError, Step, locked, run_due, write_aside
 
 INSTALLED_FOLDERS = ("patchline_ros", "config", "launch", "resource")
-PACKAGES = ("torch", "packages", "models", "offline", "onnx", "watch", "test")
+PACKAGES = ("torch", "packages", "models", "offline", "onnx", "watch", "docs", "test")
 """Requirement files of all that runs in a checkout, beside ROS."""
 STAND_INS = ("tf2_msgs", "vision_msgs")
 """Message packages that are not among the wheels: built from what tools/ has of them."""
