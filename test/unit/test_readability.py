@@ -13,7 +13,7 @@ DOCS = ROOT / "docs"
 AT_THE_DOOR = ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")
 IN_DOCS = (
     *("index", "architecture", "concepts", "howto", "real_data", "troubleshooting"),
-    *("car", "cost", "datasets", "labelling", "models", "trials", "watching"),
+    *("car", "cost", "datasets", "labelling", "models", "security", "trials", "watching"),
 )
 PAGES = [
     *(ROOT / f"{name}.md" for name in AT_THE_DOOR),
