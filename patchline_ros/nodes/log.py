@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from typing import Any
 
 from rclpy.impl import rcutils_logger
@@ -9,8 +10,9 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from patchline_ros.foreign_text import visible
 
-# rclpy finds the line that logs, by which it throttles, behind the frames of these files.
-rcutils_logger._internal_callers.append(__file__)
+# rclpy finds the line that logs, by which it throttles, behind the frames of these files. It asks
+# for their real paths: an installed file may be a link.
+rcutils_logger._internal_callers.append(os.path.realpath(__file__))
 
 
 class VisibleLogger(RcutilsLogger):

@@ -19,7 +19,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.graph.processes import Processes
 from patchline_ros.runtime.backend import Backend
-from patchline_ros.runtime.backend_pass import Engine, graph_path, runnable
+from patchline_ros.runtime.backend_pass import Engine, graph_path, listed_as, runnable
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.tasks import Task
 from patchline_ros.trials.listener import Listener
@@ -104,7 +104,8 @@ def _bare_pass(bundle: Bundle, task: Task, backend: Backend) -> Callable[[], obj
     spec, tap = bundle.spec(task), bundle.manifest.drift.tap
     source = bundle.model(task).requires_grad_(False)
     graph = graph_path(bundle.path, spec, None, tap)
-    run, _ = runnable(Engine(backend), ModelPass(source, None, tap).eval(), spec, graph)
+    digest = bundle.manifest.files.get(listed_as(graph))
+    run, _ = runnable(Engine(backend), ModelPass(source, None, tap).eval(), spec, graph, digest)
     picture = torch.rand((1, 3, *spec.input_size), generator=torch.Generator().manual_seed(0))
 
     def infer() -> object:

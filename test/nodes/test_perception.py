@@ -203,7 +203,7 @@ def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path)
     values = {"bundle": str(bundle.path), "image_reliability": "reliable"}
     refused = bench(**values, backend="onnx")
     assert not refused.start(LaneSegmenter).started
-    refused.until(lambda: refused.said("parameter backend: there is no ONNX graph"))
+    refused.until(lambda: refused.said("parameters backend and device: there is no ONNX graph"))
     refused.close()
     export_graphs(bundle, [Task.SEGMENTATION])
     masks = {}

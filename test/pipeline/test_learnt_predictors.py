@@ -18,8 +18,9 @@ def test_predictors_are_learnt_from_labels_to_the_end(tmp_path: Path) -> None:
     settings = PredictorSettings(
         drifts=(("contrast", 0.02), ("night", 1.0), ("noise", 0.9)),
         counts=(0, 1, 7),
-        # Which of two trainings of this tiny model is two points better hangs on the processor.
-        margin=0.03,
+        # How much a training of this tiny model adds hangs on the processor: 0 to 6 points where
+        # hardly anything changed, and 17 to 21 where much did.
+        margin=0.1,
     )
     with closing(ProcessPool(1)) as processes:
         labels, _ = data(settings, tmp_path, processes)

@@ -173,7 +173,10 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ({"format": 5}, r"has format 5; this patchline_ros reads 1 to 4: update it, or make"),
         ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 4"),
         ({"format": 1, "affinity": None}, r"affinity\.perceptual_hash: null is not .*a mapping"),
-        ({"affinity_measure": "cka"}, "affinity_measure is 'cka', but affinity has only perceptu"),
+        (
+            {"affinity_measure": "ssim"},
+            "affinity_measure is .ssim., but affinity has only perceptual_hash, mean_hash",
+        ),
         ({"affinity": 7}, "affinity: 7 is not allowed: it should be a mapping"),
     ],
 )

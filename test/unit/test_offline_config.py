@@ -33,7 +33,11 @@ def read(folder: Path, text: str) -> OfflineConfig:
 def test_without_a_file_the_shipped_ones_are_read() -> None:
     sim = resolve_config(OfflineOptions())
     assert sim.recipe == Recipe(
-        width=0.5, epochs=dict(zip(Task, (40, 10, 10), strict=True)), learning_rate=2e-3, threads=1
+        width=0.5,
+        epochs=dict(zip(Task, (60, 10, 20), strict=True)),
+        drifted_views={Task.CLASSIFICATION: 0.25, Task.SEGMENTATION: 0.5},
+        learning_rate=2e-3,
+        threads=1,
     )
     assert (sim.name, sim.weights) == ("sim_road", "none")
     camvid = resolve_config(OfflineOptions(data=Path("data"), seed=3))

@@ -102,7 +102,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_mistakes_with_bundles_and_files_are_told_so(tmp_path: Path) -> None:
     told("bundle FOLDER does not exist", patchline("bundle", "show", tmp_path / "none"))
     damaged = shutil.copytree(ROOT / "resource" / "sim_road", tmp_path / "damaged")
-    (damaged / "lanes.safetensors").write_bytes(b"")
+    (damaged / "segmentation.safetensors").write_bytes(b"")
     told("bundle FOLDER is damaged", patchline("bundle", "check", damaged))
     config = tmp_path / "mine.yaml"
     config.write_text("name: mine\nsources: {segmentation: {set: sim}}\nrecipe: {epoch: {}}\n")
