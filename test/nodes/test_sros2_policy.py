@@ -14,9 +14,11 @@ from tiny_bundle import make_bundle
 
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.drift_monitor import DriftMonitorNode
+from patchline_ros.nodes.ground_projector import GroundProjector
 from patchline_ros.nodes.labeller import LabellerNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
 from patchline_ros.nodes.object_detector import ObjectDetector
+from patchline_ros.nodes.object_locator import ObjectLocator
 from patchline_ros.nodes.sign_classifier import SignClassifier
 from patchline_ros.package_share import share_folder
 
@@ -27,6 +29,8 @@ KINDS = (
     DriftMonitorNode,
     AdapterNode,
     LabellerNode,
+    GroundProjector,
+    ObjectLocator,
 )
 SOME_GRAPHS = {
     # Of another transport, another watching model, another choice of tasks, or an older ROS.
@@ -73,7 +77,9 @@ def _uses(node: object, what: str) -> Iterator[str]:
 
 def test_the_policy_is_what_the_nodes_do(bench, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "bundle", promised_gain=0.2)
-    at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"), tasks="detection")
+    ground = {"drivable_classes": "road", "line_classes": "", "standing_classes": ""}
+    values = {"bundle": str(bundle.path), "store": str(tmp_path / "store"), "tasks": "detection"}
+    at = bench(**values, **ground)
     profiles = _profiles()
     for kind in KINDS:
         assert at.start(kind).started
