@@ -2,7 +2,8 @@
 # Makes the Python environment of the nodes: docker/install_python.sh FOLDER
 #
 # It sees the system's packages, ROS among them. A PyTorch that is there already stays, such as the
-# one that NVIDIA builds for a Jetson. TORCH_OPTIONS: options of pip for PyTorch alone.
+# one that NVIDIA builds for a Jetson. TORCH_BACKEND: another build
+# of PyTorch than that of PyPI, as uv calls it, such as cpu.
 set -euo pipefail
 
 requirements=$(dirname "$0")/../tools/requirements
@@ -23,9 +24,12 @@ if has torch; then
     # Asked for without it, pip would bring the PyTorch along that it was built for.
     has torchvision || { echo "PyTorch is there and torchvision is not: install that first" >&2; exit 1; }
     echo "PyTorch is there already and stays"
+elif [ -n "${TORCH_BACKEND:-}" ]; then
+    "${install[@]}" -r "$requirements/uv.txt"
+    "$python" -m uv pip install --no-cache --python "$python" --torch-backend "$TORCH_BACKEND" \
+        --constraint "$requirements/build.txt" -r "$requirements/torch.txt"
 else
-    # shellcheck disable=SC2086  # several options
-    "${install[@]}" ${TORCH_OPTIONS:-} -r "$requirements/torch.txt"
+    "${install[@]}" -r "$requirements/torch.txt"
 fi
 "${install[@]}" -r "$requirements/packages.txt" -r "$requirements/numpy$numpy.txt" \
     -r "$requirements/onnx.txt" -r "$requirements/watch.txt"

@@ -1,12 +1,13 @@
 # syntax=docker/dockerfile:1
 # ROS 2 Humble on a Jetson's own image, as the BASE of docker/Dockerfile (docs/boards.md):
 #
-#     docker build -f docker/l4t.Dockerfile -t patchline_base:l4t .
+#     docker build -f docker/l4t.Dockerfile -t patchline_base:l4t --build-arg L4T=IMAGE .
 #     docker build -f docker/Dockerfile -t patchline_ros:l4t \
 #       --build-arg ROS_DISTRO=humble --build-arg BASE=patchline_base:l4t .
 #
-# JetPack 6: Ubuntu 22.04, CUDA 12.6, TensorRT.
-ARG L4T=nvcr.io/nvidia/l4t-jetpack:r36.4.0
+# IMAGE is NVIDIA's l4t-jetpack r36.4.0 or later, with its registry: JetPack 6, which is Ubuntu 22.04,
+# CUDA 12.6 and TensorRT.
+ARG L4T
 # hadolint ignore=DL3006
 FROM ${L4T}
 
