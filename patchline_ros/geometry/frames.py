@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from patchline_ros.geometry.mounted_camera import Pose
 
+MOST_FRAMES: Final = 10_000
+"""Many times those of a robot; whoever can tell of frames could fill the memory else."""
+
 
 class FrameError(LookupError):
-    """Two frames are not fixed to each other, as far as is known."""
+    """Two frames are not fixed to each other, as far as is known, or there are too many."""
 
 
 class FixedFrames:
@@ -18,7 +23,16 @@ class FixedFrames:
         self._above: dict[str, tuple[str, Pose]] = {}
 
     def tell(self, frame: str, parent: str, pose: Pose) -> None:
-        """`frame` is at `pose` in `parent`."""
+        """`frame` is at `pose` in `parent`.
+
+        Raises:
+            FrameError: it would be one more than MOST_FRAMES.
+        """
+        if frame not in self._above and len(self._above) >= MOST_FRAMES:
+            raise FrameError(
+                f"/tf_static tells of more than {MOST_FRAMES} frames; {frame!r} and later ones are "
+                "left out"
+            )
         self._above[frame] = parent, pose
 
     def pose(self, frame: str, within: str) -> Pose:

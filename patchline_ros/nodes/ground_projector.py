@@ -115,10 +115,9 @@ class GroundProjector(ManagedNode):
         for transform in msg.transforms:
             try:
                 pose = pose_of_transform(transform)
-            except ValueError as error:
+                self._fixed.tell(transform.child_frame_id, transform.header.frame_id, pose)
+            except (ValueError, FrameError) as error:
                 self.get_logger().error(str(error), throttle_duration_sec=_LOG_AGAIN_SECONDS)
-                continue
-            self._fixed.tell(transform.child_frame_id, transform.header.frame_id, pose)
         self._grid_of.cache_clear()
 
     def _on_mask(self, msg: Image) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from patchline_ros.geometry.boundaries import Kind, find_boundaries
 from patchline_ros.geometry.camera_model import CameraModel, CameraModelError
-from patchline_ros.geometry.frames import FixedFrames, FrameError
+from patchline_ros.geometry.frames import MOST_FRAMES, FixedFrames, FrameError
 from patchline_ros.geometry.mounted_camera import MountedCamera, Pose
 from patchline_ros.geometry.occupancy import FREE, OCCUPIED, UNKNOWN, DrivableGrid, GridShape
 from patchline_ros.geometry.surface import Surface
@@ -207,3 +207,14 @@ def test_frames_are_found_through_a_common_one():
     frames.tell("base_footprint", "camera_link", up)
     with pytest.raises(FrameError, match="above itself"):
         frames.pose("camera_link", "base_link")
+
+
+def test_frames_that_a_stranger_tells_of_take_a_bounded_memory() -> None:
+    frames, pose = FixedFrames(), Pose(np.eye(3), np.zeros(3))
+    for number in range(MOST_FRAMES):
+        frames.tell(f"frame {number}", "base_link", pose)
+    with pytest.raises(FrameError, match="more than 10000 frames; 'one more' and later ones"):
+        frames.tell("one more", "base_link", pose)
+    # What is known may still move.
+    frames.tell("frame 0", "base_link", Pose.of_camera(1.0, 0.0))
+    assert frames.pose("frame 0", "base_link").translation[2] == 1.0
