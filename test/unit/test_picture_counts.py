@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,22 @@ def test_every_thread_of_a_training_gives_way() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout == f"{{{min(own + 10, 19)}}}\n", done.stderr
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/autogroup").exists(), reason="this kernel does not group sessions"
+)
+def test_a_training_in_a_session_of_its_own_gives_way_to_the_other_sessions() -> None:
+    """Else its session would get as much of a core as all nodes of the car's session together."""
+    program = (
+        "from pathlib import Path; from patchline_ros.host import give_way;"
+        "give_way(10); print(Path('/proc/self/autogroup').read_text())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    assert done.stdout.split()[1:] == ["nice", "10"], done.stderr
