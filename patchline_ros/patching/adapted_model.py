@@ -33,6 +33,14 @@ class AdaptedModel(nn.Module):
         self.backbone = model.backbone
         self.head = model.head
 
+    def black_picture(self) -> Tensor:
+        """(1, 3, H, W): what a subclass asks the source about its shapes with.
+
+        A pass costs milliseconds. On the meta device it would cost nothing, but the first one there
+        imports a compiler that this package does not use, for which a swap would wait two seconds.
+        """
+        return next(self.backbone.parameters()).new_zeros(1, 3, *self.spec.input_size)
+
     @abstractmethod
     def frozen_part(self, images: Tensor) -> list[Tensor]:
         """What depends on the images (B, 3, H, W) alone, without a gradient; batch first."""
@@ -76,13 +84,6 @@ class AdaptedModel(nn.Module):
             if isinstance(module, _BatchNorm) and (moved or id(module) in trained):
                 names |= set(_below(name, module.named_buffers()))
         return {name: value for name, value in self.state_dict().items() if name in names}
-
-
-def weightless(model: TaskModel) -> TaskModel:
-    """A copy on the meta device: it has shapes and gradients, and computes nothing."""
-    memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta")) for p in model.parameters()}
-    memo.update((id(buffer), buffer.to("meta")) for buffer in model.buffers())
-    return copy.deepcopy(model, memo)
 
 
 def _below(prefix: str, named: Iterator[tuple[str, Tensor]]) -> list[str]:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from patchline_ros.config_files import StrictModel
-from patchline_ros.patching.adapted_model import AdaptedModel, weightless
+from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.pruning import Channels, chosen_channels, thinned
 from patchline_ros.vision.backbone import GroupedBackbone
 from patchline_ros.vision.heads.base import Head
@@ -174,12 +174,11 @@ class LadderModel(AdaptedModel):
         """
         super().__init__(source)
         self.settings = settings
-        shapes = weightless(source).eval()
-        picture = next(shapes.parameters()).new_zeros(1, 3, *self.spec.input_size)
+        picture = self.black_picture()
         with torch.no_grad():
-            widths = [h.shape[1] for h in _activations(shapes.backbone, picture, settings.rungs)]
-            taps = shapes.backbone(picture)
-        self.ladder = Ladder(self.backbone, settings, widths, _taps_read(shapes.head, taps))
+            widths = [h.shape[1] for h in _activations(self.backbone, picture, settings.rungs)]
+            taps = self.backbone(picture)
+        self.ladder = Ladder(self.backbone, settings, widths, _taps_read(self.head, taps))
         if settings.head == "trained":
             self.head.requires_grad_(True)
 

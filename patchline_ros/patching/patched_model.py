@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from patchline_ros.config_files import StrictModel
-from patchline_ros.patching.adapted_model import AdaptedModel, weightless
+from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.head_patch import HeadPatch
 from patchline_ros.patching.patch import Patch, PatchDesign
 from patchline_ros.vision.backbone import spanned
@@ -83,16 +83,6 @@ class _Edge(NamedTuple):
     end: int
 
 
-def _shapes(source: TaskModel) -> tuple[list[Size], list[Size]]:
-    """(C, H, W) of the taps, and (C, H, W) or (C,) of each output of the head's body."""
-    model = weightless(source).eval()
-    picture = next(model.parameters()).new_zeros(1, 3, *source.spec.input_size)
-    with torch.no_grad():
-        taps = model.backbone(picture)
-        features = model.head.body(taps)
-    return [tuple(tap.shape[1:]) for tap in taps], [tuple(f.shape[1:]) for f in features]
-
-
 def _edges(settings: PatchSettings, groups: int) -> list[_Edge]:
     patched = [i for i in range(1, settings.k + 1) if i not in settings.skip]
     if settings.wiring == "inline":
@@ -127,12 +117,12 @@ class PatchedModel(AdaptedModel):
         if settings.head == "trained":
             self.head.requires_grad_(True)
         elif settings.head == "side":
-            self._add_head_patches(source)
+            self._add_head_patches()
 
-    def _add_head_patches(self, source: TaskModel) -> None:
+    def _add_head_patches(self) -> None:
         """One for each output of the head's body; the last layers are trained with them."""
         channels = self.backbone.channels
-        taps, features = _shapes(source)
+        taps, features = self._shapes()
         strides = sorted({stride for stride in self.backbone.reductions if stride >= FINEST_READ})
         readable = [self.backbone.last_tap_at(stride) for stride in strides]
         for feature in features:
@@ -143,6 +133,13 @@ class PatchedModel(AdaptedModel):
             self.head_patches.append(HeadPatch(widths, feature[0], HEAD_PATCH_CHANNELS))
         for layer in self.head.last_layers():
             layer.requires_grad_(True)
+
+    def _shapes(self) -> tuple[list[Size], list[Size]]:
+        """(C, H, W) of the taps, and (C, H, W) or (C,) of each output of the head's body."""
+        with torch.no_grad():
+            taps = self.backbone(self.black_picture())
+            features = self.head.body(taps)
+        return [tuple(tap.shape[1:]) for tap in taps], [tuple(f.shape[1:]) for f in features]
 
     @property
     def _frozen_depth(self) -> int:
