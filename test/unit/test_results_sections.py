@@ -11,7 +11,15 @@ import pytest
 import tiny_experiment as tiny
 
 from patchline_ros.bench.experiment import Experiment, run_config
-from patchline_ros.bench.report import compute, few_labels, overview, returning, stages, unlabelled
+from patchline_ros.bench.report import (
+    compute,
+    few_labels,
+    overview,
+    returning,
+    stages,
+    targets,
+    unlabelled,
+)
 from patchline_ros.bench.report.collected import Collected
 from patchline_ros.bench.report.drawing import Note, panels, place
 from patchline_ros.bench.report.kinds import Kind
@@ -185,6 +193,23 @@ def test_a_second_visit_is_answered_by_what_it_costs(tmp_path: Path) -> None:
     assert section.answer.startswith("1.0% of the compute of the first visit.")
     assert "used it 0 of 3 times" in section.answer
     assert "dusk: segmentation -17.0" in section.more
+
+
+def test_a_target_is_met_or_not_by_figures(tmp_path: Path) -> None:
+    write_one(tmp_path, {"full": 0.6, "full_1": 0.56, "ladder": 0.55})
+    write_one(tmp_path, {"begun": 0.58, "car": 0.55}, called="begun-at-dusk")
+    page = targets.section(collect(tmp_path))
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    found = {row[0]: row[1:] for row in cells if len(row) == 3}
+    where = "begun-at-dusk (interleaved)"
+    # Two points below the better of the two full fine-tunings, at 40 of 100 GFLOPs.
+    assert found["score: at least the better FT-full from the plain source"] == [where, "-2.0"]
+    assert found["compute: at most 12% of FT-full"] == [where, "40%"]
+    # 15 of the 20 points that full fine-tuning gains.
+    gains = "60% of what the better FT-full gains from the plain source (future split: 80%)"
+    assert found[gains] == [where, "**75%**"]
+    assert found["no more than 0.5 points below the source"] == [where, "**+15.0**"]
+    assert page.endswith(f"are open: FT-full from our own source on {where}.")
 
 
 @pytest.mark.parametrize("row", ["source", "ours", "labels_1", "product", "cotta"])

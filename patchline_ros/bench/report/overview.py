@@ -8,7 +8,7 @@ from typing import Final
 
 import matplotlib
 
-from patchline_ros.bench.report import compute, few_labels, returning, stages, unlabelled
+from patchline_ros.bench.report import compute, few_labels, returning, stages, targets, unlabelled
 from patchline_ros.bench.report.collected import Collected
 from patchline_ros.bench.report.drawing import STYLE
 from patchline_ros.bench.report.entries import Entry, full_of, sure
@@ -88,6 +88,7 @@ def page_text(
         _scenes(shown),
         _methods(shown),
         *(section.text(folder) for section in sections),
+        targets.section(experiments),
         "## All experiments",
         "Each has a page with every row, the command that gives it, seeds, machine and versions. "
         "The last columns say how our patches, trained on labels, stand beside full fine-tuning, "
