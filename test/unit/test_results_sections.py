@@ -198,7 +198,7 @@ def test_a_second_visit_is_answered_by_what_it_costs(tmp_path: Path) -> None:
 def test_a_target_is_met_or_not_by_figures(tmp_path: Path) -> None:
     write_one(tmp_path, {"full": 0.6, "full_1": 0.56, "ladder": 0.55})
     write_one(tmp_path, {"begun": 0.58, "car": 0.55}, called="begun-at-dusk")
-    page = targets.section(collect(tmp_path))
+    page = targets.page_text(collect(tmp_path), "../results.md")
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines()]
     found = {row[0]: row[1:] for row in cells if len(row) == 3}
     where = "begun-at-dusk (interleaved)"
@@ -209,7 +209,9 @@ def test_a_target_is_met_or_not_by_figures(tmp_path: Path) -> None:
     gains = "60% of what the better FT-full gains from the plain source (future split: 80%)"
     assert found[gains] == [where, "**75%**"]
     assert found["no more than 0.5 points below the source"] == [where, "**+15.0**"]
-    assert page.endswith(f"are open: FT-full from our own source on {where}.")
+    assert page.endswith(f"are open: FT-full from our own source on {where}.\n")
+    short = targets.in_short(collect(tmp_path), "results")
+    assert "With labels 0 of 3 are met. Without labels 2 of 2 are met," in short
 
 
 @pytest.mark.parametrize("row", ["source", "ours", "labels_1", "product", "cotta"])

@@ -88,7 +88,7 @@ def page_text(
         _scenes(shown),
         _methods(shown),
         *(section.text(folder) for section in sections),
-        targets.section(experiments),
+        targets.in_short(experiments, folder),
         "## All experiments",
         "Each has a page with every row, the command that gives it, seeds, machine and versions. "
         "The last columns say how our patches, trained on labels, stand beside full fine-tuning, "

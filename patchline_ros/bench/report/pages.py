@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from patchline_ros.bench.report import details, overview
+from patchline_ros.bench.report import details, overview, targets
 from patchline_ros.bench.report.collected import Collected
 from patchline_ros.bench.report.detail_figures import draw_all
 from patchline_ros.bench.report.drawing import save_all
@@ -38,7 +38,7 @@ def write_report(folder: Path, page: Path | None = None) -> Path:
 
     Args:
         folder: as `patchline bench run` leaves it, with NAME/experiment.json. The page on an
-            experiment is NAME/README.md.
+            experiment is NAME/README.md, the one on targets targets.md.
         page: file of the short page; `folder`/results.md when not given.
 
     Raises:
@@ -51,6 +51,9 @@ def write_report(folder: Path, page: Path | None = None) -> Path:
         save_all(figures, folder / name / FIGURES)
         text = details.page_text(results, list(figures), _seen(page, folder / name))
         write_file(folder / name / "README.md", text.encode())
+    text = targets.page_text(experiments, _seen(page, folder))
+    if text:
+        write_file(folder / targets.FILE, text.encode())
     sections = overview.sections_of(experiments)
     save_all({section.file: section.figure for section in sections}, folder / FIGURES)
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,8 @@ from patchline_ros.bench.report.tables import saved_mib, seconds
 from patchline_ros.bench.scene_words import SPLITS
 from patchline_ros.tasks import Task
 
+FILE: Final = "targets.md"
+"""Of the page, in the folder of the results."""
 _WITHIN: Final = 0.005
 """By how much a score may be below full fine-tuning from a source that knows weather."""
 _WORTH_WINNING: Final = 0.03
@@ -92,15 +94,20 @@ class _Target:
     reached: _Measure
 
 
-def section(experiments: Mapping[str, Collected]) -> str:
-    """The section, in Markdown; empty where nothing begins from prepared patches."""
+def page_text(experiments: Mapping[str, Collected], short_page: str) -> str:
+    """The page on targets, in Markdown; empty where nothing begins from prepared patches.
+
+    Args:
+        experiments: all, by name.
+        short_page: path of the page on all experiments, as seen from this one.
+    """
     found = _rivals(experiments)
-    with_labels = [rivals for rivals in found if rivals.ours]
-    without = [rivals for rivals in found if rivals.unlabelled]
     if not found:
         return ""
     parts = [
-        "## Which targets are met?",
+        "# Targets",
+        "Written by `patchline bench report` from result files; not by hand. What methods and "
+        f"scenes are: [results.md]({short_page}).",
         "Before it measured, this project set itself targets. A figure that meets its target is "
         "bold. A dash stands where the rival was not run, or where FT-full gains less than 3 "
         "points. Our rows begin from patches that were prepared before the car left, and from the "
@@ -109,24 +116,62 @@ def section(experiments: Mapping[str, Collected]) -> str:
         "95% interval. The better FT-full is, for each task, the row with the best test score. "
         "Costs are shares of the first FT-full.",
     ]
-    if with_labels:
-        titles = list(dict.fromkeys(each.title for rivals in with_labels for each in rivals.ours))
-        rows = [
+    titles = _titles(found)
+    if titles:
+        parts.append(table(["target, with labels", "experiment", *titles], _with_labels(found)))
+    if any(rivals.unlabelled for rivals in found):
+        head = ["target, without labels", "experiment", "reached"]
+        parts.append(table(head, _without_labels(found)))
+    parts.append(_not_run(found))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def in_short(experiments: Mapping[str, Collected], folder: str) -> str:
+    """How many targets are met, for the page on all experiments; empty where there are none.
+
+    Args:
+        experiments: all, by name.
+        folder: of the results, as seen from that page.
+    """
+    found = _rivals(experiments)
+    counted = []
+    for rows, labels in ((_with_labels(found), "With"), (_without_labels(found), "Without")):
+        if rows:
+            met = sum(any(cell.startswith("**") for cell in row[2:]) for row in rows)
+            counted.append(f"{labels} labels {met} of {len(rows)} are met")
+    if not counted:
+        return ""
+    return (
+        "## Which targets are met?\n\nThis project set itself targets before it measured, and "
+        f"asks each of every scene that has the rival. {'. '.join(counted)}, each by one row at "
+        f"least. [All targets, by how much, and what was not run]({folder}/{FILE})."
+    )
+
+
+def _titles(found: Sequence[_Rivals]) -> list[str]:
+    return list(dict.fromkeys(entry.title for rivals in found for entry in rivals.ours))
+
+
+def _with_labels(found: Sequence[_Rivals]) -> list[list[str]]:
+    titles = _titles(found)
+    return _measured(
+        [
             [target.aim, rivals.scene, *_cells(target, rivals, titles)]
             for target in _WITH_LABELS
-            for rivals in with_labels
+            for rivals in found
         ]
-        parts.append(table(["target, with labels", "experiment", *titles], _measured(rows)))
-    if without:
-        rows = [
+    )
+
+
+def _without_labels(found: Sequence[_Rivals]) -> list[list[str]]:
+    return _measured(
+        [
             [target.aim, rivals.scene, _cell(target.reached(rivals, rivals.unlabelled[0]))]
             for target in _WITHOUT_LABELS
-            for rivals in without
+            for rivals in found
+            if rivals.unlabelled
         ]
-        head = ["target, without labels", "experiment", "reached"]
-        parts.append(table(head, _measured(rows)))
-    parts.append(_not_run(found))
-    return "\n\n".join(part for part in parts if part)
+    )
 
 
 def _tasks(found: Sequence[_Rivals]) -> str:
