@@ -211,7 +211,7 @@ def test_a_target_is_met_or_not_by_figures(tmp_path: Path) -> None:
     assert found["no more than 0.5 points below the source"] == [where, "**+15.0**"]
     assert page.endswith(f"are open: FT-full from our own source on {where}.\n")
     short = targets.in_short(collect(tmp_path), "results")
-    assert "With labels 0 of 3 are met. Without labels 2 of 2 are met," in short
+    assert "With labels 0 of 4 are met. Without labels 2 of 2 are met," in short
 
 
 @pytest.mark.parametrize("row", ["source", "ours", "labels_1", "product", "cotta"])
