@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,7 @@ def test_one_version_is_stated() -> None:
     citation = YAML(typ="safe").load((ROOT / "CITATION.cff").read_text())
     manifest = ElementTree.parse(ROOT / "package.xml").findtext("version")
     assert citation["version"] == manifest == __version__
+    released = re.findall(r"^## \[(\d.*)\] - (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert released[0] == (__version__, str(citation["date-released"]))
+    licences = (ROOT / "docs" / "licences.md").read_text()
+    assert f"| patchline_ros | {__version__} |" in licences
