@@ -6,4 +6,4 @@ from pkgutil import extend_path
 # name; extending the path lets a source checkout and an installed workspace be one package.
 __path__ = extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

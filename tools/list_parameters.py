@@ -23,11 +23,12 @@ HEAD = """\
 # Parameters of the nodes
 
 Written by `python -m tools.list_parameters` from `patchline_ros/nodes/parameters.py`; a test
-compares. A value outside its range is refused, at the start and by `ros2 param set`; a name that no
-node has is warned of at the start, with the nearest one. Those that are
-*fixed* are read when a node is configured; the others take effect at once. `config/car.yaml` is the
-file for a car. History, depth and reliability of the perception nodes' subscriptions can also be
-set as ROS 2's own `qos_overrides./TOPIC.subscription.POLICY`.
+compares. A value outside its range is refused, at the start and by `ros2 param set`. A name that no
+node has is warned of at the start, with the nearest one. A *fixed* parameter is read when a node is
+configured; the others take effect at once. `config/car.yaml` is the file for a car.
+
+History, depth and reliability of the perception nodes' subscriptions can also be set as ROS 2's own
+`qos_overrides./TOPIC.subscription.POLICY`.
 """
 COLUMNS = ["| name | default | allowed | fixed | |", "|---|---|---|---|---|"]
 
@@ -49,12 +50,7 @@ def page() -> str:
     """The page, in Markdown."""
     parts = [HEAD]
     for nodes, table in TABLES.items():
-        lines = [
-            f"## {nodes}",
-            "",
-            "| name | default | allowed | fixed | |",
-            "|---|---|---|---|---|",
-        ]
+        lines = [f"## {nodes}", "", *COLUMNS]
         lines += [
             f"| `{p.name}` | {_default(p)} | {_range(p)} | {'yes' if p.read_only else 'no'} | "
             f"{p.description} |"

@@ -1,4 +1,4 @@
-"""Pages for people who come anew are easy to read."""
+"""Pages that people write for people are easy to read."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tools.readability import measured, sentences
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-AT_THE_DOOR = ("README", "CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY")
-IN_DOCS = (
-    *("index", "architecture", "concepts", "howto", "real_data", "troubleshooting"),
-    *("car", "cost", "datasets", "labelling", "models", "security", "trials", "watching"),
+WRITTEN_BY_PROGRAMS = {DOCS / f"{name}.md" for name in ("commands", "licences", "results")}
+PAGES = sorted(
+    {
+        *ROOT.glob("*.md"),
+        *DOCS.glob("*.md"),
+        *(DOCS / "tutorials").glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+    }
+    - WRITTEN_BY_PROGRAMS
 )
-PAGES = [
-    *(ROOT / f"{name}.md" for name in AT_THE_DOOR),
-    *(DOCS / f"{name}.md" for name in IN_DOCS),
-    *sorted((DOCS / "tutorials").glob("*.md")),
-]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_has_short_sentences(page: Path) -> None:
     found = measured(page.read_text(encoding="utf-8"))
-    assert found.sentences > 5
+    assert found.sentences
     assert found.easy, f"{found.mean_words:.1f} words a sentence; long ones: {found.long}"
 
 
