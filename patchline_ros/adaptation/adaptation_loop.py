@@ -128,7 +128,7 @@ class AdaptationLoop:
         self._planner.heard(drift)
         # Where there is no room for a process now, the start of the episode says so.
         with suppress(OSError):
-            self._runner.keep_ready(self._planner.awaits_answer and not self._paused)
+            self._runner.keep_ready(self._planner.answers_without_labels and not self._paused)
         self._follow_plan()
 
     def saw(self, task: Task, stamp_ns: int, entropy: float, features: Features) -> None:

@@ -224,7 +224,7 @@ class EpisodeRunner:
     def keep_ready(self, ready: bool) -> None:
         """A worker loads its libraries before there is a job, or one that got none ends.
 
-        Loading takes seconds; meanwhile the pictures come that an answer is made by.
+        Loading takes 2.4 s of a core, which would be a third of the time to the first answer.
 
         Raises:
             OSError: the system refuses the process.
@@ -243,7 +243,7 @@ class EpisodeRunner:
         if self._spare is not None and self._spare.poll() is not None:
             self.keep_ready(False)
         self._worker, self._spare = self._spare or start_worker(job_file), None
-        begin(self._worker)
+        begin(self._worker, job_file)
         self._reader = threading.Thread(target=self._read, args=(self._worker,), daemon=True)
         self._reader.start()
 

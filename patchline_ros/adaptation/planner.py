@@ -131,13 +131,18 @@ class Planner:
         return self._drift is not None and self._drift.drifting
 
     @property
+    def answers_without_labels(self) -> bool:
+        """Whether a drift is answered before labels come, so that seconds count."""
+        return self._labels is not LabelPolicy.REQUIRED
+
+    @property
     def awaits_answer(self) -> bool:
         """Whether the drift of the last reading is to be answered without labels."""
         drift = self._drift
         return (
             drift is not None
             and drift.drifting
-            and self._labels is not LabelPolicy.REQUIRED
+            and self.answers_without_labels
             and drift.since_ns not in (self._settled_ns, self._answered_ns)
             and drift.stamp_ns >= self._again_ns
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from typing import Final
 from patchline_ros.files import open_anew
 
 LOG: Final = "worker.log"
-"""Of the worker that was started last, beside its job."""
+"""Of the worker that was given a job last, beside the job."""
+SPARE_LOG: Final = "spare_worker.log"
+"""Of a worker that has none yet, so that it leaves the log of the last job alone."""
 _END_SECONDS: Final = 5
 
 
@@ -25,7 +28,7 @@ def start_worker(job_file: Path) -> subprocess.Popen[str]:
         OSError: the system refuses the process, or the disk the log.
     """
     worker = [sys.executable, "-m", "patchline_ros.adaptation.worker"]
-    with os.fdopen(open_anew(job_file.with_name(LOG)), "w", encoding="utf-8") as log:
+    with os.fdopen(open_anew(job_file.with_name(SPARE_LOG)), "w", encoding="utf-8") as log:
         return subprocess.Popen(
             [*worker, str(job_file), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -37,9 +40,11 @@ def start_worker(job_file: Path) -> subprocess.Popen[str]:
         )
 
 
-def begin(worker: subprocess.Popen[str]) -> None:
+def begin(worker: subprocess.Popen[str], job_file: Path) -> None:
     """The job is written. One that has ended meanwhile is not told; its exit code says why."""
     assert worker.stdin is not None
+    with contextlib.suppress(OSError):  # Somebody removed it, and nobody will read it.
+        job_file.with_name(SPARE_LOG).replace(job_file.with_name(LOG))
     try:
         with worker.stdin:
             worker.stdin.write("begin\n")

@@ -271,16 +271,20 @@ def test_a_car_without_labels_answers_once_and_says_what_it_waits_for(
         adapter.loop.stop()
 
 
-def test_a_worker_that_got_no_job_ends_with_the_drift(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_worker_waits_on_calm_roads_and_ends_with_the_adapter(
+    bundle: Bundle, tmp_path: Path
+) -> None:
     adapter = Adapter(bundle, tmp_path / "store", labels=LabelPolicy.NONE)
     try:
-        adapter.loop.heard_drift(drift(seconds=NOTICED))
+        adapter.loop.heard_drift(CALM)
         spare = adapter.storage.runner._spare
         assert spare is not None and spare.poll() is None
+        adapter.loop.heard_drift(drift(seconds=NOTICED))
         adapter.loop.heard_drift(CALM)
-        assert spare.poll() is not None and adapter.storage.runner._spare is None
+        assert spare.poll() is None and adapter.storage.runner._spare is spare
     finally:
         adapter.loop.stop()
+    assert spare.poll() is not None and adapter.storage.runner._spare is None
 
 
 def test_pictures_that_are_none_of_the_models_are_refused(bundle: Bundle, tmp_path: Path) -> None:

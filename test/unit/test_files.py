@@ -28,7 +28,7 @@ def test_a_link_that_was_planted_aside_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_neither_is_one_in_place_of_the_log_or_the_lock(tmp_path: Path) -> None:
-    victim, log = tmp_path / "victim", tmp_path / worker_process.LOG
+    victim, log = tmp_path / "victim", tmp_path / worker_process.SPARE_LOG
     victim.write_text("keep")
     log.symlink_to(victim)
     with worker_process.start_worker(tmp_path / "job.json") as worker:

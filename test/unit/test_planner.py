@@ -362,7 +362,7 @@ def test_an_answer_that_failed_is_tried_again_where_no_labels_will_come(
     plan.begun(first)
     assert plan.failed() == PAUSE_SECONDS
     plan.heard(drift(100, 150 + PAUSE_SECONDS * SECOND - 1))
-    assert answer() == Wait() and not plan.awaits_answer, "no process is made ready meanwhile"
+    assert answer() == Wait() and not plan.awaits_answer
     plan.heard(drift(100, 150 + PAUSE_SECONDS * SECOND))
     again = answer()
     assert isinstance(again, Episode)
