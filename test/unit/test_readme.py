@@ -22,6 +22,12 @@ def test_it_is_short_and_names_the_two_commands() -> None:
     assert commands == ["./patchline demo", "./patchline test"]
 
 
+def test_the_first_day_on_a_car_installs_as_it_does() -> None:
+    steps = re.findall(r"^    .+", section("On a car"), flags=re.M)[:5]
+    assert steps[-1].startswith("    colcon build")
+    assert "\n".join(steps) in (ROOT / "docs" / "car.md").read_text(encoding="utf-8")
+
+
 def test_its_results_are_those_of_the_generated_page() -> None:
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     said = " ".join(re.findall(r"^- (.*)$", section("Results"), flags=re.M))
