@@ -87,10 +87,11 @@ class DriftMonitorNode(ManagedNode):
         self._publisher.publish(status)
 
     def _report_change(self, reading: DriftReading) -> None:
-        before = self._reading is not None and self._reading.drifting
+        """Once for each drift: MMD^2 of one that hovers at the threshold crosses it often."""
+        before = self._reading.since_ns if self._reading is not None else 0
         self._reading = reading
-        if reading.drifting != before:
-            verdict = "drift" if reading.drifting else "no drift any more"
+        if reading.since_ns != before:
+            verdict = "drift" if reading.since_ns else "no drift any more"
             self.get_logger().info(
                 f"{verdict}: MMD^2 {reading.mmd2:.4f}, threshold {reading.threshold:.4f}"
             )

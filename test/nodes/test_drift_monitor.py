@@ -51,9 +51,19 @@ def test_drift_is_seen_once_the_window_is_full(bench, bundle):
     assert drifting[0].header.frame_id == "camera_link"
     assert at.said("drift: MMD^2")
 
-    send(25, np.zeros(3))
+    # A reading below the threshold ends no drift: one that hovers there would fill the log.
+    for number in range(25, 25 + reference.window):
+        send(number, raw[number % 12 + 1])
+    at.until(lambda: not statuses[-1].drifting)
+    assert not at.said("no drift any more")
+    ended = 25 + 2 * reference.window
+    for number in range(25 + reference.window, ended):
+        send(number, raw[number % 12 + 1])
+    at.until(lambda: at.said("no drift any more"))
+
+    send(ended, np.zeros(3))
     at.until(lambda: at.said("another bundle or another node is publishing"))
-    assert len(statuses) == 24 - reference.window + 1
+    assert len(statuses) == ended - reference.window
 
 
 def test_the_lifecycle_frees_what_it_loads_and_starts_with_an_empty_window(bench, bundle):
