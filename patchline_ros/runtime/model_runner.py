@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -138,12 +139,11 @@ class ModelRunner:
             raw, features = run(self._input(image))
             if not _all_finite([*tensors_in(raw), features]):
                 raise AnswerError("its outputs on a picture are not finite")
-            head = self._source.head
-            result = head.decode(raw)[0]
+            read = self._source.head.read(raw)
             return Perception(
-                prediction=to_picture(result, image.shape[:2], self.spec.input_size),
-                confidence=float(head.confidence(raw)[0]),
-                entropy=float(head.entropy(raw)[0]),
+                prediction=to_picture(read.labels[0], image.shape[:2], self.spec.input_size),
+                confidence=float(read.confidences[0]),
+                entropy=float(read.entropies[0]),
                 features=features[0].numpy(),
                 patch_version=self.patch_version,
             )
@@ -248,4 +248,4 @@ class ModelRunner:
 def _all_finite(outputs: Iterable[Tensor]) -> bool:
     # Of the least and the greatest value, which are NaN where any is; a test of each takes longer.
     bounds = [bound for output in outputs if output.numel() for bound in output.aminmax()]
-    return all(bool(torch.isfinite(bound)) for bound in bounds)
+    return all(math.isfinite(float(bound)) for bound in bounds)
