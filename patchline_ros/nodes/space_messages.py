@@ -35,7 +35,7 @@ def detection_in_space(seen: Detection2D, box: SpaceBox, frame: str) -> Detectio
 
 
 def detections_to_markers(found: Sequence[Detection3D], header: Header) -> MarkerArray:
-    """A box for each object in the colour of its class, with its id, in the place of those before."""
+    """A box for each object in the colour of its class, with its id; those before go."""
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, detection in enumerate(found):
         class_id = detection.results[0].hypothesis.class_id

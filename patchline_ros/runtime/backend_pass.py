@@ -68,8 +68,8 @@ def runnable(
 ) -> tuple[Run, str]:
     """The pass by a backend, and in words where it runs.
 
-    With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own. With `auto` the
-    words also say why.
+    With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own. With `auto`
+    the words also say why.
 
     Args:
         engine: which.
