@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--bundle", default="", help="folder of the car's bundle")
     parser.add_argument("--bag", default="", help="folder or file that is to be played")
     parser.add_argument("--topics", default="", help="of the bag, with commas between")
+    parser.add_argument("--start", default="0.0", help="seconds of the bag to leave out")
     given = parser.parse_args()
     try:
         answer = {"teacher": _teacher(given), "topics": _topics(given)}
@@ -51,10 +52,12 @@ def _topics(given: argparse.Namespace) -> list[str]:
     if not given.bag:
         return []
     # It loads ROS, which a launch without a bag need not wait for.
-    from patchline_ros.nodes.bag_player import inputs_of
+    from patchline_ros.nodes.bag_player import ReplayOptions, inputs_of, to_play
 
     bag = Path(given.bag).expanduser()
-    return list(comma_separated(given.topics) or inputs_of(bag))
+    topics = tuple(comma_separated(given.topics)) or inputs_of(bag)
+    to_play(ReplayOptions(bag, topics, start=float_argument("start", given.start)))
+    return list(topics)
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ PERCEPTION = (
     *_CAMERA_INPUT,
     Parameter(
         "backend",
-        str(Backend.PYTORCH),
-        "library that runs the models; onnx needs a bundle with the graphs of `patchline export`",
+        str(Backend.AUTO),
+        "library that runs the models; onnx needs a bundle with the graphs of `patchline export`; "
+        "auto: onnx for a model whose graph is there, on a CPU, and pytorch elsewhere",
         choices=tuple(map(str, Backend)),
     ),
     Parameter(
