@@ -1,7 +1,7 @@
 """Signatures (Ed25519): who may change what a car's models do.
 
 The adapter signs patch sets, which the nodes check; the nodes sign their statuses, by which the
-adapter decides what to do. Each side has a key of its own.
+adapter decides what to do; who labels signs the labelled frames. Each side has a key of its own.
 
     NAME.key    the private key, for who signs; readable by its owner alone
     NAME.pub    the public key, for who checks
@@ -11,11 +11,13 @@ Both are PEM files as openssl writes them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -26,12 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from numpy.typing import NDArray
 
 from patchline_ros.files import write_file
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Boxes, Sample, Task
 
 _PATCH_SET: Final = "patchline patch set 2"
 _STATUS: Final = "patchline status 1"
+_LABEL: Final = "patchline label 1"
 """What a signature is for: one that was made for something else is none here."""
 _SENT_BYTES: Final = 8
 
@@ -56,6 +60,28 @@ def statement(car: str, task: Task, version: int, base_fingerprint: str, sha256:
 def status_statement(car: str, kind: str, *facts: object) -> bytes:
     """What is signed of a status: whose it is, of which kind, and what it says."""
     return _joined(_STATUS, car, kind, *map(str, facts))
+
+
+def label_statement(topic: str, task: Task, frame_id: str, stamp_ns: int, sample: Sample) -> bytes:
+    """What is signed of a labelled frame: all that an adapter keeps of it.
+
+    Args:
+        topic: full name of the one that it is sent on, which says for which car it is.
+        task: whose label it is.
+        frame_id: its name.
+        stamp_ns: of the picture.
+        sample: picture and label as they are read from the message.
+    """
+    label = sample.label
+    parts = (label.boxes, label.labels) if isinstance(label, Boxes) else (np.asarray(label),)
+    said = [_array_in_words(part) for part in (sample.image, *parts)]
+    return _joined(_LABEL, topic, str(task), frame_id, str(stamp_ns), *said)
+
+
+def _array_in_words(array: NDArray[np.generic]) -> str:
+    plain = np.ascontiguousarray(array)
+    digest = hashlib.sha256(plain.tobytes()).hexdigest()
+    return f"{plain.dtype.str} {array.shape} {digest}"
 
 
 def _joined(*words: str) -> bytes:

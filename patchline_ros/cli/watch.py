@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -62,6 +63,13 @@ def watch(
             "are then subscribed to all the time.",
         ),
     ] = False,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="NAME.key of `patchline keys`, which the labels of --label are signed with.",
+            show_default="unsigned",
+        ),
+    ] = None,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 
@@ -84,5 +92,5 @@ def watch(
     with errors_in_a_sentence():
         camera = image_topic or GraphSettings.image_topic
         car = CarTopics(namespace, camera, sign_image_topic, image_transport)
-        serving = Serving(host, port, websocket_port, label)
+        serving = Serving(host, port, websocket_port, label, signing_key)
         watch_car(car, serving, Console(highlight=False))

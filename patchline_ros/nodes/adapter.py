@@ -74,6 +74,8 @@ class AdapterNode(ManagedNode):
         self.get_logger().info(f"trainings run on {trains_on}")
         car = self.get_namespace()
         self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
+        labels = self.resolve_topic_name("labelled_frames")
+        self._label_check = signing_keys.label_check(values, labels)
         self._label_policy = LabelPolicy(values["labels"])
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
@@ -164,11 +166,13 @@ class AdapterNode(ManagedNode):
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
-            frame_id, task, stamp_ns, sample = msg_to_labelled_frame(msg)
-        except ConversionError as error:
+            self._label_check.is_signed(msg)
+            read = msg_to_labelled_frame(msg)
+            self._label_check.check(msg, *read)
+        except (ConversionError, SigningError) as error:
             self._labels.refuse(msg.id, str(error))
             return
-        self._labels.take(frame_id, task, stamp_ns, sample)
+        self._labels.take(*read)
 
     def _on_drift(self, msg: DriftStatus) -> None:
         try:

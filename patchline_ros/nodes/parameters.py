@@ -41,6 +41,15 @@ _SIGNS_STATUSES = (
     ),
 )
 
+_SIGNS_LABELS = (
+    Parameter(
+        "signing_key",
+        "",
+        "path of NAME.key of `patchline keys`, which labelled frames are signed with; empty: "
+        "unsigned",
+    ),
+)
+
 _CAMERA_INPUT = (
     Parameter(
         "image_transport", "raw", "how the camera sends its pictures", choices=IMAGE_TRANSPORTS
@@ -188,6 +197,11 @@ ADAPTER = (
         "whether statuses without a signature are believed although the adapter signs",
     ),
     Parameter(
+        "labels_key",
+        "",
+        "path of NAME.pub; only labelled frames signed with its key are taken; empty: anybody's",
+    ),
+    Parameter(
         "labels",
         str(LabelPolicy.WELCOME),
         "required: wait for labels; welcome: answer a drift at once with the bundle's prepared "
@@ -218,6 +232,7 @@ ADAPTER = (
 
 LABELLER = (
     *MANAGED,
+    *_SIGNS_LABELS,
     *_CAMERA_INPUT,
     Parameter(
         "tasks",
@@ -322,6 +337,7 @@ OBJECT_LOCATOR = (
 )
 
 CAMERA = (
+    *_SIGNS_LABELS,
     Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
     Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
 )
