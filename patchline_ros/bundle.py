@@ -6,6 +6,7 @@
     trained_on.json          names of the pictures that the models were trained on
     held_out.json            names of those that they were measured on
     examples.safetensors     a few of the latter, for the card
+    source_frames.safetensors    a few of the latter with their labels, that no message can change
     predictor.safetensors    the learnt patch predictor, where there is one
     prepared-TASK.safetensors    patches that were trained before the car left, where there are any
     card.html                for people; not in the manifest, so it may be deleted or made again
@@ -17,28 +18,34 @@ manifest is whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
+from torch import Tensor
 
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
 from patchline_ros.manifest import BundleError, Manifest, ModelEntry, read_manifest
-from patchline_ros.tasks import Image, Task
+from patchline_ros.messages.label_check import check_label
+from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.sample_tensors import samples_of
 
 MANIFEST = "manifest.json"
 REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
 HELD_OUT = "held_out.json"
 EXAMPLES = "examples.safetensors"
+SOURCE_FRAMES = "source_frames.safetensors"
 PREDICTOR = "predictor.safetensors"
 CARD = "card.html"
 
@@ -204,6 +211,43 @@ class Bundle:
                 )
             there[Task(name)] = list(images)
         return {task: there[task] for task in self.manifest.models if task in there}
+
+    @cached_property
+    def source_frames(self) -> dict[Task, list[Sample]]:
+        """A few held-out samples of each task at the model's size; a bundle may have none.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if SOURCE_FRAMES not in self.manifest.files:
+            return {}
+        try:
+            tensors = load_tensors((self.path / SOURCE_FRAMES).read_bytes())
+            frames = {task: self._frames_of(task, tensors) for task in self.manifest.models}
+        except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"bundle {self.path}: {SOURCE_FRAMES} holds no labelled pictures: {error}"
+            ) from error
+        return {task: samples for task, samples in frames.items() if samples}
+
+    def _frames_of(self, task: Task, tensors: Mapping[str, Tensor]) -> list[Sample]:
+        """Those of a task; raises what `source_frames` catches."""
+        own = {
+            name.removeprefix(f"{task}."): value
+            for name, value in tensors.items()
+            if name.startswith(f"{task}.")
+        }
+        if not own:
+            return []
+        spec, images = self.spec(task), own["images"]
+        if images.dtype is not torch.uint8 or images.shape[1:] != (*spec.input_size, 3):
+            raise ValueError(f"{images.dtype} {tuple(images.shape)} for {task}")
+        if own["labels"].dtype not in (torch.uint8, torch.int64):
+            raise ValueError(f"labels of {own['labels'].dtype} for {task}")
+        samples = samples_of(own)
+        for sample in samples:
+            check_label(task, spec.classes, sample)
+        return samples
 
     @cached_property
     def drift_reference(self) -> DriftReference:

@@ -15,6 +15,7 @@ from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
+from patchline_ros.adaptation.source_check import SourceCheck
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
@@ -247,8 +248,18 @@ def _adapt_task(
     if not isinstance(trained.model, PatchedModel):
         report.accepted[task] = False
         return Rejected(task, trained.untrained)
-    running = running_model(job, bundle, adaptation.sources[task].model, task)
-    verdict = judged(running, trained.model, trained.deciding, job.margin, "the adapted model")
+    source = adaptation.sources[task].model
+    running = running_model(job, bundle, source, task)
+    verdict = judged(
+        running,
+        trained.model,
+        trained.deciding,
+        job.margin,
+        "the adapted model",
+        check=SourceCheck.of_bundle(bundle, source, task),
+    )
+    if verdict.fall is not None:
+        trained.record.spend("gate", verdict.fall.gflops)
     _report_training(report, task, trained, verdict)
     report.seconds[task] = time.monotonic() - started
     if not verdict.accepted:
@@ -279,11 +290,14 @@ def gate_scores(
     """What a report says of a comparison on so many frames."""
     found = verdict.comparison
     assert found is not None
+    fall = verdict.fall.comparison if verdict.fall else None
     return GateScores(
         before=found.running,
         after=found.candidate,
         error=found.error,
         frames=frames,
+        source_before=fall.running if fall else None,
+        source_after=fall.candidate if fall else None,
         norm_only=norm_only,
         best_epoch=best_epoch,
     )

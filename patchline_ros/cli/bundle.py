@@ -17,6 +17,14 @@ _OS_ERROR: Final = "can't read the bundle"
 app = typer.Typer(help="Look at bundles, check, compare and prepare them.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        help="Configuration that the bundle was made with: a name, or a file.",
+        show_default="camvid with --data, sim without",
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="Folder of the data sets that it was made from.")]
 
 
 @app.command()
@@ -57,16 +65,8 @@ def diff(one: Folder, other: Folder) -> None:
 @app.command()
 def prepare(
     bundle: Folder,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            help="Configuration that the bundle was made with: a name, or a file.",
-            show_default="camvid with --data, sim without",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets that it was made from.")
-    ] = None,
+    config: Config = None,
+    data: Data = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
 ) -> None:
@@ -82,6 +82,18 @@ def prepare(
 
         options = OfflineOptions(config=config, data=data, workers=workers, ray_address=ray_address)
         run_preparation(bundle, options, Console(highlight=False))
+
+
+@app.command()
+def hold_out(bundle: Folder, config: Config = None, data: Data = None) -> None:
+    """Keep held-out source frames in a bundle, by which a car sees that labels were wrong."""
+    with errors_in_a_sentence(os_error=_OS_ERROR):
+        from patchline_ros.offline.bundle_frames import keep_frames
+        from patchline_ros.offline.offline_run import OfflineOptions
+
+        kept = keep_frames(bundle, OfflineOptions(config=config, data=data))
+        counts = ", ".join(f"{len(frames)} of {task}" for task, frames in kept.items())
+        print(f"{bundle} keeps {counts}")
 
 
 @app.command()

@@ -77,6 +77,11 @@ class AdapterNode(ManagedNode):
         labels = self.resolve_topic_name("labelled_frames")
         self._label_check = signing_keys.label_check(values, labels)
         self._label_policy = LabelPolicy(values["labels"])
+        if not self._bundle.source_frames and self._label_policy is not LabelPolicy.NONE:
+            self.get_logger().info(
+                "the bundle keeps no labelled source frames, so nothing but the labels that come "
+                "says whether they are right; `patchline bundle hold-out` adds some"
+            )
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
         settings = StorageSettings(

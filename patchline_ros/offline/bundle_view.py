@@ -106,6 +106,7 @@ def check_bundle(bundle: Bundle) -> str:
         "trained on": sum(map(len, bundle.trained_on.values())),
         "measured on": sum(map(len, bundle.held_out.values())),
         "shown on its card": sum(map(len, bundle.examples.values())),
+        "kept with their labels": sum(map(len, bundle.source_frames.values())),
     }
     counts = ", ".join(f"{count} {what}" for what, count in pictures.items() if count)
     predictor = bundle.manifest.patch_predictor
