@@ -1,6 +1,7 @@
 """The bundle: the folder that an offline run makes and a car loads.
 
     manifest.json            what is in it, with the sha256 of each file
+    manifest.sig             its signature, where somebody has signed it
     TASK.safetensors         the source model of each task
     reference.safetensors    source features and the null of the drift test
     trained_on.json          names of the pictures that the models were trained on
@@ -36,11 +37,13 @@ from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
 from patchline_ros.manifest import BundleError, Manifest, ModelEntry, read_manifest
 from patchline_ros.messages.label_check import check_label
+from patchline_ros.signing import SigningError, Verifier, bundle_statement
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.sample_tensors import samples_of
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
 HELD_OUT = "held_out.json"
@@ -75,16 +78,39 @@ def prepared_file(task: Task) -> str:
     return f"prepared-{task}.safetensors"
 
 
+def _check_signature(path: Path, manifest: bytes, key: Path) -> None:
+    """Raises BundleError for a manifest that the key has not signed."""
+    try:
+        verifier = Verifier(key)
+        verifier.check(bundle_statement(manifest), (path / SIGNATURE).read_bytes())
+    except SigningError as error:
+        raise BundleError(
+            f"the manifest of bundle {path} is not to be trusted: {error}; where you have changed "
+            "the bundle yourself, sign it again with `patchline bundle sign`"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} is not signed, and only one that {key} has signed is loaded; sign it "
+            "with `patchline bundle sign`"
+        ) from error
+
+
 class Bundle:
     """A bundle on disk, checked."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, key: Path | None = None) -> None:
+        """`key` is the file of the public key that it was signed with; None: nobody asked."""
         self.path = path
         self.manifest = manifest
+        self.key = key
 
     @classmethod
-    def load(cls, path: Path) -> Bundle:
+    def load(cls, path: Path, key: Path | None = None) -> Bundle:
         """Reads and checks a bundle: the manifest, that each file is there, and each sha256.
+
+        Args:
+            path: its folder.
+            key: NAME.pub, whose signature the manifest has to have; None: it needs none.
 
         Raises:
             BundleError: with one sentence that says what is wrong.
@@ -96,7 +122,10 @@ class Bundle:
             )
         if not manifest_path.is_file():
             raise BundleError(f"bundle {path} has no {MANIFEST}: it is not a bundle, or not whole")
-        manifest = read_manifest(manifest_path.read_bytes(), manifest_path)
+        text = manifest_path.read_bytes()
+        if key is not None:
+            _check_signature(path, text, key)
+        manifest = read_manifest(text, manifest_path)
         for name, digest in manifest.files.items():
             file = path / name
             if not _FILE_NAME.fullmatch(name):
@@ -114,7 +143,7 @@ class Bundle:
         missing -= manifest.files.keys()
         if missing:
             raise BundleError(f"bundle {path}: the manifest does not list {sorted(missing)[0]}")
-        return cls(path, manifest)
+        return cls(path, manifest, key)
 
     def model(self, task: Task) -> TaskModel:
         """The source model of a task, in evaluation mode.

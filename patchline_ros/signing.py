@@ -36,8 +36,13 @@ from patchline_ros.tasks import Boxes, Sample, Task
 _PATCH_SET: Final = "patchline patch set 2"
 _STATUS: Final = "patchline status 1"
 _LABEL: Final = "patchline label 1"
+_BUNDLE: Final = "patchline bundle 1"
 """What a signature is for: one that was made for something else is none here."""
-_SENT_BYTES: Final = 8
+_ISSUED: Final = b"patchline issued 1\n"
+_SENT_BYTES, _EPOCH_BYTES, _SIGNATURE_BYTES = 8, 8, 64
+ISSUED_SECONDS: Final = 3600.0
+"""For which an issued patch set is believed. The adapter issues those that are to run again and
+again, so that only one that was recorded is older."""
 
 
 class SigningError(ValueError):
@@ -46,6 +51,8 @@ class SigningError(ValueError):
 
 def statement(car: str, task: Task, version: int, base_fingerprint: str, sha256: str) -> bytes:
     """What is signed of a patch set: all that its message says, and for which car it is.
+
+    The gate signs it as it is, for the file. The adapter issues it for the message.
 
     Args:
         car: the namespace of its graph; the patch set of another car is none of this one.
@@ -76,6 +83,11 @@ def label_statement(topic: str, task: Task, frame_id: str, stamp_ns: int, sample
     parts = (label.boxes, label.labels) if isinstance(label, Boxes) else (np.asarray(label),)
     said = [_array_in_words(part) for part in (sample.image, *parts)]
     return _joined(_LABEL, topic, str(task), frame_id, str(stamp_ns), *said)
+
+
+def bundle_statement(manifest: bytes) -> bytes:
+    """What is signed of a bundle: its manifest, which holds the sha256 of each other file."""
+    return _joined(_BUNDLE, hashlib.sha256(manifest).hexdigest())
 
 
 def _array_in_words(array: NDArray[np.generic]) -> str:
@@ -149,6 +161,16 @@ class Signer:
         """64 bytes."""
         return self._key.sign(text)
 
+    def issue(self, text: bytes, epoch: int) -> bytes:
+        """When it is issued and in which epoch (8 bytes each), and the signature of all that.
+
+        Args:
+            text: `statement` of a patch set.
+            epoch: number of the adapter's start, which no earlier one had, 0..2^64 - 1.
+        """
+        issued = time.time_ns().to_bytes(_SENT_BYTES, "big") + epoch.to_bytes(_EPOCH_BYTES, "big")
+        return issued + self.sign(_ISSUED + issued + text)
+
     def sign_now(self, text: bytes) -> bytes:
         """When it is sent (8 bytes, ns since 1970, big-endian), and the signature of both."""
         sent = time.time_ns().to_bytes(_SENT_BYTES, "big")
@@ -195,6 +217,31 @@ class Verifier:
             self._key.verify(signature, text)
         except InvalidSignature as error:
             raise SigningError("its signature is not by the key that is trusted here") from error
+
+    def check_issued(self, text: bytes, signature: bytes) -> int:
+        """The epoch in which a patch set was issued.
+
+        Args:
+            text: its `statement`.
+            signature: as `Signer.issue` gives it.
+
+        Raises:
+            SigningError: the key did not issue it, or too long ago.
+        """
+        if len(signature) == _SIGNATURE_BYTES:
+            raise SigningError(
+                "its signature does not say when it was issued, as those of earlier versions do "
+                "not; update the adapter, which then issues its patch sets anew"
+            )
+        issued, rest = signature[:-_SIGNATURE_BYTES], signature[-_SIGNATURE_BYTES:]
+        self.check(_ISSUED + issued + text, rest)
+        age = (time.time_ns() - int.from_bytes(issued[:_SENT_BYTES], "big")) / 1e9
+        if abs(age) > ISSUED_SECONDS:
+            raise SigningError(
+                f"it was issued {age:.0f} s ago, and is believed for {ISSUED_SECONDS:.0f}: "
+                "somebody sends it again, or the clocks of the adapter and this node differ"
+            )
+        return int.from_bytes(issued[_SENT_BYTES:], "big")
 
 
 class StatusVerifier:

@@ -44,6 +44,8 @@ class EpisodeJob(StrictModel):
     """What a worker is told; it is written as job.json."""
 
     bundle: Path
+    bundle_key: Path | None = None
+    """NAME.pub that the bundle has to be signed with; None: it needs no signature."""
     store: Path
     output: Path
     since_ns: int = Field(ge=0)
@@ -188,7 +190,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     Raises:
         ValueError: an unreadable bundle or running patch set.
     """
-    bundle = Bundle.load(job.bundle)
+    bundle = Bundle.load(job.bundle, job.bundle_key)
     labelled = _labelled(job, bundle, emit)
     watched = labelled.get(bundle.manifest.drift.task, [])
     choice = choose_patches(bundle, [sample.image for sample in watched], job.mmd2)

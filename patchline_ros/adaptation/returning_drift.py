@@ -38,7 +38,7 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle or running patch set.
         OSError: a patch set that can't be read or written.
     """
-    bundle = Bundle.load(job.bundle)
+    bundle = Bundle.load(job.bundle, job.bundle_key)
     store = StoredFrames(job.store)
     frames = {task: job.samples(store, task, emit) for task in job.known}
     report = job.report(

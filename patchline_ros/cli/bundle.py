@@ -38,13 +38,36 @@ def show(bundle: Folder) -> None:
 
 
 @app.command()
-def check(bundle: Folder) -> None:
+def check(
+    bundle: Folder,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="NAME.pub that the bundle has to be signed with.", show_default="any will do"
+        ),
+    ] = None,
+) -> None:
     """Load all of a bundle as a car would; end with 2 and a sentence where something is wrong."""
     with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import check_bundle
 
-        print(check_bundle(Bundle.load(bundle)))
+        print(check_bundle(Bundle.load(bundle, key)))
+
+
+@app.command()
+def sign(
+    bundle: Folder,
+    key: Annotated[Path, typer.Argument(help="NAME.key of `patchline keys`.")],
+) -> None:
+    """Sign a bundle, so that a car with the parameter bundle_key loads it and no other."""
+    with errors_in_a_sentence(os_error="can't sign the bundle"):
+        from patchline_ros.bundle import SIGNATURE, Bundle
+        from patchline_ros.offline.bundle_writing import sign_bundle
+        from patchline_ros.signing import Signer
+
+        sign_bundle(Bundle.load(bundle), Signer(key))
+        print(f"signed: {bundle / SIGNATURE}")
 
 
 @app.command()

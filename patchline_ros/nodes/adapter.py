@@ -42,11 +42,12 @@ from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.trouble import Trouble
-from patchline_ros.signing import SigningError
+from patchline_ros.signing import ISSUED_SECONDS, SigningError
 from patchline_ros.tasks import Task
 from patchline_ros.vision.device import Device, DeviceError, chosen_device
 
 _TICK_SECONDS = 0.25
+_ISSUE_AGAIN_SECONDS = ISSUED_SECONDS / 4
 _SILENCE_SECONDS = 5.0
 """Seconds without a reading of the drift monitor after which the diagnostics say so."""
 
@@ -104,8 +105,9 @@ class AdapterNode(ManagedNode):
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
         log = self.get_logger()
+        storage = self._storage
         self._versions = PatchVersions(
-            self._bundle, self._storage.runner, self._publish_patch_set, log
+            self._bundle, storage.runner, storage.epoch, self._publish_patch_set, log
         )
         self._labels = LabelIntake(self._bundle, self._storage.frames, log)
         self._loop = AdaptationLoop(
@@ -137,6 +139,7 @@ class AdapterNode(ManagedNode):
         self.offer(Trigger, "~/republish", self._on_republish)
         self.offer(Trigger, "~/reset", self._on_reset)
         self.repeat(_TICK_SECONDS, self._loop.tick)
+        self.repeat(_ISSUE_AGAIN_SECONDS, self._versions.issue_again)
 
     def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.

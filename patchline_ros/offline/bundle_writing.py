@@ -19,6 +19,7 @@ from patchline_ros.bundle import (
     MANIFEST,
     PREDICTOR,
     REFERENCE,
+    SIGNATURE,
     SOURCE_FRAMES,
     TRAINED_ON,
     Bundle,
@@ -27,6 +28,7 @@ from patchline_ros.bundle import (
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import remove_leftovers, sha256, write_file
 from patchline_ros.manifest import Manifest, PreparedEntry
+from patchline_ros.signing import Signer, bundle_statement
 from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
 from patchline_ros.vision.sample_tensors import sample_tensors
@@ -116,7 +118,7 @@ def _remove_earlier(path: Path, models: Mapping[Task, TaskModel]) -> None:
     prepared = {prepared_file(task) for task in Task}
     weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
     others = weights - {f"{task}.safetensors" for task in models}
-    for earlier in (MANIFEST, CARD, PREDICTOR, SOURCE_FRAMES, *prepared, *others):
+    for earlier in (MANIFEST, SIGNATURE, CARD, PREDICTOR, SOURCE_FRAMES, *prepared, *others):
         (path / earlier).unlink(missing_ok=True)
 
 
@@ -169,6 +171,16 @@ def _source_frames(frames: Mapping[Task, Sequence[Sample]]) -> bytes:
             for name, value in sample_tensors(samples).items()
         }
     )
+
+
+def sign_bundle(bundle: Bundle, signer: Signer) -> None:
+    """Signs the manifest as it is, and with it each file that it lists.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    manifest = (bundle.path / MANIFEST).read_bytes()
+    write_file(bundle.path / SIGNATURE, signer.sign(bundle_statement(manifest)))
 
 
 def list_files(bundle: Bundle, digests: Mapping[str, str]) -> Bundle:

@@ -14,12 +14,14 @@ from typing import Final
 import numpy as np
 import torch
 
+from patchline_ros.adaptation.epoch import read_epoch
 from patchline_ros.adaptation.patch_set_files import (
     Seal,
     patch_set_file,
     stored_patch_sets,
     write_patch_set,
 )
+from patchline_ros.adaptation.storage import EPOCH
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK, Parameters
@@ -67,7 +69,7 @@ class TrialGraph:
         self.episodes.mkdir(parents=True)
         private, self._public = make_keys(setup.out / "adapter")
         self._seal = Seal(key=private)
-        self.signer = Signer(private)
+        self.signer, self.epoch = Signer(private), 0
         self._nodes_key, self._nodes_public = make_keys(setup.out / "nodes")
         self.nodes_signer = Signer(self._nodes_key)
         for task in self.tasks:
@@ -383,13 +385,16 @@ class TrialGraph:
     ) -> PatchSet:
         """A patch set's message with the signature of the adapter's key."""
         text = statement(self._seal.car, task, version, fingerprint, digest)
+        # A case may have wiped the store, and the nodes remember what they have heard.
+        self.epoch = max(self.epoch, read_epoch(self.setup.store / EPOCH))
+        signature = self.signer.issue(text, self.epoch)
         return PatchSet(
             task=str(task),
             version=version,
             base_fingerprint=fingerprint,
             sha256=digest,
             data=bytes_field(data),
-            signature=bytes_field(self.signer.sign(text)),
+            signature=bytes_field(signature),
         )
 
 

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from tiny_bundle import make_patch_set
 
+from patchline_ros.adaptation.epoch import read_epoch
 from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
@@ -237,9 +238,11 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     probe.until(lambda: len(adapter.patch_sets) == 3)
     assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
     assert adapter.statuses[-1].episode_json == ""
+    epochs = set()
     for msg in adapter.patch_sets:
         text = statement("/", Task.CLASSIFICATION, msg.version, msg.base_fingerprint, msg.sha256)
-        Verifier(public).check(text, bytes(msg.signature))
+        epochs.add(Verifier(public).check_issued(text, bytes(msg.signature)))
+    assert epochs == {read_epoch(tmp_path / "store" / "epoch")}
     assert StoredFrames(tmp_path / "store" / "frames").count(Task.CLASSIFICATION, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 
