@@ -9,6 +9,7 @@ import typer
 
 from patchline_ros.cli.errors import errors_in_a_sentence, treat_sigterm_as_ctrl_c
 from patchline_ros.cli.offline import RayAddress, Workers
+from patchline_ros.terminal import say
 
 DIFFERENT: Final = 1
 """Exit code of `diff` where the bundles differ."""
@@ -52,7 +53,7 @@ def check(
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import check_bundle
 
-        print(check_bundle(Bundle.load(bundle, key)))
+        say(check_bundle(Bundle.load(bundle, key)))
 
 
 @app.command()
@@ -79,7 +80,7 @@ def diff(one: Folder, other: Folder) -> None:
 
         found = differences(Bundle.load(one).manifest, Bundle.load(other).manifest)
     for line in found:
-        print(line)
+        say(line)
     if found:
         raise typer.Exit(DIFFERENT)
     print("no difference")
@@ -98,13 +99,12 @@ def prepare(
     with errors_in_a_sentence(
         interrupted="interrupted; the same command goes on", os_error=_OS_ERROR
     ):
-        from rich.console import Console
-
         from patchline_ros.offline.offline_run import OfflineOptions
         from patchline_ros.offline.preparation_run import run_preparation
+        from patchline_ros.terminal import terminal
 
         options = OfflineOptions(config=config, data=data, workers=workers, ray_address=ray_address)
-        run_preparation(bundle, options, Console(highlight=False))
+        run_preparation(bundle, options, terminal())
 
 
 @app.command()

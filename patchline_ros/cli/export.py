@@ -24,11 +24,10 @@ def export(
     Perception nodes with the parameter `backend: onnx` run these graphs by ONNX Runtime. A graph
     has no weights in it: it serves every patch set with so many patches.
     """
-    from rich.console import Console
-
     from patchline_ros.bundle import Bundle
     from patchline_ros.offline.export import export_bundle
     from patchline_ros.offline.export_table import print_exports
+    from patchline_ros.terminal import terminal
 
     with errors_in_a_sentence(
         interrupted="interrupted; the graphs that are done stay",
@@ -38,4 +37,4 @@ def export(
             exports = export_bundle(Bundle.load(bundle), threads)
         except ModuleNotFoundError as error:
             fail(f"{error}; it comes with pip install 'patchline_ros[onnx]'", USER_ERROR)
-        print_exports(exports, Console(highlight=False))
+        print_exports(exports, terminal())

@@ -99,9 +99,8 @@ def offline(
 
     On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
     """
-    from rich.console import Console
-
     from patchline_ros.offline.offline_run import OfflineOptions, run_offline
+    from patchline_ros.terminal import terminal
     from patchline_ros.vision.fabric import is_first_process
 
     options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
@@ -110,4 +109,4 @@ def offline(
         interrupted="interrupted; the same command goes on from here",
         os_error="can't read or write",
     ):
-        run_offline(options, Console(highlight=False, quiet=not is_first_process()))
+        run_offline(options, terminal(quiet=not is_first_process()))

@@ -83,14 +83,13 @@ def watch(
             ">=0.30'",
             USER_ERROR,
         )
-    from rich.console import Console
-
     from patchline_ros.graph.description import GraphSettings
     from patchline_ros.nodes.watch import Serving, watch_car
+    from patchline_ros.terminal import terminal
     from patchline_ros.watch.topics import CarTopics
 
     with errors_in_a_sentence():
         camera = image_topic or GraphSettings.image_topic
         car = CarTopics(namespace, camera, sign_image_topic, image_transport)
         serving = Serving(host, port, websocket_port, label, signing_key)
-        watch_car(car, serving, Console(highlight=False))
+        watch_car(car, serving, terminal())
