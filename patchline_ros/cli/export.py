@@ -27,9 +27,9 @@ def export(
     Perception nodes run these graphs by ONNX Runtime on a CPU. A graph has no weights in it: it
     serves every patch set with so many patches.
     """
-    from rich.console import Console
+    from patchline_ros.terminal import terminal
 
-    export_graphs(bundle, threads, Console(highlight=False))
+    export_graphs(bundle, threads, terminal())
 
 
 def export_graphs(path: Path, threads: int, console: Console) -> None:

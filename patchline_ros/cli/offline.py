@@ -101,12 +101,11 @@ def offline(
 
     On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
     """
-    from rich.console import Console
-
     from patchline_ros.offline.offline_run import OfflineOptions, run_offline
+    from patchline_ros.terminal import terminal
     from patchline_ros.vision.fabric import is_first_process
 
-    console = Console(highlight=False, quiet=not is_first_process())
+    console = terminal(quiet=not is_first_process())
     options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
     treat_sigterm_as_ctrl_c()
     with errors_in_a_sentence(
@@ -120,8 +119,7 @@ def offline(
     if missing:
         console.print(
             f"no ONNX graphs, which cars with a CPU run faster: {missing[0]} is not installed (pip "
-            f"install 'patchline_ros[onnx]'); then `patchline export {bundle.path}` makes them",
-            markup=False,
+            f"install 'patchline_ros[onnx]'); then `patchline export {bundle.path}` makes them"
         )
         return
     export_graphs(bundle.path, bundle.manifest.config["recipe"]["threads"], console)

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from patchline_ros.foreign_text import visible
 from patchline_ros.word_lists import comma_separated, float_argument
 
 
@@ -30,7 +31,7 @@ def main() -> int:
         answer = {"teacher": _teacher(given), "topics": _topics(given)}
     except (ValueError, OSError) as error:
         # One line: what a bag or a bundle holds may be part of the sentence.
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(visible(" ".join(str(error).split())), file=sys.stderr)
         return 1
     print(json.dumps(answer))
     return 0
