@@ -271,6 +271,13 @@ def pids(group: int, program: str) -> list[int]:
     return found
 
 
+GROUND_CLASSES = """
+ground_projector:
+  ros__parameters: {drivable_classes: road, line_classes: sky, standing_classes: car}
+"""
+"""In the bundle's own words."""
+
+
 def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tmp_path):
     """From clear weather into the night, live, and then as a bag; the graph ends with the bag."""
     probe, bag = car.probe, tmp_path / "drive"
@@ -301,6 +308,8 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
 
     features.clear()
     arguments["store"] = str(tmp_path / "fresh")
+    arguments["params_file"] = str(tmp_path / "classes.yaml")
+    Path(arguments["params_file"]).write_text(GROUND_CLASSES)
     process = launch(
         car, ros2, "replay.launch.py", bag=str(bag), rate="0.5", ground="true", **arguments
     )
