@@ -18,7 +18,7 @@ from patchline_ros.foreign_text import visible
 class _PlainConsole(Console):
     """Shows what a terminal would obey in the strings that come to be rendered."""
 
-    def render_str(self, text: str, **keywords: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **keywords: Any) -> Text:
         return super().render_str(visible(text), **keywords)
 
 
