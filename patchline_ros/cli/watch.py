@@ -23,6 +23,13 @@ WebsocketPort = Annotated[
         help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
     ),
 ]
+SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="NAME.key of `patchline keys`, which the labels of --label are signed with.",
+        show_default="unsigned",
+    ),
+]
 ImageTransport = Annotated[
     str,
     typer.Option(
@@ -63,13 +70,7 @@ def watch(
             "are then subscribed to all the time.",
         ),
     ] = False,
-    signing_key: Annotated[
-        Path | None,
-        typer.Option(
-            help="NAME.key of `patchline keys`, which the labels of --label are signed with.",
-            show_default="unsigned",
-        ),
-    ] = None,
+    signing_key: SigningKey = None,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 

@@ -29,14 +29,14 @@ from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.signing import Signer, make_keys, statement
-from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.trials.expected_answers import ExpectedAnswers
 from patchline_ros.trials.own_node import Diagnosis
 from patchline_ros.trials.probe import NOT_SENT, Probe
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import Supervisor
 from patchline_ros.trials.trial_logs import TrialLogs
-from patchline_ros.trials.trial_pictures import render_pictures
+from patchline_ros.trials.trial_pictures import render_pictures, same_label
 from patchline_ros.trials.trial_setup import TrialSetup
 
 ADAPTER: Final = "adapter"
@@ -363,7 +363,7 @@ class TrialGraph:
     def _as_sent(self, key: tuple[Task, str], frame: StoredFrame) -> bool:
         sent = self._taught[key][1]
         (kept,) = StoredFrames(self.frames).read([frame])
-        return bool(np.array_equal(kept.image, sent.image)) and _equal(kept.label, sent.label)
+        return bool(np.array_equal(kept.image, sent.image)) and same_label(kept.label, sent.label)
 
     # Patch sets.
 
@@ -396,10 +396,3 @@ class TrialGraph:
             data=bytes_field(data),
             signature=bytes_field(signature),
         )
-
-
-def _equal(kept: object, sent: object) -> bool:
-    if isinstance(kept, Boxes) and isinstance(sent, Boxes):
-        same = np.array_equal(kept.labels, sent.labels)  # They travel as centre and size.
-        return same and np.allclose(kept.boxes, sent.boxes, atol=0.01)
-    return bool(np.array_equal(np.asarray(kept), np.asarray(sent)))
