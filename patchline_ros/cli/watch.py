@@ -23,19 +23,17 @@ WebsocketPort = Annotated[
         help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
     ),
 ]
-ImageTransport = Annotated[
-    str,
-    typer.Option(
-        help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
-    ),
-]
-
-
-LabelsKey = Annotated[
+SigningKey = Annotated[
     Path | None,
     typer.Option(
         help="NAME.key of `patchline keys`, which the labels of --label are signed with.",
         show_default="unsigned",
+    ),
+]
+ImageTransport = Annotated[
+    str,
+    typer.Option(
+        help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
     ),
 ]
 
@@ -72,7 +70,7 @@ def watch(
             "are then subscribed to all the time.",
         ),
     ] = False,
-    signing_key: LabelsKey = None,
+    signing_key: SigningKey = None,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 

@@ -311,8 +311,8 @@ class PerceptionNode(ManagedNode):
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
 
     def _on_patch_set(self, msg: PatchSet) -> None:
-        """Only hands it on; one that is too large need not wait, and takes no memory."""
-        refused = self._intake.too_large(msg.version, len(msg.data))
+        """Only hands it on; one that is too large, or a stranger's, does not wait in memory."""
+        refused = self._intake.turned_away(_offered(msg))
         if refused is None:
             self._builder.put(msg)
         else:
@@ -320,16 +320,7 @@ class PerceptionNode(ManagedNode):
 
     def _install(self, msg: PatchSet) -> None:
         """A patch set has come (in the builder thread)."""
-        decision = self._intake.examine(
-            OfferedPatchSet(
-                task=msg.task,
-                version=msg.version,
-                base_fingerprint=msg.base_fingerprint,
-                sha256=msg.sha256,
-                data=memoryview(msg.data),
-                signature=bytes(msg.signature),
-            )
-        )
+        decision = self._intake.examine(_offered(msg))
         if decision is not None:
             self._inference.between(
                 lambda: self._publish_status(self._intake.carry_out(decision))
@@ -389,3 +380,14 @@ class PerceptionNode(ManagedNode):
         if self._runner.runs_on != self._runs_on:
             self._runs_on = self._runner.runs_on
             self.get_logger().info(f"the model runs on {self._runs_on}")
+
+
+def _offered(msg: PatchSet) -> OfferedPatchSet:
+    return OfferedPatchSet(
+        task=msg.task,
+        version=msg.version,
+        base_fingerprint=msg.base_fingerprint,
+        sha256=msg.sha256,
+        data=memoryview(msg.data),
+        signature=bytes(msg.signature),
+    )

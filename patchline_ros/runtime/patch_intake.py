@@ -141,8 +141,22 @@ class PatchIntake:
         self._memory = memory
         self._newest_unsigned = 0
 
-    def too_large(self, version: int, size: int) -> Refused | None:
-        """The decision on a patch set of too many bytes, so that it need not wait; else None."""
+    def turned_away(self, offered: OfferedPatchSet) -> Refused | None:
+        """The decision on a patch set that need not wait: one of too many bytes, or a stranger's.
+
+        None: it may wait until `examine` looks at the rest of it.
+        """
+        if refused := self._too_large(offered.version, len(offered.data)):
+            return refused
+        try:
+            self._check_sender(offered)
+        except SigningError as error:
+            return Refused(offered.version, str(error), 0.0)
+        except PatchSetError:  # It is said when its turn comes.
+            return None
+        return None
+
+    def _too_large(self, version: int, size: int) -> Refused | None:
         if size <= self._largest_bytes:
             return None
         return Refused(
@@ -163,7 +177,7 @@ class PatchIntake:
             with suppress(PatchSetError, SigningError):
                 self._check_sender(offered)
             return None
-        if refused := self.too_large(offered.version, len(offered.data)):
+        if refused := self._too_large(offered.version, len(offered.data)):
             return refused
         started = time.monotonic()
         try:

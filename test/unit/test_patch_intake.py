@@ -215,6 +215,11 @@ def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_
     lanes = Lanes(bundle, Verifier(public))
     data = make_patch_set(bundle, Task.SEGMENTATION, 1, expected=EXPECTED)
     plain = offered(data)
+    # A stranger's does not even wait.
+    for patch_set in (plain, signed(stranger, plain), signed(private, plain, car="/other")):
+        assert lanes.intake.turned_away(patch_set).reason
+    assert lanes.intake.turned_away(signed(private, plain)) is None
+    assert Lanes(bundle).intake.turned_away(plain) is None
     for says, patch_set in {
         "it is not signed, and this node takes those of trusted_key alone": plain,
         "not by the key that is trusted": signed(stranger, plain),
