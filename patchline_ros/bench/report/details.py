@@ -54,8 +54,9 @@ def _measured_on(results: Collected) -> str:
         }
     )
     versions = sorted({f"{name} {v}" for run in runs for name, v in run.versions.items()})
+    origins = "; ".join(results.origins())
     return (
-        f"Seeds {', '.join(map(str, results.seeds()))}. Source models: {'; '.join(results.origins())}. "
+        f"Seeds {', '.join(map(str, results.seeds()))}. Source models: {origins}. "
         f"Machine: {'; '.join(machines)}. Versions: {', '.join(versions)}."
     )
 
