@@ -112,7 +112,7 @@ def _require_prepared(experiment: Experiment, bundle: Path | None) -> None:
 
 def make_sources(plan: Plan, seeds: Sequence[int]) -> list[str]:
     """Makes the source models and affinity tables that are missing; a line for each failure."""
-    titles = ("source models", "more of them", "affinity", "preparation")
+    titles = ("source models, first task", "source models, others", "affinity", "preparation")
     waves = source_waves(plan.experiment, plan.inputs, plan.rows, seeds)
     for title, jobs in zip(titles, waves, strict=True):
         failures = run_jobs(title, jobs, plan.executor, plan.console)

@@ -16,7 +16,9 @@ from patchline_ros.patching.adapted_model import Part
 from patchline_ros.tasks import Task
 
 _Model = TypeVar("_Model", bound=BaseModel)
-SCHEMA: Final = 2
+SCHEMA: Final = 3
+"""Of 2 the peak of memory is the growth of the process, not a count of tensors; all else is the
+same."""
 CONVERGED_WITHIN = 0.01
 """A training has converged when the validation metric is this near to its best: one point."""
 
@@ -172,7 +174,8 @@ class TaskResult(StrictModel):
     step: StepCost | None
     """Cost of a training step; None where nothing is trained."""
     peak_bytes: int
-    """Most bytes of tensors that the training made at a time; on a GPU all that was allocated."""
+    """Most bytes of tensors that the training made at a time; on a GPU all that was allocated. In
+    results of schema 2 by how much the process grew."""
     seconds: float
     """Seconds that selection and training took."""
     warm_start: list[Task] = Field(default_factory=list)
@@ -221,7 +224,7 @@ class TaskResult(StrictModel):
 class RunResult(StrictModel):
     """One row of an experiment, run once."""
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[2, 3] = SCHEMA
     config: RunConfig = Field(alias="declaration")
     """What was run; files have called it `declaration` from the first."""
     patches: int | None = None

@@ -64,7 +64,7 @@ def test_result_files_are_checked(tmp_path: Path) -> None:
     plain = json.loads(path.read_text())
     path.write_text(json.dumps({**plain, "schema_version": 9}))
     with pytest.raises(
-        ResultError, match=r"seed-0\.json: schema_version: 9 is not allowed; known are 2"
+        ResultError, match=r"seed-0\.json: schema_version: 9 is not allowed; known are 2 or 3"
     ):
         read_result(path)
     path.write_text(json.dumps({**plain, "mood": "good"}))

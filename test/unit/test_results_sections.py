@@ -73,6 +73,7 @@ def write_one(
     seeds: tuple[int, ...] = (0, 1, 2),
     called: str = "dusk",
     scene: str = "camvid-dusk",
+    origin: str = "random",
     **changes: object,
 ) -> None:
     """An experiment of one task, with a score by row."""
@@ -103,7 +104,7 @@ def write_one(
                 **changes if row == "ours" else {},
             )
             result = RunResult(
-                declaration=run_config(experiment, row, seed, {}, "random"),
+                declaration=run_config(experiment, row, seed, {}, origin),
                 order=[Task.SEGMENTATION],
                 tasks={Task.SEGMENTATION: task},
                 versions={},
@@ -148,6 +149,43 @@ def test_compute_is_answered_beside_full_fine_tuning(experiments: dict[str, Coll
     assert where.answer.startswith("Of what full computes, 99% are training steps; those of *ours*")
 
 
+def test_what_norm_statistics_alone_reach_is_no_gain_of_ours(tmp_path: Path) -> None:
+    write_one(tmp_path, {"full": 0.6, "last": 0.6, "norm": 0.571, "ours": 0.57})
+    found = collect(tmp_path)
+    section = compute.section(found)
+    assert section is not None
+    said = "On segmentation *ours* is not surely different from *norm* (+0.1), which trains nothing"
+    assert said in section.more
+    assert "On segmentation it is not surely different from new norm" in compute.in_short(found)
+    write_one(tmp_path, {"norm": 0.5})
+    better = compute.section(collect(tmp_path))
+    assert better is not None
+    assert "norm" not in better.more
+
+
+def test_other_source_models_on_the_same_scene_are_told(tmp_path: Path) -> None:
+    write_one(tmp_path, {"full": 0.6, "ours": 0.5, "car": 0.5})
+    write_one(tmp_path, {"car": 0.5, "norm": 0.4, "cotta": 0.5}, called="late")
+    told = "The source models are not the same"
+    assert told not in write_report(tmp_path).read_text()
+    rows = {"car": 0.5, "norm": 0.4, "cotta": 0.5}
+    write_one(tmp_path, rows, called="late", origin="bundle b 1")
+    page = write_report(tmp_path).read_text()
+    assert f"{told}. Before anything is adapted they have 40.0 on segmentation in `dusk`" in page
+    assert "40.0 on segmentation in `late` (bundle b 1)" in page
+
+
+def test_an_old_peak_of_memory_is_called_what_it_is(tmp_path: Path) -> None:
+    write_one(tmp_path, {"ours": 0.5}, seeds=(0,))
+    page = tmp_path / "dusk" / "README.md"
+    write_report(tmp_path)
+    assert "Peak memory is that of all tensors that live at a time." in page.read_text()
+    path = result_path(tmp_path, "dusk", "ours", 0)
+    path.write_text(path.read_text().replace('"schema_version": 3', '"schema_version": 2'))
+    write_report(tmp_path)
+    assert "Peak memory is by how much the process grew." in page.read_text()
+
+
 def test_rows_without_labels_are_answered_beside_the_best_of_others(
     experiments: dict[str, Collected],
 ) -> None:
@@ -156,6 +194,10 @@ def test_rows_without_labels_are_answered_beside_the_best_of_others(
     assert section.answer.endswith("*car* gains without any: segmentation 5.0 of 20.0.")
     assert "Beside it *car* is worse on segmentation (-2.0)" in section.more
     assert "leaves 3.0 points on segmentation that *prepared* would have won" in section.more
+    assert section.more.endswith(
+        "Seeds: 3 of *car* and 3 of each of the others. On segmentation nothing is drawn at random "
+        "for *car*, so all of its seeds give one score and count as one."
+    )
     assert first_cells(section.table) == [
         *("cotta", "source", "norm", "prepared", "car", "own", "full")
     ]
@@ -191,7 +233,7 @@ def test_a_second_visit_is_answered_by_what_it_costs(tmp_path: Path) -> None:
     section = returning.section(collect(tmp_path))
     assert section is not None
     assert section.answer.startswith("1.0% of the compute of the first visit.")
-    assert "used it 0 of 3 times" in section.answer
+    assert "used it 0 of 3 times. It refused 3 of 3." in section.answer
     assert "dusk: segmentation -17.0" in section.more
 
 
@@ -228,12 +270,12 @@ def test_one_seed_is_not_called_sure(tmp_path: Path) -> None:
     write_one(tmp_path, {"full": 0.6, "ours": 0.5}, seeds=(0,))
     section = compute.section(collect(tmp_path))
     assert section is not None
-    assert "lower by one seed on segmentation (-10.0)" in section.answer
+    assert "lower (one seed each) on segmentation (-10.0)" in section.answer
     assert "*" not in section.table
     write_one(tmp_path, {"full": 0.5}, seeds=(0,))
     again = compute.section(collect(tmp_path))
     assert again is not None
-    assert "the same by one seed on segmentation (+0.0)" in again.answer
+    assert "the same (one seed each) on segmentation (+0.0)" in again.answer
 
 
 def test_every_method_is_explained_before_it_is_used(experiments: dict[str, Collected]) -> None:

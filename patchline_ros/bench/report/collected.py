@@ -78,6 +78,17 @@ class Collected:
         """The metric on test frames over seeds."""
         return summary(list(self.of_task(row, task, lambda result: result.test.final).values()))
 
+    def undrawn(self, row: str) -> list[Task]:
+        """Tasks on which several seeds all have one score, to the last digit.
+
+        Nothing of such a run is drawn at random: the seeds are one measurement made again.
+        """
+        scores = {
+            task: list(self.of_task(row, task, lambda result: result.test.final).values())
+            for task in self.experiment.tasks
+        }
+        return [task for task, found in scores.items() if len(found) > 1 and len(set(found)) == 1]
+
     def reference(self, task: Task) -> str | None:
         """The row that the others are compared with: the reference, or the better FT-full.
 
@@ -100,6 +111,15 @@ class Collected:
     def first_of(self, kind: Kind) -> str | None:
         """The first row of a kind; None where there is none."""
         return next((row for row in self.rows if self.kind(row) is kind), None)
+
+    def origins(self) -> list[str]:
+        """Where the source models of the runs come from: what was trained, or which bundle."""
+        return sorted({run.config.origin for runs in self._runs.values() for run in runs.values()})
+
+    def as_source(self, task: Task) -> float:
+        """The mean score of the source models as they are, on test frames, by the first row."""
+        scores = self.of_task(self.rows[0], task, lambda result: result.test.source)
+        return sum(scores.values()) / len(scores)
 
     def cached(self, row: str) -> bool:
         """Whether the row keeps the frozen part."""

@@ -9,18 +9,20 @@ from matplotlib.figure import Figure
 
 from patchline_ros.bench.report.collected import Collected
 from patchline_ros.bench.report.drawing import Line, Note, look, panels, place
-from patchline_ros.bench.report.entries import Entry, sure, verdict
+from patchline_ros.bench.report.entries import Entry, not_surely_different, sure, verdict
 from patchline_ros.bench.report.kinds import WITH_OUR_PATCHES, Kind
 from patchline_ros.bench.report.markdown import NONE, listed, share, table
 from patchline_ros.bench.report.section import Section
 from patchline_ros.bench.report.series import Comparison, Series, compare, full_beside
+from patchline_ros.bench.report.statistics import Difference
 from patchline_ros.bench.report.tables import saved_mib, seconds
 from patchline_ros.tasks import Task
 
 _READS = (
     "Points above {full} over compute, for each task. Left is cheaper, up is better; a line joins "
-    "shorter and longer trainings of one method, thin bars are 95% intervals. In the table, points "
-    "above {full} stand in brackets, with a star where they are surely not zero. Compute, memory "
+    "shorter and longer trainings of one method, thin bars are 95% intervals. The "
+    "axis of each task is of that task's own compute; table and text are of all tasks together. In "
+    "the table, points above {full} stand in brackets, with a star where they are surely not zero. Compute, memory "
     "and time are shares of those of {full}."
 )
 
@@ -110,11 +112,33 @@ def in_short(experiments: Mapping[str, Collected]) -> str:
     ours = _ours(compared) if compared else None
     if ours is None:
         return ""
-    return (
+    said = (
         f"**In short:** this project's method takes {_price(ours)} that it takes to train the "
         "whole network on the same labelled frames (*full fine-tuning*). Beside that its score, in "
         f"points of 100, is {verdict(ours, full_beside(ours))}."
     )
+    _, by_norm = _gained_by_norm(compared, ours) if compared else (None, [])
+    if not by_norm:
+        return said
+    return (
+        f"{said} On {listed([str(task) for task, _ in by_norm])} it is not surely different from "
+        "new norm statistics alone either, for which nothing is trained and no label is used."
+    )
+
+
+def _gained_by_norm(
+    compared: Comparison, ours: Entry
+) -> tuple[Entry | None, list[tuple[Task, Difference]]]:
+    """The row of norm statistics alone, and the tasks on which ours is not surely different."""
+    norm = next(
+        (
+            each
+            for each in compared.mains
+            if each.kind is Kind.NORM and each.results is ours.results
+        ),
+        None,
+    )
+    return norm, not_surely_different(ours, norm) if norm else []
 
 
 def _more(compared: Comparison) -> str:
@@ -123,7 +147,14 @@ def _more(compared: Comparison) -> str:
     if not ours:
         return ""
     main, *others = sorted(ours, key=lambda each: each not in compared.mains)
+    norm, by_norm = _gained_by_norm(compared, main)
     said = [
+        f"On {task} *{main.title}* is not surely different from *{norm.title}* "
+        f"({100 * less.mean:+.1f}), which trains nothing: what is gained there is theirs."
+        for task, less in by_norm
+        if norm
+    ]
+    said += [
         f"*{entry.title}* takes {share(entry.gflops(), full_beside(entry).gflops())} of the "
         f"compute and is {verdict(entry, full_beside(entry))}."
         for entry in others

@@ -18,9 +18,13 @@ norm statistics, frozen part, training steps, scores of validation frames, and t
 scores the source and the final model on those frames. *To converge* counts up to the first epoch
 whose validation metric is within {CONVERGED_WITHIN:g} of the best; a cache counts whole. *Paper's*
 is the paper's accounting, for each image that was trained on. Saved bytes and peak memory are
-those of the largest task, everything else is summed over tasks. Peak memory is that of all tensors
-that live at a time; in results of before 0.2.0 it is the growth of the process, which depends on
-what it did before."""
+those of the largest task, everything else is summed over tasks."""
+_PEAK = {
+    2: "Peak memory is by how much the process grew. That depends on what it did before, so it "
+    "is no ground to compare rows on; newer runs count tensors instead.",
+    3: "Peak memory is that of all tensors that live at a time.",
+}
+"""By schema of the results."""
 
 
 def _command(results: Collected) -> str:
@@ -50,11 +54,17 @@ def _measured_on(results: Collected) -> str:
         }
     )
     versions = sorted({f"{name} {v}" for run in runs for name, v in run.versions.items()})
-    origins = sorted({run.config.origin for run in runs})
+    origins = "; ".join(results.origins())
     return (
-        f"Seeds {', '.join(map(str, results.seeds()))}. Source models: {'; '.join(origins)}. "
+        f"Seeds {', '.join(map(str, results.seeds()))}. Source models: {origins}. "
         f"Machine: {'; '.join(machines)}. Versions: {', '.join(versions)}."
     )
+
+
+def _peak(results: Collected) -> str:
+    """What the peak of memory is in these results; of both kinds the caveat stands."""
+    schemas = (run.schema_version for row in results.rows for run in results.runs(row).values())
+    return _PEAK[min(schemas)]
 
 
 def _compared_with(results: Collected) -> str:
@@ -80,9 +90,10 @@ def page_text(results: Collected, figures: Sequence[str], overview: str) -> str:
         experiment.about,
         _command(results),
         _measured_on(results),
-        _TERMS,
+        f"{_TERMS} {_peak(results)}",
         "## Accuracy",
         tables.accuracy(results),
+        *tables.undrawn(results),
         *tables.untrained(results),
         *tables.gates(results),
         *tables.answers(results),

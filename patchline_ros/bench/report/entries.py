@@ -96,13 +96,23 @@ def verdict(entry: Entry, other: Entry, with_intervals: bool = False) -> str:
     return said_of([(task, entry.less(other, task)) for task in tasks], with_intervals)
 
 
+def not_surely_different(entry: Entry, other: Entry) -> list[tuple[Task, Difference]]:
+    """Tasks on which several seeds do not tell a row from another one, with the difference."""
+    found = [(task, entry.less(other, task)) for task in entry.tasks]
+    return [
+        (task, less)
+        for task, less in found
+        if less is not None and less.interval and not sure(less)
+    ]
+
+
 _VERDICTS: Final = (
     "better on",
     "not surely different on",
     "worse on",
-    "higher by one seed on",
-    "lower by one seed on",
-    "the same by one seed on",
+    "higher (one seed each) on",
+    "lower (one seed each) on",
+    "the same (one seed each) on",
 )
 
 

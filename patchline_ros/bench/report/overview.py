@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import matplotlib
@@ -11,7 +11,7 @@ import matplotlib
 from patchline_ros.bench.report import compute, few_labels, returning, stages, targets, unlabelled
 from patchline_ros.bench.report.collected import Collected
 from patchline_ros.bench.report.drawing import STYLE
-from patchline_ros.bench.report.entries import Entry, full_of, sure
+from patchline_ros.bench.report.entries import Entry, full_of, sure, tasks_with
 from patchline_ros.bench.report.kinds import Kind
 from patchline_ros.bench.report.markdown import NONE, listed, share, table
 from patchline_ros.bench.report.section import Section
@@ -107,16 +107,39 @@ def _scenes(shown: Sequence[Entry]) -> str:
     """What happens in the scenes of the sections, each once, and how its drive is split."""
     names: dict[str, dict[str, None]] = {}
     splits: dict[str, dict[str, None]] = {}
+    shared: dict[str, dict[str, Collected]] = {}
     for entry in shown:
         experiment = entry.results.experiment
         meaning = in_words(experiment.scene, experiment.about)
         names.setdefault(meaning, {})[_with_split(experiment.name, experiment.scene)] = None
         splits.setdefault(meaning, {})[split_in_words(experiment.scene)] = None
+        shared.setdefault(meaning, {})[experiment.name] = entry.results
     lines = [
-        f"- {listed(list(names[meaning]))}: {' '.join([meaning, *splits[meaning]]).strip()}"
+        f"- {listed(list(names[meaning]))}: "
+        + " ".join([meaning, *splits[meaning], _sources(shared[meaning].values())]).strip()
         for meaning in names
     ]
     return "\n".join(["**The scenes**, by experiment:", "", *lines]) if lines else ""
+
+
+def _sources(shown: Iterable[Collected]) -> str:
+    """That experiments on a scene begin from different source models; empty where they do not."""
+    first: dict[str, Collected] = {}
+    for results in shown:
+        first.setdefault("; ".join(results.origins()), results)
+    if len(first) < 2:
+        return ""
+    said = [
+        tasks_with([(task, f"{100 * each.as_source(task):.1f}") for task in each.experiment.tasks])
+        + f" in `{each.experiment.name}` ({origin})"
+        for origin, each in first.items()
+    ]
+    return (
+        "The source models are not the same. Before anything is adapted they have "
+        f"{'; '.join(said)}. Models that were trained under made weather, too, lose less to a drift and leave less "
+        "to win. So compare scores within one experiment alone. `docs/benchmarks.md` says how "
+        "each kind is made."
+    )
 
 
 def _with_split(name: str, scene: str) -> str:

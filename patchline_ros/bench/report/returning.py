@@ -134,7 +134,8 @@ def _answer(visits: Sequence[_Visits]) -> str:
         f"{_compute(visits)} of the compute of the first visit. The car recognised the drift "
         f"{_counted(visits, lambda second: second.found)} times, scored the patch set that it had "
         "kept on a few labelled frames, and used it "
-        f"{_counted(visits, lambda second: second.accepted)} times."
+        f"{_counted(visits, lambda second: second.accepted)} times. "
+        f"It refused {_counted(visits, lambda second: second.found and not second.accepted)}."
     )
 
 

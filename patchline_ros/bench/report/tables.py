@@ -8,7 +8,15 @@ from functools import partial
 from patchline_ros.adaptation.gain_predictor import PredictedGain
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.bench.report.collected import Collected
-from patchline_ros.bench.report.markdown import NONE, interval, number, percent, points, table
+from patchline_ros.bench.report.markdown import (
+    NONE,
+    interval,
+    listed,
+    number,
+    percent,
+    points,
+    table,
+)
 from patchline_ros.bench.report.statistics import Difference, difference
 from patchline_ros.bench.result import Gate, Returned, Scores, TaskResult
 from patchline_ros.tasks import Task
@@ -44,6 +52,21 @@ def accuracy(results: Collected) -> str:
             ]
         rows.append(cells)
     return table(head, rows)
+
+
+def undrawn(results: Collected) -> list[str]:
+    """A sentence on the scores that are the same with each seed; none where there is no such."""
+    rows: dict[str, list[str]] = {}
+    for row in results.rows:
+        tasks = [str(task) for task in results.undrawn(row)]
+        if tasks:
+            rows.setdefault(listed(tasks), []).append(results.title(row))
+    return [
+        f"On {tasks} all seeds give the same score, to the last digit, in these rows: "
+        f"{'; '.join(titles)}. Nothing is drawn at random there, so ± 0.0 is no precision: the "
+        "seeds are one measurement."
+        for tasks, titles in rows.items()
+    ]
 
 
 def differences(results: Collected) -> str:
@@ -145,7 +168,7 @@ def seconds(results: Collected, row: str) -> float:
 def memory_and_time(results: Collected) -> str:
     """Saved bytes and peak of the largest task, seconds of all tasks.
 
-    The peak has no shares: in results of before 0.2.0 it depends on what the process did before.
+    The peak has no shares: in results of schema 2 it depends on what the process did before.
     """
     shares = ["of FT-full", "of LST"]
     head = ["", "saved for backward, MiB", *shares, "peak memory, MiB"]

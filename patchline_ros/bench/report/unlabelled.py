@@ -118,7 +118,32 @@ def _more(splits: Sequence[Split]) -> str:
                 f"{where} best of the others is {tasks_with(gains)}. Beside it *{ours.title}* is "
                 f"{beside}."
             )
-    return " ".join([*said, *_turned_down(splits)])
+    return " ".join([*said, *_turned_down(splits), *_seeds(splits)])
+
+
+def _seeds(splits: Sequence[Split]) -> list[str]:
+    """How many seeds stand behind our answer and those of others, and where they say nothing."""
+    where: dict[str, list[str]] = {}
+    for split in splits:
+        if ours := _ours(split.results):
+            where.setdefault(_seeds_of(split.results, ours), []).append(f"*{split.name}*")
+    one = len(where) == 1
+    return [said if one else f"Split {listed(names)}: {said}" for said, names in where.items()]
+
+
+def _seeds_of(results: Collected, ours: Entry) -> str:
+    said = f"Seeds: {len(results.runs(ours.row))} of *{ours.title}*"
+    peers = [each for each in entries(results) if each.kind is Kind.UNLABELLED]
+    if peers:
+        fewest = min(len(results.runs(each.row)) for each in peers)
+        said += f" and {fewest} of each of the others"
+    same = results.undrawn(ours.row)
+    if not same:
+        return f"{said}."
+    return (
+        f"{said}. On {listed([str(task) for task in same])} nothing is drawn at random for "
+        f"*{ours.title}*, so all of its seeds give one score and count as one."
+    )
 
 
 def _best(shown: Sequence[Entry], task: Task) -> Entry:
