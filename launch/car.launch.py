@@ -26,6 +26,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import Action, LaunchContext, LaunchDescription
+from patchline_ros.graph.camera_drivers import DRIVERS, NO_DRIVER
 from patchline_ros.graph.description import (
     ROAD_IMAGE_TOPIC,
     SIGN_IMAGE_TOPIC,
@@ -35,6 +36,7 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
+from patchline_ros.graph.launch_arguments import CAR
 from patchline_ros.graph.launch_needs import (
     OTHERS,
     Need,
@@ -49,152 +51,11 @@ from patchline_ros.package_share import PACKAGE
 SHARE = Path(get_package_share_directory(PACKAGE))
 TRUTH = {"true": True, "false": False}
 
-NO_DRIVER = "none"
-DRIVERS = {
-    # LIMO's Orbbec Dabai. The second name is the one before 2023, which AgileX's documents give.
-    "astra_camera": (
-        ("dabai_u3.launch.xml", "dabai.launch.py"),
-        {},
-        "build github.com/orbbec/ros2_astra_camera",
-    ),
-    "orbbec_camera": (
-        ("dabai.launch.py",),
-        {},
-        "build the branch main of github.com/orbbec/OrbbecSDK_ROS2, which is version 1; version 2, "
-        "its default branch and apt's package, does not know the Dabai",
-    ),
-    # Without a namespace of its own it publishes on camera/color/image_raw like the others.
-    "realsense2_camera": (
-        ("rs_launch.py",),
-        {"camera_namespace": "", "camera_name": "camera"},
-        "apt install ros-$ROS_DISTRO-realsense2-camera",
-    ),
-}
-"""Packages of camera drivers: their launch files, of which the first that is there is included, its
-arguments, and how to install them."""
-
 RVIZ = Need("rviz2", ("lib/rviz2/rviz2",), "rviz:=true", "apt install ros-$ROS_DISTRO-rviz2")
 ASKED = {"teacher": "teacher", "teacher_rate": "teacher-rate", "bundle": "bundle"}
 """Arguments about a teacher, which the nodes' Python checks, and what it calls them."""
 
-ARGUMENTS = [
-    DeclareLaunchArgument("namespace", default_value="", description="before every relative name"),
-    DeclareLaunchArgument(
-        "bundle",
-        default_value=str(SHARE / "resource" / "sim_road"),
-        description="folder made by `patchline offline`; the default knows the simulated road only",
-    ),
-    DeclareLaunchArgument(
-        "store",
-        default_value="~/.ros/patchline",
-        description="folder that keeps labelled frames and patch sets; one for each car",
-    ),
-    DeclareLaunchArgument(
-        "image_topic",
-        default_value=GraphSettings.image_topic,
-        description="the road camera, in the namespace unless it begins with / (the default is "
-        "AgileX LIMO's)",
-    ),
-    DeclareLaunchArgument(
-        "sign_image_topic",
-        default_value="",
-        description="pictures of traffic signs; empty: those of image_topic",
-    ),
-    DeclareLaunchArgument(
-        "camera_driver",
-        default_value=NO_DRIVER,
-        choices=[NO_DRIVER, *DRIVERS],
-        description="package of a driver to start: astra_camera or orbbec_camera (version 1) for a "
-        "LIMO, realsense2_camera on a Scout or Hunter (docs/car.md)",
-    ),
-    DeclareLaunchArgument(
-        "remap",
-        default_value="",
-        description="FROM:=TO for topics and services of all nodes but a teacher's, several with "
-        "spaces between",
-    ),
-    DeclareLaunchArgument(
-        "image_transport",
-        default_value=GraphSettings.image_transport,
-        choices=["raw", "compressed"],
-        description="compressed reads <image_topic>/compressed",
-    ),
-    DeclareLaunchArgument(
-        "image_reliability",
-        default_value=GraphSettings.image_reliability,
-        choices=["best_effort", "reliable"],
-        description="asked of the camera; best_effort hears every camera",
-    ),
-    DeclareLaunchArgument(
-        "use_sim_time",
-        default_value="false",
-        choices=list(TRUTH),
-        description="take the time from /clock, as when a bag is replayed",
-    ),
-    DeclareLaunchArgument(
-        "params_file",
-        default_value=str(SHARE / "config" / "car.yaml"),
-        description="parameters that are no argument here",
-    ),
-    DeclareLaunchArgument(
-        "autostart",
-        default_value="true",
-        choices=list(TRUTH),
-        description="false: a lifecycle manager configures and activates the nodes",
-    ),
-    DeclareLaunchArgument(
-        "use_respawn",
-        default_value="false",
-        choices=list(TRUTH),
-        description="start a node again when it ends",
-    ),
-    DeclareLaunchArgument(
-        "log_level",
-        default_value="info",
-        choices=["debug", "info", "warn", "error", "fatal"],
-        description="from which level on the nodes say something",
-    ),
-    DeclareLaunchArgument(
-        "labeller",
-        default_value="false",
-        choices=list(TRUTH),
-        description="let others teach the car: detectors, a larger model, people "
-        "(docs/labelling.md)",
-    ),
-    DeclareLaunchArgument(
-        "labeller_tasks",
-        default_value="",
-        description="tasks that they label, with commas between: classification, detection, "
-        "segmentation",
-    ),
-    DeclareLaunchArgument(
-        "teacher",
-        default_value="",
-        description="folder of a bundle with larger models, whose answers are labels for the car "
-        "(docs/labelling.md); empty: none",
-    ),
-    DeclareLaunchArgument(
-        "teacher_rate",
-        default_value="1.0",
-        description="most pictures a second that each model of the teacher looks at",
-    ),
-    DeclareLaunchArgument(
-        "ground",
-        default_value="false",
-        choices=list(TRUTH),
-        description="put the drivable area and the lanes on the ground before the car, for Nav2 "
-        "(docs/ground.md)",
-    ),
-    DeclareLaunchArgument(
-        "depth_topic",
-        default_value="",
-        description="depth registered to the road camera's pictures, with which objects are found "
-        "in space (docs/ground.md); empty: none",
-    ),
-    DeclareLaunchArgument(
-        "rviz", default_value="false", choices=list(TRUTH), description="open RViz beside the graph"
-    ),
-]
+ARGUMENTS = [DeclareLaunchArgument(**argument.keywords(SHARE)) for argument in CAR]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -317,16 +178,16 @@ def driver(package: str, namespace: str, context: LaunchContext) -> GroupAction:
 
     Raises ValueError where it is not installed, has no such launch file, or can't be read.
     """
-    files, arguments, advice = DRIVERS[package]
-    below = tuple(f"share/{package}/launch/{file}" for file in files)
-    path = find(Need(package, below, f"camera_driver:={package}", advice))
+    known = DRIVERS[package]
+    below = tuple(f"share/{package}/launch/{file}" for file in known.files)
+    path = find(Need(package, below, f"camera_driver:={package}", known.advice))
     source = AnyLaunchDescriptionSource(str(path))
     try:
         source.get_launch_description(context)
     except Exception as error:  # whatever a file of others raises
         why = " ".join(str(error).split())
         raise ValueError(f"camera_driver:={package}: {path} can't be used: {why}") from error
-    include = IncludeLaunchDescription(source, launch_arguments=arguments.items())
+    include = IncludeLaunchDescription(source, launch_arguments=known.arguments.items())
     # With ours it would take our log_level, say, for its own. `forwarding=False` does the same, but
     # it takes away the profile, too.
     return GroupAction([ResetLaunchConfigurations(), PushRosNamespace(namespace), include])

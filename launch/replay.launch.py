@@ -8,7 +8,6 @@ car.launch.py can be given, too.
 """
 
 import os
-import time
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -30,46 +29,16 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
+from patchline_ros.graph.launch_arguments import REPLAY
 from patchline_ros.graph.launch_needs import OTHERS, ask_nodes_python, find, program, teacher_of
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.word_lists import float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
-PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
-TRUTH = ["true", "false"]
+SHARE = Path(get_package_share_directory(PACKAGE))
+PROFILE = SHARE / "config" / "fastdds.xml"
 
-ARGUMENTS = [
-    DeclareLaunchArgument("bag", description="folder or file of rosbag2, sqlite3 or mcap"),
-    DeclareLaunchArgument(
-        "rate", default_value="1.0", description="seconds of the recording a second"
-    ),
-    DeclareLaunchArgument(
-        "start", default_value="0.0", description="seconds of the recording to leave out"
-    ),
-    DeclareLaunchArgument(
-        "loop",
-        default_value="false",
-        choices=TRUTH,
-        description="from the start again at the end",
-    ),
-    DeclareLaunchArgument(
-        "topics",
-        default_value="",
-        description="of the bag, with commas between; empty: all but what the graph publishes",
-    ),
-    DeclareLaunchArgument(
-        "stay",
-        default_value="false",
-        choices=TRUTH,
-        description="keep the graph when the bag has ended, so that a training can end",
-    ),
-    DeclareLaunchArgument(
-        "store",
-        default_value=time.strftime("~/.ros/patchline_replay/%Y%m%d-%H%M%S"),
-        description="folder that keeps labelled frames and patch sets; a new one decides as a car "
-        "does that has seen nothing yet",
-    ),
-]
+ARGUMENTS = [DeclareLaunchArgument(**argument.keywords(SHARE)) for argument in REPLAY]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -7,7 +7,6 @@ arguments of car.launch.py can be given, too.
 """
 
 import os
-import time
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -29,45 +28,16 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
+from patchline_ros.graph.launch_arguments import SIM
 from patchline_ros.graph.launch_needs import OTHERS, find, program
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.word_lists import float_argument
 
 CAR = Path(__file__).with_name("car.launch.py")
-PROFILE = Path(get_package_share_directory(PACKAGE), "config", "fastdds.xml")
+SHARE = Path(get_package_share_directory(PACKAGE))
+PROFILE = SHARE / "config" / "fastdds.xml"
 
-ARGUMENTS = [
-    DeclareLaunchArgument(
-        "condition",
-        default_value="fog",
-        choices=["clear", "fog", "rain", "snow", "night"],
-        description="what the weather changes to",
-    ),
-    DeclareLaunchArgument(
-        "severity", default_value="0.0", description="of it, up to 1; 0: as in the demo"
-    ),
-    DeclareLaunchArgument(
-        "change_after", default_value="15.0", description="seconds of clear weather before it"
-    ),
-    DeclareLaunchArgument(
-        "labels",
-        default_value="true",
-        choices=["true", "false"],
-        description="publish labelled frames, too, without which nothing can be trained",
-    ),
-    DeclareLaunchArgument("rate", default_value="6.0", description="pictures a second"),
-    DeclareLaunchArgument("seed", default_value="1", description="of the road"),
-    DeclareLaunchArgument(
-        "sign_image_topic",
-        default_value=SIGN_IMAGE_TOPIC,
-        description="pictures of the sign camera, a long lens that turns to the next sign",
-    ),
-    DeclareLaunchArgument(
-        "store",
-        default_value=time.strftime("~/.ros/patchline_sim/%Y%m%d-%H%M%S"),
-        description="folder that keeps labelled frames and patch sets; a new one has seen nothing",
-    ),
-]
+ARGUMENTS = [DeclareLaunchArgument(**argument.keywords(SHARE)) for argument in SIM]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -10,6 +10,7 @@ import typer
 
 from patchline_ros.cli.errors import USER_ERROR, errors_in_a_sentence, fail
 from patchline_ros.cli.ros import require_ros
+from patchline_ros.graph.description import GraphSettings
 
 Port = Annotated[
     int,
@@ -44,7 +45,7 @@ def watch(
     ] = "",
     image_topic: Annotated[
         str,
-        typer.Option(help="Topic of the road camera.", show_default="the default of car.launch.py"),
+        typer.Option(help="Topic of the road camera.", show_default=GraphSettings.image_topic),
     ] = "",
     sign_image_topic: Annotated[
         str,
