@@ -17,7 +17,7 @@ from torch import Tensor
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.ladder import LadderSettings
-from patchline_ros.patching.methods import adapted
+from patchline_ros.patching.methods import NAMES, adapted
 from patchline_ros.patching.patch_set import PatchSetMetadata, apply, to_bytes
 from patchline_ros.patching.patched_model import PatchSettings
 from patchline_ros.tasks import Task
@@ -39,6 +39,7 @@ METHODS = {
     "lst_stage_8": LadderSettings(reduction=8, rungs="stage"),
     "lst_block_4": LadderSettings(reduction=4, rungs="block"),
     "lst_block_8": LadderSettings(reduction=8, rungs="block"),
+    "ft_affine": FineTuneSettings(method="ft_affine"),
 }
 
 
@@ -103,6 +104,7 @@ def test_every_method_meets_every_backbone_and_every_model_both_norm_policies() 
     norms = {(name, norm) for name, _, norm in CASES} | {
         (method, norm) for _, method, norm in CASES
     }
+    assert {settings.method for settings in METHODS.values()} == set(NAMES)
     both = ("source", "reestimated")
     assert norms == {(name, norm) for name in (*MODELS, *METHODS) for norm in both}
 
