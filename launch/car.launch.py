@@ -21,6 +21,7 @@ from launch.actions import (
     SetEnvironmentVariable,
 )
 from launch.launch_description_sources import AnyLaunchDescriptionSource
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
@@ -34,7 +35,15 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
-from patchline_ros.graph.launch_needs import Need, ask_nodes_python, find, program, teacher_of
+from patchline_ros.graph.launch_needs import (
+    OTHERS,
+    Need,
+    ask_nodes_python,
+    find,
+    misspelt,
+    program,
+    teacher_of,
+)
 from patchline_ros.package_share import PACKAGE
 
 SHARE = Path(get_package_share_directory(PACKAGE))
@@ -197,6 +206,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def start(context: LaunchContext) -> list[Action]:
     """The processes for the arguments of this call. Raises ValueError for a wrong one."""
+    _warn_of_misspelt(context)
     given = {
         argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS
     }
@@ -242,6 +252,14 @@ def start(context: LaunchContext) -> list[Action]:
         find(program(description.executable))
     actions += [node(description, settings, respawn) for description in described]
     return [*actions, rviz(settings)] if TRUTH[given["rviz"]] else actions
+
+
+def _warn_of_misspelt(context: LaunchContext) -> None:
+    """launch itself is silent on an argument that no file declares."""
+    known = {argument.name for argument in ARGUMENTS}
+    known |= context.get_locals_as_dict().get(OTHERS, set())
+    for sentence in misspelt(context.argv, known):
+        get_logger("launch.user").warning(sentence)
 
 
 def _remap(text: str) -> dict[str, str]:

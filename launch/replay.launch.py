@@ -30,7 +30,7 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
-from patchline_ros.graph.launch_needs import ask_nodes_python, find, program, teacher_of
+from patchline_ros.graph.launch_needs import OTHERS, ask_nodes_python, find, program, teacher_of
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.word_lists import float_argument
 
@@ -87,6 +87,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def player(context: LaunchContext) -> list[Action]:
     """The process that plays. Raises ValueError where there is nothing to play."""
+    context.extend_globals({OTHERS: {argument.name for argument in ARGUMENTS}})
     given = {
         name: LaunchConfiguration(name, default="").perform(context)
         for name in (
@@ -96,15 +97,22 @@ def player(context: LaunchContext) -> list[Action]:
             "labeller",
             "labeller_tasks",
             "teacher",
+            "ground",
+            "depth_topic",
         )
     }
     find(program("bag_player"))
-    asked = [f"--{name}={given[name]}" for name in ("bag", "topics", "teacher")]
+    asked = [f"--{name}={given[name]}" for name in ("bag", "topics", "start", "teacher")]
     answer = ask_nodes_python(asked)
     namespace = given["namespace"].strip("/")
     labelled = given["labeller_tasks"] if given["labeller"] == "true" else ""
     settings = GraphSettings(
-        bundle="", store="", labeller_tasks=labelled, teacher=teacher_of(answer)
+        bundle="",
+        store="",
+        labeller_tasks=labelled,
+        teacher=teacher_of(answer),
+        ground=given["ground"] == "true",
+        depth_topic=given["depth_topic"],
     )
     names = [
         "/".join(["", *filter(None, [node.namespace_below(namespace)]), node.name])

@@ -29,7 +29,7 @@ from patchline_ros.graph.description import (
     parse_remap,
     profile_variables,
 )
-from patchline_ros.graph.launch_needs import find, program
+from patchline_ros.graph.launch_needs import OTHERS, find, program
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.word_lists import float_argument
 
@@ -83,6 +83,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def camera(context: LaunchContext) -> list[Action]:
     """The process that renders. Raises ValueError for an argument that is no number."""
+    context.extend_globals({OTHERS: {argument.name for argument in ARGUMENTS}})
     defaults = {"image_topic": GraphSettings.image_topic, "namespace": "", "remap": ""}
     given = {
         name: LaunchConfiguration(name, default=defaults.get(name, "")).perform(context)

@@ -1,11 +1,13 @@
 """The bundle: the folder that an offline run makes and a car loads.
 
     manifest.json            what is in it, with the sha256 of each file
+    manifest.sig             its signature, where somebody has signed it
     TASK.safetensors         the source model of each task
     reference.safetensors    source features and the null of the drift test
     trained_on.json          names of the pictures that the models were trained on
     held_out.json            names of those that they were measured on
     examples.safetensors     a few of the latter, for the card
+    source_frames.safetensors    a few of the latter with their labels, that no message can change
     predictor.safetensors    the learnt patch predictor, where there is one
     prepared-TASK.safetensors    patches that were trained before the car left, where there are any
     card.html                for people; not in the manifest, so it may be deleted or made again
@@ -17,28 +19,36 @@ manifest is whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
+from torch import Tensor
 
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
 from patchline_ros.manifest import BundleError, Manifest, ModelEntry, read_manifest
-from patchline_ros.tasks import Image, Task
+from patchline_ros.messages.label_check import check_label
+from patchline_ros.signing import SigningError, Verifier, bundle_statement
+from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.sample_tensors import samples_of
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 REFERENCE = "reference.safetensors"
 TRAINED_ON = "trained_on.json"
 HELD_OUT = "held_out.json"
 EXAMPLES = "examples.safetensors"
+SOURCE_FRAMES = "source_frames.safetensors"
 PREDICTOR = "predictor.safetensors"
 CARD = "card.html"
 
@@ -68,16 +78,39 @@ def prepared_file(task: Task) -> str:
     return f"prepared-{task}.safetensors"
 
 
+def _check_signature(path: Path, manifest: bytes, key: Path) -> None:
+    """Raises BundleError for a manifest that the key has not signed."""
+    try:
+        verifier = Verifier(key)
+        verifier.check(bundle_statement(manifest), (path / SIGNATURE).read_bytes())
+    except SigningError as error:
+        raise BundleError(
+            f"the manifest of bundle {path} is not to be trusted: {error}; where you have changed "
+            "the bundle yourself, sign it again with `patchline bundle sign`"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"bundle {path} is not signed, and only one that {key} has signed is loaded; sign it "
+            "with `patchline bundle sign`"
+        ) from error
+
+
 class Bundle:
     """A bundle on disk, checked."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, key: Path | None = None) -> None:
+        """`key` is the file of the public key that it was signed with; None: nobody asked."""
         self.path = path
         self.manifest = manifest
+        self.key = key
 
     @classmethod
-    def load(cls, path: Path) -> Bundle:
+    def load(cls, path: Path, key: Path | None = None) -> Bundle:
         """Reads and checks a bundle: the manifest, that each file is there, and each sha256.
+
+        Args:
+            path: its folder.
+            key: NAME.pub, whose signature the manifest has to have; None: it needs none.
 
         Raises:
             BundleError: with one sentence that says what is wrong.
@@ -89,7 +122,10 @@ class Bundle:
             )
         if not manifest_path.is_file():
             raise BundleError(f"bundle {path} has no {MANIFEST}: it is not a bundle, or not whole")
-        manifest = read_manifest(manifest_path.read_bytes(), manifest_path)
+        text = manifest_path.read_bytes()
+        if key is not None:
+            _check_signature(path, text, key)
+        manifest = read_manifest(text, manifest_path)
         for name, digest in manifest.files.items():
             file = path / name
             if not _FILE_NAME.fullmatch(name):
@@ -107,7 +143,7 @@ class Bundle:
         missing -= manifest.files.keys()
         if missing:
             raise BundleError(f"bundle {path}: the manifest does not list {sorted(missing)[0]}")
-        return cls(path, manifest)
+        return cls(path, manifest, key)
 
     def model(self, task: Task) -> TaskModel:
         """The source model of a task, in evaluation mode.
@@ -204,6 +240,43 @@ class Bundle:
                 )
             there[Task(name)] = list(images)
         return {task: there[task] for task in self.manifest.models if task in there}
+
+    @cached_property
+    def source_frames(self) -> dict[Task, list[Sample]]:
+        """A few held-out samples of each task at the model's size; a bundle may have none.
+
+        Raises:
+            BundleError: the file holds something else.
+        """
+        if SOURCE_FRAMES not in self.manifest.files:
+            return {}
+        try:
+            tensors = load_tensors((self.path / SOURCE_FRAMES).read_bytes())
+            frames = {task: self._frames_of(task, tensors) for task in self.manifest.models}
+        except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"bundle {self.path}: {SOURCE_FRAMES} holds no labelled pictures: {error}"
+            ) from error
+        return {task: samples for task, samples in frames.items() if samples}
+
+    def _frames_of(self, task: Task, tensors: Mapping[str, Tensor]) -> list[Sample]:
+        """Those of a task; raises what `source_frames` catches."""
+        own = {
+            name.removeprefix(f"{task}."): value
+            for name, value in tensors.items()
+            if name.startswith(f"{task}.")
+        }
+        if not own:
+            return []
+        spec, images = self.spec(task), own["images"]
+        if images.dtype is not torch.uint8 or images.shape[1:] != (*spec.input_size, 3):
+            raise ValueError(f"{images.dtype} {tuple(images.shape)} for {task}")
+        if own["labels"].dtype not in (torch.uint8, torch.int64):
+            raise ValueError(f"labels of {own['labels'].dtype} for {task}")
+        samples = samples_of(own)
+        for sample in samples:
+            check_label(task, spec.classes, sample)
+        return samples
 
     @cached_property
     def drift_reference(self) -> DriftReference:

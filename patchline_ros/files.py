@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -34,8 +35,10 @@ def write_file(path: Path, data: bytes) -> None:
     Once it returns, the file is there after a loss of power, too.
 
     Raises:
-        OSError: the disk refuses it, for instance because it is full. What was there stays.
+        OSError: the disk refuses it, for instance because it is full, or the path is a device, a
+            pipe or a folder. What was there stays.
     """
+    _refuse_what_is_no_file(path)
     aside = path.with_name(f".{path.name}.part")
     try:
         with os.fdopen(open_anew(aside), "wb") as file:
@@ -49,6 +52,18 @@ def write_file(path: Path, data: bytes) -> None:
             aside.unlink()
         raise
     _flush_folder(path.parent)
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """A move into its place would take away `/dev/null`, or `/dev/stdout`, from everybody.
+
+    A link elsewhere goes, as a planted one must, but what it leads to stays.
+    """
+    place = path.absolute()
+    if place.parent == Path("/dev") or (
+        place.exists() and not place.is_file() and not place.is_symlink()
+    ):
+        raise OSError(errno.EINVAL, "only files are written, and this is none", str(path))
 
 
 def _flush_folder(folder: Path) -> None:

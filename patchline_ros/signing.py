@@ -1,7 +1,7 @@
 """Signatures (Ed25519): who may change what a car's models do.
 
 The adapter signs patch sets, which the nodes check; the nodes sign their statuses, by which the
-adapter decides what to do. Each side has a key of its own.
+adapter decides what to do; who labels signs the labelled frames. Each side has a key of its own.
 
     NAME.key    the private key, for who signs; readable by its owner alone
     NAME.pub    the public key, for who checks
@@ -11,11 +11,13 @@ Both are PEM files as openssl writes them.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -26,14 +28,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from numpy.typing import NDArray
 
 from patchline_ros.files import write_file
-from patchline_ros.tasks import Task
+from patchline_ros.tasks import Boxes, Sample, Task
 
 _PATCH_SET: Final = "patchline patch set 2"
 _STATUS: Final = "patchline status 1"
+_LABEL: Final = "patchline label 1"
+_BUNDLE: Final = "patchline bundle 1"
 """What a signature is for: one that was made for something else is none here."""
-_SENT_BYTES: Final = 8
+_ISSUED: Final = b"patchline issued 1\n"
+_SENT_BYTES, _EPOCH_BYTES, _SIGNATURE_BYTES = 8, 8, 64
+ISSUED_SECONDS: Final = 3600.0
+"""For which an issued patch set is believed. The adapter issues those that are to run again and
+again, so that only one that was recorded is older."""
 
 
 class SigningError(ValueError):
@@ -42,6 +51,8 @@ class SigningError(ValueError):
 
 def statement(car: str, task: Task, version: int, base_fingerprint: str, sha256: str) -> bytes:
     """What is signed of a patch set: all that its message says, and for which car it is.
+
+    The gate signs it as it is, for the file. The adapter issues it for the message.
 
     Args:
         car: the namespace of its graph; the patch set of another car is none of this one.
@@ -56,6 +67,33 @@ def statement(car: str, task: Task, version: int, base_fingerprint: str, sha256:
 def status_statement(car: str, kind: str, *facts: object) -> bytes:
     """What is signed of a status: whose it is, of which kind, and what it says."""
     return _joined(_STATUS, car, kind, *map(str, facts))
+
+
+def label_statement(topic: str, task: Task, frame_id: str, stamp_ns: int, sample: Sample) -> bytes:
+    """What is signed of a labelled frame: all that an adapter keeps of it.
+
+    Args:
+        topic: full name of the one that it is sent on, which says for which car it is.
+        task: whose label it is.
+        frame_id: its name.
+        stamp_ns: of the picture.
+        sample: picture and label as they are read from the message.
+    """
+    label = sample.label
+    parts = (label.boxes, label.labels) if isinstance(label, Boxes) else (np.asarray(label),)
+    said = [_array_in_words(part) for part in (sample.image, *parts)]
+    return _joined(_LABEL, topic, str(task), frame_id, str(stamp_ns), *said)
+
+
+def bundle_statement(manifest: bytes) -> bytes:
+    """What is signed of a bundle: its manifest, which holds the sha256 of each other file."""
+    return _joined(_BUNDLE, hashlib.sha256(manifest).hexdigest())
+
+
+def _array_in_words(array: NDArray[np.generic]) -> str:
+    plain = np.ascontiguousarray(array)
+    digest = hashlib.sha256(plain.tobytes()).hexdigest()
+    return f"{plain.dtype.str} {array.shape} {digest}"
 
 
 def _joined(*words: str) -> bytes:
@@ -123,6 +161,16 @@ class Signer:
         """64 bytes."""
         return self._key.sign(text)
 
+    def issue(self, text: bytes, epoch: int) -> bytes:
+        """When it is issued and in which epoch (8 bytes each), and the signature of all that.
+
+        Args:
+            text: `statement` of a patch set.
+            epoch: number of the adapter's start, which no earlier one had, 0..2^64 - 1.
+        """
+        issued = time.time_ns().to_bytes(_SENT_BYTES, "big") + epoch.to_bytes(_EPOCH_BYTES, "big")
+        return issued + self.sign(_ISSUED + issued + text)
+
     def sign_now(self, text: bytes) -> bytes:
         """When it is sent (8 bytes, ns since 1970, big-endian), and the signature of both."""
         sent = time.time_ns().to_bytes(_SENT_BYTES, "big")
@@ -169,6 +217,31 @@ class Verifier:
             self._key.verify(signature, text)
         except InvalidSignature as error:
             raise SigningError("its signature is not by the key that is trusted here") from error
+
+    def check_issued(self, text: bytes, signature: bytes) -> int:
+        """The epoch in which a patch set was issued.
+
+        Args:
+            text: its `statement`.
+            signature: as `Signer.issue` gives it.
+
+        Raises:
+            SigningError: the key did not issue it, or too long ago.
+        """
+        if len(signature) == _SIGNATURE_BYTES:
+            raise SigningError(
+                "its signature does not say when it was issued, as those of earlier versions do "
+                "not; update the adapter, which then issues its patch sets anew"
+            )
+        issued, rest = signature[:-_SIGNATURE_BYTES], signature[-_SIGNATURE_BYTES:]
+        self.check(_ISSUED + issued + text, rest)
+        age = (time.time_ns() - int.from_bytes(issued[:_SENT_BYTES], "big")) / 1e9
+        if abs(age) > ISSUED_SECONDS:
+            raise SigningError(
+                f"it was issued {age:.0f} s ago, and is believed for {ISSUED_SECONDS:.0f}: "
+                "somebody sends it again, or the clocks of the adapter and this node differ"
+            )
+        return int.from_bytes(issued[_SENT_BYTES:], "big")
 
 
 class StatusVerifier:

@@ -217,17 +217,23 @@ def write_palette(path: Path, ids: ClassMap) -> None:
     picture.save(path)
 
 
-def make_bag(data: Path, frames: Sequence[tuple[str, str]] = (), damaged: bool = False) -> None:
+def make_bag(
+    data: Path,
+    frames: Sequence[tuple[str, str]] = (),
+    damaged: bool = False,
+    definition: str = "",
+) -> None:
     """data/drive: labelled frames (id, task) of noise; classes 0 and 1.
 
     Without `frames` 50 for each task, of which every picture comes twice.
     damaged: one message more that is none.
+    definition: of LabelledFrame; empty: that of now.
     """
     from rosbags.rosbag2 import StoragePlugin, Writer
 
-    from patchline_ros.datasets.labelled_bag import MESSAGE, labelled_frame_types
+    from patchline_ros.datasets.labelled_bag import DEFINITION, MESSAGE, labelled_frame_types
 
-    types = labelled_frame_types()
+    types = labelled_frame_types(definition or DEFINITION)
     chosen = frames or [(f"f{i:03d}", t) for i in range(50) for t in TASKS for _ in range(2)]
     with Writer(data / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         to = writer.add_connection("/labelled_frames", MESSAGE, typestore=types)
@@ -272,6 +278,8 @@ def labelled_message(types: Any, name: str, task: str, stamp: int) -> Any:
         make("vision_msgs/BoundingBox2D", centre, 16.0, 12.0),
         "",
     )
+    kind = types.types["patchline_ros/msg/LabelledFrame"]
+    unsigned = [np.zeros(0, np.uint8)] if "signature" in kind.__dataclass_fields__ else []
     noise = np.random.default_rng(list(name.encode())).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     return make(
         "patchline_ros/LabelledFrame",
@@ -282,4 +290,5 @@ def labelled_message(types: Any, name: str, task: str, stamp: int) -> Any:
         make("vision_msgs/Classification", header, [hypothesis]),
         make("vision_msgs/Detection2DArray", header, [thing]),
         image("mono8", stripes(0, 1)),
+        *unsigned,
     )

@@ -34,7 +34,15 @@ from patchline_ros.adaptation.store import StoredFrame, StoredFrames, StoreError
 from patchline_ros.adaptation.unlabelled_frames import read_unlabelled
 from patchline_ros.bench.experiment import ExperimentError
 from patchline_ros.bench.experiment_files import read_experiment
-from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, REFERENCE, TRAINED_ON, Bundle
+from patchline_ros.bundle import (
+    EXAMPLES,
+    HELD_OUT,
+    MANIFEST,
+    REFERENCE,
+    SOURCE_FRAMES,
+    TRAINED_ON,
+    Bundle,
+)
 from patchline_ros.config_files import ConfigFileError, read_config_file
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
@@ -53,6 +61,7 @@ from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.signing import Signer, SigningError, Verifier
 from patchline_ros.tasks import Task
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
+from patchline_ros.vision.sample_tensors import sample_tensors
 from tools.fuzz_decoder import CLASSES, SIDE, Decoder, Target, picture, sim_bundle
 
 
@@ -113,6 +122,13 @@ def _manifests(folder: Path) -> Decoder:
     return Decoder(lambda data: read_manifest(data, path), (BundleError,), whole)
 
 
+def _source_frames(bundle: Bundle) -> bytes:
+    """Two signs, which are small."""
+    signs = sample_tensors(bundle.source_frames[Task.CLASSIFICATION][:2])
+    named = {f"{Task.CLASSIFICATION}.{name}": value.numpy() for name, value in signs.items()}
+    return save(named)
+
+
 def _bundle_files(folder: Path) -> Decoder:
     """Each file of a bundle whose manifest names the sha256 of the spoiled one."""
     real = sim_bundle()
@@ -123,6 +139,7 @@ def _bundle_files(folder: Path) -> Decoder:
         TRAINED_ON: text,
         HELD_OUT: text,
         EXAMPLES: save({str(task): picture()[None] for task in Task}),
+        SOURCE_FRAMES: _source_frames(real),
     }
     manifest = real.manifest.model_copy(update={"files": dict.fromkeys(files, "")})
     opened: dict[str, Callable[[Bundle], object]] = {
@@ -130,6 +147,7 @@ def _bundle_files(folder: Path) -> Decoder:
         TRAINED_ON: lambda bundle: bundle.trained_on,
         HELD_OUT: lambda bundle: bundle.held_out,
         EXAMPLES: lambda bundle: bundle.examples,
+        SOURCE_FRAMES: lambda bundle: bundle.source_frames,
     }
     order = list(files)
 

@@ -212,7 +212,7 @@ def _statuses(folder: Path) -> Decoder:
     bundle, log = sim_bundle(), Silence()
     settings = StorageSettings(capacity=4, capacity_mib=1, epochs=1, seed=0, threads=1)
     storage = Storage.open(folder, bundle, settings)
-    versions = PatchVersions(bundle, storage.runner, lambda sent: None, log)
+    versions = PatchVersions(bundle, storage.runner, storage.epoch, lambda sent: None, log)
     loop = AdaptationLoop(
         bundle, storage, versions, lambda: 99, LabelPolicy.REQUIRED, lambda status: None, log
     )

@@ -15,6 +15,7 @@ from patchline_ros.adaptation.frame_choice import HOLD_OUT_EVERY
 from patchline_ros.adaptation.gate import MARGIN
 from patchline_ros.adaptation.patch_choice import choose_patches
 from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
+from patchline_ros.adaptation.source_check import SourceCheck
 from patchline_ros.adaptation.source_model import SourceModel
 from patchline_ros.adaptation.store import StoredFrames, StoreError
 from patchline_ros.adaptation.task_adaptation import (
@@ -43,6 +44,8 @@ class EpisodeJob(StrictModel):
     """What a worker is told; it is written as job.json."""
 
     bundle: Path
+    bundle_key: Path | None = None
+    """NAME.pub that the bundle has to be signed with; None: it needs no signature."""
     store: Path
     output: Path
     since_ns: int = Field(ge=0)
@@ -187,7 +190,7 @@ def run_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
     Raises:
         ValueError: an unreadable bundle or running patch set.
     """
-    bundle = Bundle.load(job.bundle)
+    bundle = Bundle.load(job.bundle, job.bundle_key)
     labelled = _labelled(job, bundle, emit)
     watched = labelled.get(bundle.manifest.drift.task, [])
     choice = choose_patches(bundle, [sample.image for sample in watched], job.mmd2)
@@ -247,8 +250,18 @@ def _adapt_task(
     if not isinstance(trained.model, PatchedModel):
         report.accepted[task] = False
         return Rejected(task, trained.untrained)
-    running = running_model(job, bundle, adaptation.sources[task].model, task)
-    verdict = judged(running, trained.model, trained.deciding, job.margin, "the adapted model")
+    source = adaptation.sources[task].model
+    running = running_model(job, bundle, source, task)
+    verdict = judged(
+        running,
+        trained.model,
+        trained.deciding,
+        job.margin,
+        "the adapted model",
+        check=SourceCheck.of_bundle(bundle, source, task),
+    )
+    if verdict.fall is not None:
+        trained.record.spend("gate", verdict.fall.gflops)
     _report_training(report, task, trained, verdict)
     report.seconds[task] = time.monotonic() - started
     if not verdict.accepted:
@@ -279,11 +292,14 @@ def gate_scores(
     """What a report says of a comparison on so many frames."""
     found = verdict.comparison
     assert found is not None
+    fall = verdict.fall.comparison if verdict.fall else None
     return GateScores(
         before=found.running,
         after=found.candidate,
         error=found.error,
         frames=frames,
+        source_before=fall.running if fall else None,
+        source_after=fall.candidate if fall else None,
         norm_only=norm_only,
         best_epoch=best_epoch,
     )

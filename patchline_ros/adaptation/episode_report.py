@@ -28,6 +28,11 @@ class GateScores(BaseModel):
     """Standard error of their difference."""
     frames: int
     """On which both were scored."""
+    source_before: float | None = None
+    """Metric of the source model on the bundle's source frames; None where it has none, or the
+    candidate was refused before that."""
+    source_after: float | None = None
+    """Metric of the candidate there, with the source's norm statistics."""
     norm_only: float | None = None
     """On the held-out frames, with re-estimated norm statistics and nothing trained; None where
     nothing was trained because the drift was known."""

@@ -53,8 +53,10 @@ class EpisodeRunner:
         threads: int,
         device: Device = Device.CPU,
         seal: Seal | None = None,
+        bundle_key: Path | None = None,
     ) -> None:
         self.seal = seal or Seal()
+        self._bundle_key = bundle_key
         self._bundle = bundle
         self._store = store
         self._work = work
@@ -140,7 +142,7 @@ class EpisodeRunner:
             return self.return_to_source(task, base_fingerprint)
         path = patch_set_file(self._work, task, running)
         data = path.read_bytes()
-        self.seal.stored_signature(path, task, running, base_fingerprint, data)
+        self.seal.check_stored(path, task, running, base_fingerprint, data)
         return version, self._write(task, version, base_fingerprint, renumbered(data, version))
 
     def heard(self, task: Task, version: int) -> None:
@@ -218,6 +220,7 @@ class EpisodeRunner:
             threads=self._threads,
             device=self._device,
             seal=self.seal,
+            bundle_key=self._bundle_key,
         )
         self._launch(job)
 

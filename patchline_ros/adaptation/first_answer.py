@@ -43,7 +43,7 @@ def first_answer(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle, picture file or running patch set.
         OSError: a patch set that can't be written, or the running one can't be read.
     """
-    bundle = Bundle.load(job.bundle)
+    bundle = Bundle.load(job.bundle, job.bundle_key)
     order = sorted(job.unlabelled, key=lambda task: math.prod(bundle.spec(task).input_size))
     images = {task: read_unlabelled(job.unlabelled[task]) for task in order}
     report = job.report(

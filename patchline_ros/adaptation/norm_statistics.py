@@ -6,6 +6,8 @@ import copy
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from patchline_ros.adaptation.training_settings import TrainingRecord
 from patchline_ros.cost.flops import FlopCounter
 from patchline_ros.patching.adapted_model import AdaptedModel
@@ -50,3 +52,18 @@ def moved_norm(source: _Model, scene: Sequence[Image], prior: int) -> _Model:
     reestimate_norm(model.backbone, image_batches(model.spec, scene), prior)
     model.eval()
     return model
+
+
+def with_norm_statistics_of(model: AdaptedModel, source: TaskModel) -> AdaptedModel:
+    """A copy of an adapted model whose backbone normalises as the source model's does."""
+    clear = copy.deepcopy(model)
+    norms = {
+        name: module
+        for name, module in source.backbone.named_modules()
+        if isinstance(module, _BatchNorm)
+    }
+    for name, module in clear.backbone.named_modules():
+        if name in norms:
+            for own, other in zip(module.buffers(), norms[name].buffers(), strict=True):
+                own.copy_(other)
+    return clear.eval()

@@ -43,16 +43,14 @@ class Seal(StrictModel):
             return b""
         return Signer(self.key).sign(self._text(task, version, base_fingerprint, data))
 
-    def stored_signature(
-        self, path: Path, task: Task, version: int, base: str, data: bytes
-    ) -> bytes:
-        """The signature beside a patch set's file; nothing where none is signed.
+    def check_stored(self, path: Path, task: Task, version: int, base: str, data: bytes) -> None:
+        """Looks for the gate's signature beside a patch set's file, where sets are signed.
 
         Raises:
             SigningError: there is none, or it is not by this key.
         """
         if self.key is None:
-            return b""
+            return
         try:
             signature = signature_file(path).read_bytes()
         except OSError as error:
@@ -60,7 +58,27 @@ class Seal(StrictModel):
                 "it has no signature, so it was not this adapter's gate that stored it"
             ) from error
         Signer(self.key).public.check(self._text(task, version, base, data), signature)
-        return signature
+
+    def issued(
+        self, path: Path, task: Task, version: int, base: str, data: bytes, epoch: int
+    ) -> bytes:
+        """The signature of the message in which a stored patch set is sent now.
+
+        Args:
+            path: of the patch set's file.
+            task, version, base, data: of the patch set.
+            epoch: of the adapter.
+
+        Returns:
+            Nothing where none is signed.
+
+        Raises:
+            SigningError: it was not the gate that stored it.
+        """
+        self.check_stored(path, task, version, base, data)
+        if self.key is None:
+            return b""
+        return Signer(self.key).issue(self._text(task, version, base, data), epoch)
 
     def _text(self, task: Task, version: int, base_fingerprint: str, data: bytes) -> bytes:
         return statement(self.car, task, version, base_fingerprint, sha256(data) if data else "")

@@ -44,6 +44,7 @@ class PatchVersions:
         self,
         bundle: Bundle,
         runner: EpisodeRunner,
+        epoch: int,
         publish: Callable[[SentPatchSet], None],
         log: Log,
     ) -> None:
@@ -52,10 +53,11 @@ class PatchVersions:
         Args:
             bundle: of the source models.
             runner: keeps the patch sets.
+            epoch: of the adapter, in which they are issued.
             publish: sends a patch set to the node of its task.
             log: what is sent, what is not, and why.
         """
-        self._bundle, self._runner = bundle, runner
+        self._bundle, self._runner, self._epoch = bundle, runner, epoch
         self._publish, self._log = publish, log
         self._active: dict[Task, int] = {}
         self._undone: dict[Task, set[int]] = {}
@@ -162,8 +164,16 @@ class PatchVersions:
             if self.send(task, version, path)
         ]
 
+    def issue_again(self) -> None:
+        """Sends what is to run once more, where it is signed: a signature is believed for a time.
+
+        To be called more often than every `ISSUED_SECONDS`.
+        """
+        if self._runner.seal.key is not None:
+            self.send_stored()
+
     def send(self, task: Task, version: int, path: Path) -> bool:
-        """Sends a stored patch set as it was signed when it was stored.
+        """Sends a stored patch set that was signed when it was stored; it is issued anew.
 
         One that is damaged, of another bundle or of nobody here is only reported. An empty one, the
         source model's, is sent without data.
@@ -175,7 +185,7 @@ class PatchVersions:
             if not known or (data and checked_metadata(data).base_fingerprint != base):
                 self._log.warning(f"stored patch set {path} is not sent: it is of another bundle")
                 return False
-            signature = self._runner.seal.stored_signature(path, task, version, base, data)
+            signature = self._runner.seal.issued(path, task, version, base, data, self._epoch)
         except (OSError, PatchSetError, SigningError) as error:
             self._log.error(f"stored patch set {path} is not sent: {error}")
             return False

@@ -18,6 +18,7 @@ from patchline_ros.adaptation.episode import (
     running_model,
 )
 from patchline_ros.adaptation.episode_report import EpisodeReport
+from patchline_ros.adaptation.source_check import SourceCheck
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.adaptation.verdict import verified
 from patchline_ros.bundle import Bundle
@@ -37,7 +38,7 @@ def recall_episode(job: EpisodeJob, emit: Callable[[Event], None]) -> None:
         ValueError: an unreadable bundle or running patch set.
         OSError: a patch set that can't be read or written.
     """
-    bundle = Bundle.load(job.bundle)
+    bundle = Bundle.load(job.bundle, job.bundle_key)
     store = StoredFrames(job.store)
     frames = {task: job.samples(store, task, emit) for task in job.known}
     report = job.report(
@@ -57,7 +58,8 @@ def _verify(
     started = time.monotonic()
     source, data = bundle.model(task), job.known[task].read_bytes()
     running = running_model(job, bundle, source, task)
-    found = verified(source, bundle.fingerprint(task), running, data, samples, job.margin)
+    check = SourceCheck.of_bundle(bundle, source, task)
+    found = verified(source, bundle.fingerprint(task), running, data, samples, job.margin, check)
     verdict = found.verdict
     report.accepted[task] = verdict.accepted or found.runs
     if verdict.comparison is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.episode_runner import EpisodeRunner
+from patchline_ros.adaptation.epoch import begin_epoch
 from patchline_ros.adaptation.patch_set_files import Seal
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
 from patchline_ros.vision.device import Device
+
+EPOCH: Final = "epoch"
 
 
 @dataclass(frozen=True)
@@ -47,19 +51,21 @@ class Storage:
         bank: of earlier patch sets, in `bank`. Signatures in it are features of the model that
             watches; another bundle's can't be compared, so each such model has a bank of its own.
         episode_file: report of the episode that ended last.
+        epoch: number of this start, in the file `epoch`.
     """
 
     frames: FrameStore
     runner: EpisodeRunner
     bank: PatchBank
     episode_file: Path
+    epoch: int
 
     @classmethod
     def open(cls, folder: Path, bundle: Bundle, settings: StorageSettings) -> Storage:
         """Opens what is in the folder, or makes it. The caller holds its `StoreLock`.
 
         Raises:
-            StoreError: the frames can't be opened.
+            StoreError: the frames can't be opened, or the epoch can't be read.
             OSError: the disk refuses a folder.
         """
         frames = FrameStore(folder / "frames", settings.capacity, settings.capacity_mib)
@@ -72,7 +78,9 @@ class Storage:
             threads=settings.threads,
             device=settings.device,
             seal=settings.seal,
+            bundle_key=bundle.key,
         )
         watching = bundle.fingerprint(bundle.manifest.drift.task)
         bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)
-        return cls(frames, runner, bank, folder / "episodes" / "episode.json")
+        epoch = begin_epoch(folder / EPOCH)
+        return cls(frames, runner, bank, folder / "episodes" / "episode.json", epoch)

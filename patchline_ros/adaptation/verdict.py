@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from patchline_ros.adaptation.episode_report import GateScores
 from patchline_ros.adaptation.gate import Comparison, EarlierGain, compare
+from patchline_ros.adaptation.source_check import SourceCheck, SourceFall
 from patchline_ros.patching.adapted_model import AdaptedModel
 from patchline_ros.patching.patch_set import (
     PatchSetError,
@@ -21,6 +22,8 @@ from patchline_ros.patching.patch_set import (
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.evaluation import Model
 from patchline_ros.vision.model import TaskModel
+
+_EARLIER: Final = "the model of an earlier drift"
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,27 @@ class Verdict:
         accepted: the candidate takes the place of what runs.
         reason: why not; empty where it does.
         comparison: of the two; None where they were not compared.
+        fall: what the candidate has unlearnt of the source; None where nobody looked.
     """
 
     accepted: bool
     reason: str = ""
     comparison: Comparison | None = None
+    fall: SourceFall | None = None
 
 
 def judged(
     running: Running,
-    candidate: Model,
+    candidate: AdaptedModel | TaskModel,
     samples: Sequence[Sample],
     margin: float,
     what: str,
     earlier: EarlierGain | None = None,
+    check: SourceCheck | None = None,
 ) -> Verdict:
     """Compares a candidate with the running model, both in evaluation mode.
+
+    What is better on the frames of the drift must also still know the source.
 
     Args:
         running: the model that runs.
@@ -81,10 +89,14 @@ def judged(
         margin: by which the candidate has to be better.
         what: the candidate is, for the reason.
         earlier: what the same comparison gave on frames of an earlier visit to the drift.
+        check: asks an adapted candidate about the source; None: nobody does.
     """
     found = running.compared(candidate, samples)
     if earlier.holds(found, len(samples), margin) if earlier else found.accepted(margin):
-        return Verdict(True, comparison=found)
+        if check is None or not isinstance(candidate, AdaptedModel):
+            return Verdict(True, comparison=found)
+        fall = check.fall(candidate)
+        return Verdict(not fall.is_too_far, fall.refusal(what), found, fall)
     reason = (
         f"on {len(samples)} labelled frames {what} scores {found.candidate:.3f}, the running one "
         f"{found.running:.3f} (± {found.error:.3f} between them)"
@@ -114,6 +126,7 @@ def verified(
     patch_set: bytes,
     samples: Sequence[Sample],
     margin: float,
+    check: SourceCheck | None = None,
 ) -> Verification:
     """Judges the patch set of an earlier drift on labelled frames of this one.
 
@@ -126,6 +139,7 @@ def verified(
         patch_set: bytes of the patch set.
         samples: labelled frames; fewer than the task's `verification_frames` verify nothing.
         margin: by which it has to be better.
+        check: asks about the source; None: nobody does.
     """
     if running.sha256 == tensors_sha256(patch_set):
         reason = "the patch set of the earlier drift runs already, and holds"
@@ -143,7 +157,7 @@ def verified(
         reason = f"the patch set of the earlier drift can't be used: {error}"
         return Verification(Verdict(False, reason))
     earlier = _gain_of_then(read_metadata(patch_set), running)
-    verdict = judged(running, model, samples, margin, "the model of an earlier drift", earlier)
+    verdict = judged(running, model, samples, margin, _EARLIER, earlier, check)
     return Verification(verdict, model=model)
 
 

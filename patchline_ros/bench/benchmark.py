@@ -21,6 +21,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.host import all_cores
 from patchline_ros.jobs.executors import executor_at
 from patchline_ros.jobs.scheduler import Executor, Job, run_jobs
+from patchline_ros.terminal import terminal
 from patchline_ros.word_lists import comma_separated
 
 
@@ -87,7 +88,7 @@ def make_plan(options: BenchOptions) -> Plan:
     rows = comma_separated(options.rows) or tuple(experiment.rows)
     for row in rows:
         experiment.row(row)
-    console = Console(highlight=False)
+    console = terminal()
     with console.status(f"reading {experiment.scene}"):
         scene_of(experiment, inputs, experiment.seeds[0])
     executor = executor_at(options.ray_address, workers, gpus=int(options.device == "cuda"))

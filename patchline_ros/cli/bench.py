@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from patchline_ros.cli.errors import FAILURE, errors_in_a_sentence, fail
+from patchline_ros.foreign_text import visible
 
 if TYPE_CHECKING:
     from patchline_ros.bench.benchmark import BenchOptions
@@ -165,5 +166,5 @@ def _run(command: Callable[[BenchOptions], list[str]], options: BenchOptions) ->
         failures = command(options)
     if failures:
         for line in failures:
-            print(f"patchline: failed: {line}", file=sys.stderr)
+            print(f"patchline: failed: {visible(line)}", file=sys.stderr)
         fail(f"{len(failures)} failed; the same command does what is left", FAILURE)

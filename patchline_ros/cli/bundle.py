@@ -9,6 +9,7 @@ import typer
 
 from patchline_ros.cli.errors import errors_in_a_sentence, treat_sigterm_as_ctrl_c
 from patchline_ros.cli.offline import RayAddress, Workers
+from patchline_ros.terminal import say
 
 DIFFERENT: Final = 1
 """Exit code of `diff` where the bundles differ."""
@@ -17,6 +18,14 @@ _OS_ERROR: Final = "can't read the bundle"
 app = typer.Typer(help="Look at bundles, check, compare and prepare them.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        help="Configuration that the bundle was made with: a name, or a file.",
+        show_default="camvid with --data, sim without",
+    ),
+]
+Data = Annotated[Path | None, typer.Option(help="Folder of the data sets that it was made from.")]
 
 
 @app.command()
@@ -30,13 +39,36 @@ def show(bundle: Folder) -> None:
 
 
 @app.command()
-def check(bundle: Folder) -> None:
+def check(
+    bundle: Folder,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="NAME.pub that the bundle has to be signed with.", show_default="any will do"
+        ),
+    ] = None,
+) -> None:
     """Load all of a bundle as a car would; end with 2 and a sentence where something is wrong."""
     with errors_in_a_sentence(os_error=_OS_ERROR):
         from patchline_ros.bundle import Bundle
         from patchline_ros.offline.bundle_view import check_bundle
 
-        print(check_bundle(Bundle.load(bundle)))
+        say(check_bundle(Bundle.load(bundle, key)))
+
+
+@app.command()
+def sign(
+    bundle: Folder,
+    key: Annotated[Path, typer.Argument(help="NAME.key of `patchline keys`.")],
+) -> None:
+    """Sign a bundle, so that a car with the parameter bundle_key loads it and no other."""
+    with errors_in_a_sentence(os_error="can't sign the bundle"):
+        from patchline_ros.bundle import SIGNATURE, Bundle
+        from patchline_ros.offline.bundle_writing import sign_bundle
+        from patchline_ros.signing import Signer
+
+        sign_bundle(Bundle.load(bundle), Signer(key))
+        print(f"signed: {bundle / SIGNATURE}")
 
 
 @app.command()
@@ -48,7 +80,7 @@ def diff(one: Folder, other: Folder) -> None:
 
         found = differences(Bundle.load(one).manifest, Bundle.load(other).manifest)
     for line in found:
-        print(line)
+        say(line)
     if found:
         raise typer.Exit(DIFFERENT)
     print("no difference")
@@ -57,16 +89,8 @@ def diff(one: Folder, other: Folder) -> None:
 @app.command()
 def prepare(
     bundle: Folder,
-    config: Annotated[
-        str | None,
-        typer.Option(
-            help="Configuration that the bundle was made with: a name, or a file.",
-            show_default="camvid with --data, sim without",
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets that it was made from.")
-    ] = None,
+    config: Config = None,
+    data: Data = None,
     workers: Workers = None,
     ray_address: RayAddress = None,
 ) -> None:
@@ -75,13 +99,24 @@ def prepare(
     with errors_in_a_sentence(
         interrupted="interrupted; the same command goes on", os_error=_OS_ERROR
     ):
-        from rich.console import Console
-
         from patchline_ros.offline.offline_run import OfflineOptions
         from patchline_ros.offline.preparation_run import run_preparation
+        from patchline_ros.terminal import terminal
 
         options = OfflineOptions(config=config, data=data, workers=workers, ray_address=ray_address)
-        run_preparation(bundle, options, Console(highlight=False))
+        run_preparation(bundle, options, terminal())
+
+
+@app.command()
+def hold_out(bundle: Folder, config: Config = None, data: Data = None) -> None:
+    """Keep held-out source frames in a bundle, by which a car sees that labels were wrong."""
+    with errors_in_a_sentence(os_error=_OS_ERROR):
+        from patchline_ros.offline.bundle_frames import keep_frames
+        from patchline_ros.offline.offline_run import OfflineOptions
+
+        kept = keep_frames(bundle, OfflineOptions(config=config, data=data))
+        counts = ", ".join(f"{len(frames)} of {task}" for task, frames in kept.items())
+        print(f"{bundle} keeps {counts}")
 
 
 @app.command()

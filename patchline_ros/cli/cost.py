@@ -61,13 +61,12 @@ def cost(
     ] = None,
 ) -> None:
     """Count what a training step costs, beside fine-tuning and a ladder: FLOPs and memory."""
-    from rich.console import Console
-
     from patchline_ros.cost.comparison import CostOptions, compare, write_json
     from patchline_ros.cost.table import print_comparison
+    from patchline_ros.terminal import terminal
 
     # In a narrow terminal a long line is better than a figure without its last digits.
-    console = Console(highlight=False, width=max(100, shutil.get_terminal_size().columns))
+    console = terminal(width=max(100, shutil.get_terminal_size().columns))
     options = CostOptions(
         model, method, patches, wiring, head, size, classes=classes, batch=batch, epochs=epochs
     )

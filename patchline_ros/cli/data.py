@@ -19,11 +19,10 @@ app = typer.Typer(
 @app.command("list")
 def list_sets() -> None:
     """Print the data sets that there are readers for: tasks, licence, where to get them, layout."""
-    from rich.console import Console
-
     from patchline_ros.datasets.set_report import print_sets
+    from patchline_ros.terminal import terminal
 
-    print_sets(Console(highlight=False))
+    print_sets(terminal())
 
 
 @app.command()
@@ -56,13 +55,12 @@ def check(
     Ends with 2 where something is missing or broken. A broken file need not stop you: what is made
     from the set leaves it out, and says so.
     """
-    from rich.console import Console
-
     from patchline_ros.datasets.catalogue import entry_of
     from patchline_ros.datasets.checking import check_set
     from patchline_ros.datasets.set_report import print_part
+    from patchline_ros.terminal import terminal
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal(soft_wrap=True)
     with errors_in_a_sentence(os_error="can't read the data set"):
         entry = entry_of(name)
         whole = True

@@ -90,12 +90,11 @@ def demo(
     Starts the whole ROS graph as separate processes and stops it again.
     """
     require_ros()
-    from rich.console import Console
-
     from patchline_ros.demo.failure import DemoFailedError
     from patchline_ros.demo.options import DemoOptions, check_options
     from patchline_ros.graph.processes import ProcessDiedError
     from patchline_ros.package_share import share_folder
+    from patchline_ros.terminal import terminal
 
     treat_sigterm_as_ctrl_c()
     with errors_in_a_sentence(
@@ -120,4 +119,4 @@ def demo(
         from patchline_ros.demo.demo_run import run_demo
 
         command = shlex.join(["patchline", *sys.argv[1:]])
-        run_demo(options, share_folder(), command, Console(highlight=False))
+        run_demo(options, share_folder(), command, terminal())

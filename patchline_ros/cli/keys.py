@@ -24,5 +24,5 @@ def keys(
     with errors_in_a_sentence():
         private, public = make_keys(path)
     typer.echo(f"{private}: for signing_key of the node that signs with it; keep it secret")
-    typer.echo(f"{public}: for trusted_key of those that check")
+    typer.echo(f"{public}: for trusted_key or labels_key of those that check")
     typer.echo("the adapter and the other nodes each need a pair of their own: docs/security.md")

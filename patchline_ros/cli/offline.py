@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from patchline_ros.cli.errors import errors_in_a_sentence, treat_sigterm_as_ctrl_c
+from patchline_ros.cli.export import export_graphs
 
 Config = Annotated[
     str | None,
@@ -99,15 +101,25 @@ def offline(
 
     On several GPUs: torchrun --nproc-per-node 4 -m patchline_ros.cli offline ...
     """
-    from rich.console import Console
-
     from patchline_ros.offline.offline_run import OfflineOptions, run_offline
+    from patchline_ros.terminal import terminal
     from patchline_ros.vision.fabric import is_first_process
 
+    console = terminal(quiet=not is_first_process())
     options = OfflineOptions(config, data, weights, out, threads, seed, workers, ray_address, log)
     treat_sigterm_as_ctrl_c()
     with errors_in_a_sentence(
         interrupted="interrupted; the same command goes on from here",
         os_error="can't read or write",
     ):
-        run_offline(options, Console(highlight=False, quiet=not is_first_process()))
+        bundle = run_offline(options, console)
+    if bundle is None or not bundle.manifest.config["onnx"]:
+        return
+    missing = [name for name in ("onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        console.print(
+            f"no ONNX graphs, which cars with a CPU run faster: {missing[0]} is not installed (pip "
+            f"install 'patchline_ros[onnx]'); then `patchline export {bundle.path}` makes them"
+        )
+        return
+    export_graphs(bundle.path, bundle.manifest.config["recipe"]["threads"], console)

@@ -28,14 +28,13 @@ def record(
 ) -> None:
     """Record topics of the graph into a bag that `replay`, `demo --frames` and rosbag2 read."""
     require_ros()
-    from rich.console import Console
-
     from patchline_ros.nodes.bag_recorder import RecordOptions
     from patchline_ros.nodes.record import record_bag
+    from patchline_ros.terminal import terminal
 
     options = RecordOptions(bag, comma_separated(topics))
     with errors_in_a_sentence():
         try:
-            record_bag(options, seconds, Console(highlight=False))
+            record_bag(options, seconds, terminal())
         except OSError as error:
             fail(f"the disk refuses the bag: {error.strerror}; it ends before that", FAILURE)

@@ -46,11 +46,10 @@ def replay(
     Start the nodes with use_sim_time, so that they take the time of the recording.
     """
     require_ros()
-    from rich.console import Console
-
     from patchline_ros.nodes.bag_player import ReplayOptions
     from patchline_ros.nodes.replay import replay_bag
+    from patchline_ros.terminal import terminal
 
     options = ReplayOptions(bag, comma_separated(topics), rate, start, loop, clock)
     with errors_in_a_sentence():
-        replay_bag(options, remap or [], Console(highlight=False))
+        replay_bag(options, remap or [], terminal())

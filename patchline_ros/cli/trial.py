@@ -78,9 +78,10 @@ def latency(
     backend: Annotated[
         Backend,
         typer.Option(
-            help="Backend of the perception nodes; onnx needs the graphs of `patchline export`."
+            help="Backend of the perception nodes; onnx needs the graphs of `patchline export`, "
+            "auto takes them where they are."
         ),
-    ] = Backend.PYTORCH,
+    ] = Backend.AUTO,
     bundle: Bundle = None,
     out: Out = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,13 @@ WebsocketPort = Annotated[
         min=0,
         max=65535,
         help="Port of the WebSocket for Foxglove and the page; 0 takes any free one.",
+    ),
+]
+SigningKey = Annotated[
+    Path | None,
+    typer.Option(
+        help="NAME.key of `patchline keys`, which the labels of --label are signed with.",
+        show_default="unsigned",
     ),
 ]
 ImageTransport = Annotated[
@@ -62,6 +70,7 @@ def watch(
             "are then subscribed to all the time.",
         ),
     ] = False,
+    signing_key: SigningKey = None,
 ) -> None:
     """Show the running graph, live: a page for a browser, and a WebSocket for Foxglove.
 
@@ -75,14 +84,13 @@ def watch(
             ">=0.30'",
             USER_ERROR,
         )
-    from rich.console import Console
-
     from patchline_ros.graph.description import GraphSettings
     from patchline_ros.nodes.watch import Serving, watch_car
+    from patchline_ros.terminal import terminal
     from patchline_ros.watch.topics import CarTopics
 
     with errors_in_a_sentence():
         camera = image_topic or GraphSettings.image_topic
         car = CarTopics(namespace, camera, sign_image_topic, image_transport)
-        serving = Serving(host, port, websocket_port, label)
-        watch_car(car, serving, Console(highlight=False))
+        serving = Serving(host, port, websocket_port, label, signing_key)
+        watch_car(car, serving, terminal())

@@ -28,6 +28,7 @@ sensor_msgs/Image image
 vision_msgs/Classification sign
 vision_msgs/Detection2DArray objects
 sensor_msgs/Image lanes
+uint8[] signature
 ================================================================================
 MSG: vision_msgs/Classification
 std_msgs/Header header
@@ -65,6 +66,8 @@ float64 x
 float64 y
 """
 """msg/LabelledFrame.msg and what it is made of, for places where no ROS package is installed."""
+_UNSIGNED: Final = DEFINITION.replace("uint8[] signature\n", "", 1)
+"""The same before labelled frames could be signed."""
 
 
 class LabelledBag:
@@ -92,8 +95,7 @@ class LabelledBag:
                 f"{', '.join(topics)}"
             )
         self.topic = topic or next(iter(topics))
-        self._types = labelled_frame_types()
-        _check_definition(path, topics[self.topic], self._types)
+        self._types = _types_of(path, topics[self.topic])
         self._places = self._listed()
         self.names = {task: tuple(places) for task, places in sorted(self._places.items())}
 
@@ -162,12 +164,16 @@ class LabelledBag:
     def _deserialized(self, raw: bytes) -> Any:
         from rosbags.serde import SerdeError
 
-        try:
-            message = self._types.deserialize_cdr(raw, MESSAGE)
-            frame_key(message)
-        except (SerdeError, ValueError) as error:
-            raise ValueError(f"it is no labelled frame of a known task: {error}") from error
-        return message
+        why: Exception | None = None
+        for types in self._types:
+            try:
+                message = types.deserialize_cdr(raw, MESSAGE)
+                frame_key(message)
+            except (SerdeError, ValueError) as error:
+                why = why or error
+            else:
+                return message
+        raise ValueError(f"it is no labelled frame of a known task: {why}") from why
 
 
 class BagPictures:
@@ -189,19 +195,23 @@ class BagPictures:
         return {self._task: self._bag.sample(raw, self._task, self._known)}
 
 
-def labelled_frame_types() -> Typestore:
-    """Message types that know LabelledFrame."""
-    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
-    types = get_typestore(Stores.ROS2_HUMBLE)
-    types.register(get_types_from_msg(DEFINITION, MESSAGE))
-    return types
-
-
-def _check_definition(path: Path, connection: Connection, types: Typestore) -> None:
+def _types_of(path: Path, connection: Connection) -> list[Typestore]:
+    """Message types that know LabelledFrame as it was recorded; where nobody knows, each one."""
+    each = [labelled_frame_types(definition) for definition in (DEFINITION, _UNSIGNED)]
     there = recorded_hash(connection)
-    if there and there != types.hash_rihs01(MESSAGE):
+    known = [types for types in each if there in ("", types.hash_rihs01(MESSAGE))]
+    if not known:
         raise ValueError(
             f"the bag {path} was recorded when {MESSAGE} had other fields than it has here; label "
             "the frames again with this version"
         )
+    return known
+
+
+def labelled_frame_types(definition: str = DEFINITION) -> Typestore:
+    """Message types that know LabelledFrame."""
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    types.register(get_types_from_msg(definition, MESSAGE))
+    return types

@@ -11,8 +11,9 @@ import json
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
@@ -20,6 +21,8 @@ from patchline_ros.graph.description import Teacher
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
+OTHERS: Final = "patchline_arguments"
+"""The global of a launch in which a file leaves the names of its arguments for one it includes."""
 _CHECK = "launch_check"
 """The program that answers in the nodes' Python (nodes/launch_check.py)."""
 _CANNOT_RUN = (126, 127)
@@ -41,6 +44,25 @@ class Need:
     files: tuple[str, ...]
     argument: str
     advice: str
+
+
+def misspelt(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A sentence for each argument of the command line that looks like another one.
+
+    One that looks like none may be of a launch file of others, which includes this one.
+
+    Args:
+        given: arguments as `NAME:=VALUE`.
+        known: names of those that there are.
+    """
+    names = set(known)
+    unknown = sorted({argument.partition(":=")[0] for argument in given} - names)
+    near = {name: get_close_matches(name, sorted(names), n=1) for name in unknown}
+    return [
+        f"argument {name} does not exist and has no effect; did you mean {found[0]}?"
+        for name, found in near.items()
+        if found
+    ]
 
 
 def program(name: str) -> Need:

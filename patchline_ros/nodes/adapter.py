@@ -42,11 +42,12 @@ from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.trouble import Trouble
-from patchline_ros.signing import SigningError
+from patchline_ros.signing import ISSUED_SECONDS, SigningError
 from patchline_ros.tasks import Task
 from patchline_ros.vision.device import Device, DeviceError, chosen_device
 
 _TICK_SECONDS = 0.25
+_ISSUE_AGAIN_SECONDS = ISSUED_SECONDS / 4
 _SILENCE_SECONDS = 5.0
 """Seconds without a reading of the drift monitor after which the diagnostics say so."""
 
@@ -74,7 +75,14 @@ class AdapterNode(ManagedNode):
         self.get_logger().info(f"trainings run on {trains_on}")
         car = self.get_namespace()
         self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
+        labels = self.resolve_topic_name("labelled_frames")
+        self._label_check = signing_keys.label_check(values, labels)
         self._label_policy = LabelPolicy(values["labels"])
+        if not self._bundle.source_frames and self._label_policy is not LabelPolicy.NONE:
+            self.get_logger().info(
+                "the bundle keeps no labelled source frames, so nothing but the labels that come "
+                "says whether they are right; `patchline bundle hold-out` adds some"
+            )
         folder = Path(values["store"]).expanduser().absolute()
         names = ("capacity", "capacity_mib", "epochs", "seed", "threads")
         settings = StorageSettings(
@@ -97,8 +105,9 @@ class AdapterNode(ManagedNode):
     def activate(self) -> None:
         """Sends the stored patch sets again and starts to listen."""
         log = self.get_logger()
+        storage = self._storage
         self._versions = PatchVersions(
-            self._bundle, self._storage.runner, self._publish_patch_set, log
+            self._bundle, storage.runner, storage.epoch, self._publish_patch_set, log
         )
         self._labels = LabelIntake(self._bundle, self._storage.frames, log)
         self._loop = AdaptationLoop(
@@ -130,6 +139,7 @@ class AdapterNode(ManagedNode):
         self.offer(Trigger, "~/republish", self._on_republish)
         self.offer(Trigger, "~/reset", self._on_reset)
         self.repeat(_TICK_SECONDS, self._loop.tick)
+        self.repeat(_ISSUE_AGAIN_SECONDS, self._versions.issue_again)
 
     def report(self) -> tuple[Trouble, Mapping[str, object]]:
         """Counts of labelled frames: `stored` are those that are on disk, and thus acknowledged.
@@ -164,11 +174,13 @@ class AdapterNode(ManagedNode):
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:
-            frame_id, task, stamp_ns, sample = msg_to_labelled_frame(msg)
-        except ConversionError as error:
+            self._label_check.is_signed(msg)
+            read = msg_to_labelled_frame(msg)
+            self._label_check.check(msg, *read)
+        except (ConversionError, SigningError) as error:
             self._labels.refuse(msg.id, str(error))
             return
-        self._labels.take(frame_id, task, stamp_ns, sample)
+        self._labels.take(*read)
 
     def _on_drift(self, msg: DriftStatus) -> None:
         try:

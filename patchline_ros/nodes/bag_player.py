@@ -100,43 +100,52 @@ def inputs_of(bag: Path) -> tuple[str, ...]:
     return inputs
 
 
+def to_play(options: ReplayOptions) -> tuple[list[Connection], int]:
+    """What of the bag is played, and the recorded time in nanoseconds at which that begins.
+
+    Raises:
+        ValueError: a bag that can't be read or has no messages, a topic that it lacks, a message
+            type that is not known here or has other fields, a start behind its end, or nothing but
+            a clock beside the player's own.
+    """
+    with reading(options.bag) as reader:
+        connections = [c for c in reader.connections if c.msgcount]
+        if not connections:
+            raise ValueError(f"the bag {options.bag} holds no message")
+        recorded = sorted({c.topic for c in connections})
+        missing = [topic for topic in options.topics if topic not in recorded]
+        if missing:
+            raise ValueError(
+                f"the bag {options.bag} has no messages on {missing[0]}; it has them on "
+                f"{', '.join(recorded)}"
+            )
+        begin_ns = reader.start_time + round(options.start * _NS)
+        if begin_ns >= reader.end_time:
+            raise ValueError(
+                f"the bag {options.bag} lasts {reader.duration / _NS:.1f} s; there is nothing "
+                f"to play from {options.start:g} s on"
+            )
+    # A recorded clock would run beside the one that goes with the messages.
+    played = set(options.topics or recorded) - ({CLOCK} if options.clock else set())
+    found = [c for c in connections if c.topic in played]
+    if not found:
+        raise ValueError(
+            f"of the bag {options.bag} there is nothing to play but {CLOCK}; --no-clock plays "
+            "the recorded one"
+        )
+    for connection in found:
+        message_class(connection.msgtype, connection.topic)
+        check_definition(connection)
+    return found, begin_ns
+
+
 class BagPlayer:
     """A bag whose topics are published by a node."""
 
     def __init__(self, options: ReplayOptions, node: Node) -> None:
-        """Checks the bag and makes a publisher for each topic.
-
-        Raises:
-            ValueError: a bag that can't be read or has no messages, a topic that it lacks, a
-                message type that is not known here or has other fields, a start behind its end, or
-                nothing but a clock beside the player's own.
-        """
+        """Makes a publisher for each topic. Raises ValueError as `to_play` does."""
         self._options = options
-        with reading(options.bag) as reader:
-            connections = [c for c in reader.connections if c.msgcount]
-            recorded = sorted({c.topic for c in connections})
-            missing = [topic for topic in options.topics if topic not in recorded]
-            if missing:
-                raise ValueError(
-                    f"the bag {options.bag} has no messages on {missing[0]}; it has them on "
-                    f"{', '.join(recorded)}"
-                )
-            if not connections:
-                raise ValueError(f"the bag {options.bag} holds no message")
-            self._begin_ns = reader.start_time + round(options.start * _NS)
-            if self._begin_ns >= reader.end_time:
-                raise ValueError(
-                    f"the bag {options.bag} lasts {reader.duration / _NS:.1f} s; there is nothing "
-                    f"to play from {options.start:g} s on"
-                )
-        # A recorded clock would run beside the one that goes with the messages.
-        played = set(options.topics or recorded) - ({CLOCK} if options.clock else set())
-        self._connections = [c for c in connections if c.topic in played]
-        if not self._connections:
-            raise ValueError(
-                f"of the bag {options.bag} there is nothing to play but {CLOCK}; --no-clock plays "
-                "the recorded one"
-            )
+        self._connections, self._begin_ns = to_play(options)
         self._node = node
         self._publishers = {c.id: self._publisher(node, c) for c in self._connections}
         self._clock = node.create_publisher(Clock, CLOCK, qos.RESULTS) if options.clock else None
@@ -146,7 +155,6 @@ class BagPlayer:
     @staticmethod
     def _publisher(node: Node, connection: Connection) -> Publisher[Any]:
         kind = message_class(connection.msgtype, connection.topic)
-        check_definition(connection)
         profiles = getattr(connection.ext, "offered_qos_profiles", [])
         return node.create_publisher(kind, connection.topic, offered(profiles))
 

@@ -21,8 +21,10 @@ from patchline_ros.messages.pictures import image_to_rgb
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.nodes.message_types import message_class, register
+from patchline_ros.watch.door import Door
 from patchline_ros.watch.page_server import Address, busy
 from patchline_ros.watch.topics import COMPRESSED_IMAGE, PREVIEW, Watched
+from patchline_ros.watch.websocket_door import WebSocketDoor, hidden_host
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -136,7 +138,7 @@ class FoxgloveBridge:
     """A WebSocket server with a channel for each topic, and for the small form of its pictures."""
 
     def __init__(self, topics: Sequence[Watched], node: Node, address: Address, name: str) -> None:
-        """Listens from now on.
+        """Listens from now on: the door at the address, and behind it the server.
 
         Raises:
             ValueError: the address can't be listened on, or a message type is not built here.
@@ -149,18 +151,25 @@ class FoxgloveBridge:
         self._joined = _Joined()
         self._relays = {topic.name: Relay(topic, node, types, context) for topic in topics}
         self._said: dict[str, str] = {}
+        behind = Address(hidden_host(), 0)
         try:
             self._server = start_server(
                 name=name,
-                host=address.host,
-                port=address.port,
+                host=behind.host,
+                port=behind.port,
                 server_listener=self._joined,
                 context=context,
                 message_backlog_size=_BACKLOG,
             )
         except RuntimeError as error:
-            raise busy("--websocket-port", address, error) from error
-        self.port = self._server.port
+            raise busy("--websocket-port", behind, error) from error
+        try:
+            there = Address(behind.host, self._server.port)
+            self._door = WebSocketDoor(address, there, Door(address.host).check_websocket)
+        except ValueError:
+            self._server.stop()
+            raise
+        self.port = self._door.port
 
     def follow(self) -> None:
         """Called often, in the thread of the node: subscribes to what the clients watch now."""
@@ -182,6 +191,7 @@ class FoxgloveBridge:
 
     def close(self) -> None:
         """Ends the connections and the subscriptions."""
+        self._door.close()
         self._server.stop()
         for relay in self._relays.values():
             relay.close()

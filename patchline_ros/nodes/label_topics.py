@@ -25,6 +25,8 @@ from patchline_ros.messages.pictures import compressed_to_rgb, image_to_classmap
 from patchline_ros.msg import AdaptationStatus, DriftStatus, FrameFeatures, LabelledFrame
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp, stamp_to_ns
+from patchline_ros.nodes.signed_labels import sign_labelled_frame
+from patchline_ros.signing import Signer
 from patchline_ros.tasks import Image as Picture
 from patchline_ros.tasks import Label, Sample, Task
 from patchline_ros.watch.answered_pictures import Answered, AnsweredPictures
@@ -43,8 +45,8 @@ _SETTINGS: Final = ("min_frames", "labels")
 class LabelOutlet:
     """Publishes LabelledFrame."""
 
-    def __init__(self, node: Node, topic: str) -> None:
-        self._topic = topic
+    def __init__(self, node: Node, topic: str, signer: Signer | None) -> None:
+        self._topic, self._signer = topic, signer
         self._publisher = node.create_publisher(LabelledFrame, topic, qos.LABELLED_FRAMES)
 
     def publish(self, candidate: Candidate, label: Label) -> None:
@@ -57,7 +59,9 @@ class LabelOutlet:
         header = Header(stamp=ns_to_stamp(candidate.stamp_ns), frame_id=candidate.frame_id)
         # The same label sent twice has the same name, so it is kept once.
         name, sample = f"person-{candidate.stamp_ns}", Sample(candidate.picture, label)
-        self._publisher.publish(labelled_frame_to_msg(name, candidate.task, sample, header))
+        msg = labelled_frame_to_msg(name, candidate.task, sample, header)
+        sign_labelled_frame(msg, self._signer, self._publisher.topic_name)
+        self._publisher.publish(msg)
 
     def is_heard(self, seconds: float) -> bool:
         """Whether all that was sent is acknowledged, within so many seconds."""
@@ -71,11 +75,11 @@ class LabelTopics:
         desk: where the pictures wait and the labels come from.
     """
 
-    def __init__(self, node: Node, car: CarTopics) -> None:
-        """Listens from now on, in the thread of the node."""
+    def __init__(self, node: Node, car: CarTopics, signer: Signer | None = None) -> None:
+        """Listens from now on, in the thread of the node; without a signer labels are unsigned."""
         self._node, self._car = node, car
         self._decode = compressed_to_rgb if car.image_transport == "compressed" else image_to_rgb
-        self.desk = LabelDesk(LabelOutlet(node, car.full("labelled_frames")))
+        self.desk = LabelDesk(LabelOutlet(node, car.full("labelled_frames"), signer))
         self._answered = {task: AnsweredPictures() for task in NODE_OF_TASK}
         self._listen_to_cameras()
         for task in NODE_OF_TASK:

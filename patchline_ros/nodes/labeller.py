@@ -15,13 +15,14 @@ from patchline_ros.labelling.foreign_labels import Certainty
 from patchline_ros.labelling.task_labeller import LabellerSettings, TaskLabeller
 from patchline_ros.messages.pictures import compressed_to_rgb, image_to_rgb
 from patchline_ros.msg import LabelledFrame
-from patchline_ros.nodes import parameters, qos
+from patchline_ros.nodes import parameters, qos, signing_keys
 from patchline_ros.nodes.conversions import NANOSECONDS, labelled_frame_to_msg, stamp_to_ns
 from patchline_ros.nodes.input_watchdog import InputWatchdog
 from patchline_ros.nodes.managed import ManagedNode
 from patchline_ros.nodes.node_main import run
 from patchline_ros.nodes.parameter import ParameterError
 from patchline_ros.nodes.refusals import Refusals
+from patchline_ros.nodes.signed_labels import sign_labelled_frame
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.tasks import Sample, Task
 from patchline_ros.word_lists import comma_separated
@@ -56,6 +57,7 @@ class LabellerNode(ManagedNode):
             held=values["queue_depth"],
             period_ns=round(NANOSECONDS / values["max_rate"]),
         )
+        self._signer = signing_keys.signer(values)
         self._compressed = values["image_transport"] == "compressed"
         self._image_qos = qos.images(values["image_reliability"], _PICTURES_DEPTH)
         self._publisher = self.advertise(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES)
@@ -158,7 +160,9 @@ class LabellerNode(ManagedNode):
         self._refused.taken()
         # The same label of a drive and of its replay has the same name, so it is kept once.
         name = f"labeller-{stamp_ns}"
-        self._publisher.publish(labelled_frame_to_msg(name, task, sample, picture.header))
+        msg = labelled_frame_to_msg(name, task, sample, picture.header)
+        sign_labelled_frame(msg, self._signer, self._publisher.topic_name)
+        self._publisher.publish(msg)
 
     def _refuse(self, task: Task, reason: str) -> None:
         sentence = f"label on {self._label_topic(task)}: {reason}"

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from patchline_ros.foreign_text import visible
 from patchline_ros.word_lists import comma_separated, float_argument
 
 
@@ -24,12 +25,13 @@ def main() -> int:
     parser.add_argument("--bundle", default="", help="folder of the car's bundle")
     parser.add_argument("--bag", default="", help="folder or file that is to be played")
     parser.add_argument("--topics", default="", help="of the bag, with commas between")
+    parser.add_argument("--start", default="0.0", help="seconds of the bag to leave out")
     given = parser.parse_args()
     try:
         answer = {"teacher": _teacher(given), "topics": _topics(given)}
     except (ValueError, OSError) as error:
         # One line: what a bag or a bundle holds may be part of the sentence.
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(visible(" ".join(str(error).split())), file=sys.stderr)
         return 1
     print(json.dumps(answer))
     return 0
@@ -51,10 +53,12 @@ def _topics(given: argparse.Namespace) -> list[str]:
     if not given.bag:
         return []
     # It loads ROS, which a launch without a bag need not wait for.
-    from patchline_ros.nodes.bag_player import inputs_of
+    from patchline_ros.nodes.bag_player import ReplayOptions, inputs_of, to_play
 
     bag = Path(given.bag).expanduser()
-    return list(comma_separated(given.topics) or inputs_of(bag))
+    topics = tuple(comma_separated(given.topics)) or inputs_of(bag)
+    to_play(ReplayOptions(bag, topics, start=float_argument("start", given.start)))
+    return list(topics)
 
 
 if __name__ == "__main__":

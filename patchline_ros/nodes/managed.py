@@ -162,7 +162,8 @@ class ManagedNode(LifecycleNode, RunnableNode):
                 "parameter bundle is empty; give the folder that `patchline offline` made"
             )
         torch.set_num_threads(values["threads"])
-        return Bundle.load(Path(values["bundle"]).expanduser())
+        key = Path(values["bundle_key"]).expanduser().absolute() if values["bundle_key"] else None
+        return Bundle.load(Path(values["bundle"]).expanduser(), key)
 
     def stamped_now(self) -> Header:
         """A header with the node clock's time, for what does not come from a picture."""

@@ -14,11 +14,12 @@ from std_msgs.msg import Header
 
 from patchline_ros.graph.description import IMAGE_TOPIC_OF_TASK, ROAD_IMAGE_TOPIC, SIGN_IMAGE_TOPIC
 from patchline_ros.msg import LabelledFrame
-from patchline_ros.nodes import qos
+from patchline_ros.nodes import qos, signing_keys
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, rgb_to_image
 from patchline_ros.nodes.declared_parameters import declare
 from patchline_ros.nodes.node_main import RunnableNode
-from patchline_ros.nodes.parameter import Parameter
+from patchline_ros.nodes.parameter import Parameter, ParameterError
+from patchline_ros.nodes.signed_labels import sign_labelled_frame
 from patchline_ros.tasks import Frame, Task
 
 OPTICAL_FRAME = "camera_color_optical_frame"
@@ -62,7 +63,13 @@ class PacedCamera(RunnableNode, Generic[Item]):
         """Publishes a frame, with the help of `stamp` and `publish`."""
 
     def start(self) -> bool:
-        """Starts reading; playing starts when every listener is there."""
+        """Starts reading; playing starts when every listener is there. False: no usable key."""
+        try:
+            key = self.get_parameter("signing_key").value
+            self._signer = signing_keys.signer({"signing_key": key})
+        except ParameterError as error:
+            self.get_logger().fatal(str(error))
+            return False
         self._reader.start()
         self._deadline = time.monotonic() + self.get_parameter("wait_seconds").value
         self._waiting = self.steady_timer(_POLL_SECONDS, self._play_when_heard)
@@ -90,7 +97,9 @@ class PacedCamera(RunnableNode, Generic[Item]):
             self._publishers_by_topic[topic].publish(rgb_to_image(picture, header))
         for task in sorted(labelled):
             sample = frame.samples[task]
-            self._labels.publish(labelled_frame_to_msg(names[task], task, sample, header))
+            msg = labelled_frame_to_msg(names[task], task, sample, header)
+            sign_labelled_frame(msg, self._signer, self._labels.topic_name)
+            self._labels.publish(msg)
 
     def _play_when_heard(self) -> None:
         missing = self._missing_listeners()

@@ -25,6 +25,12 @@ MANAGED = (
         "folder of the bundle (of `patchline offline`): models, classes, drift reference",
     ),
     Parameter(
+        "bundle_key",
+        "",
+        "path of NAME.pub; only a bundle that `patchline bundle sign` has signed with its key is "
+        "loaded; empty: any",
+    ),
+    Parameter(
         "autostart",
         True,
         "whether the node configures and activates itself; false leaves that to a manager",
@@ -33,13 +39,14 @@ MANAGED = (
 )
 """Parameters of every node of the graph."""
 
-_SIGNS_STATUSES = (
-    Parameter(
+
+def _signs(what: str) -> Parameter:
+    return Parameter(
         "signing_key",
         "",
-        "path of NAME.key of `patchline keys`, which statuses are signed with; empty: unsigned",
-    ),
-)
+        f"path of NAME.key of `patchline keys`, which {what} are signed with; empty: unsigned",
+    )
+
 
 _CAMERA_INPUT = (
     Parameter(
@@ -55,12 +62,13 @@ _CAMERA_INPUT = (
 
 PERCEPTION = (
     *MANAGED,
-    *_SIGNS_STATUSES,
+    _signs("statuses"),
     *_CAMERA_INPUT,
     Parameter(
         "backend",
-        str(Backend.PYTORCH),
-        "library that runs the models; onnx needs a bundle with the graphs of `patchline export`",
+        str(Backend.AUTO),
+        "library that runs the models; onnx needs a bundle with the graphs of `patchline export`; "
+        "auto: onnx for a model whose graph is there, on a CPU, and pytorch elsewhere",
         choices=tuple(map(str, Backend)),
     ),
     Parameter(
@@ -167,16 +175,12 @@ OBJECT_DETECTOR = (
     ),
 )
 
-DRIFT_MONITOR = (*MANAGED, *_SIGNS_STATUSES)
+DRIFT_MONITOR = (*MANAGED, _signs("statuses"))
 
 ADAPTER = (
     *MANAGED,
     Parameter("store", "", "folder for the labelled frames and the accepted patch sets"),
-    Parameter(
-        "signing_key",
-        "",
-        "path of NAME.key of `patchline keys`, which patch sets are signed with; empty: unsigned",
-    ),
+    _signs("patch sets"),
     Parameter(
         "trusted_key",
         "",
@@ -186,6 +190,11 @@ ADAPTER = (
         "accept_unsigned",
         False,
         "whether statuses without a signature are believed although the adapter signs",
+    ),
+    Parameter(
+        "labels_key",
+        "",
+        "path of NAME.pub; only labelled frames signed with its key are taken; empty: anybody's",
     ),
     Parameter(
         "labels",
@@ -218,6 +227,7 @@ ADAPTER = (
 
 LABELLER = (
     *MANAGED,
+    _signs("labelled frames"),
     *_CAMERA_INPUT,
     Parameter(
         "tasks",
@@ -322,6 +332,7 @@ OBJECT_LOCATOR = (
 )
 
 CAMERA = (
+    _signs("labelled frames"),
     Parameter("rate_hz", 6.0, "frames a second that are published", 0.1, 120.0),
     Parameter("wait_seconds", 60.0, "most seconds to wait for the nodes to listen", 1.0, 600.0),
 )

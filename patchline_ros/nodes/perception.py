@@ -97,7 +97,7 @@ class PerceptionNode(ManagedNode):
             self._runner = ModelRunner(bundle, self.task, engine)
         except BackendError as error:
             raise ParameterError(f"parameters backend and device: {error}") from error
-        self.get_logger().info(f"the model runs on {self._runner.runs_on}")
+        self._runs_on = ""
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._signer = signing_keys.signer(values)
@@ -234,7 +234,7 @@ class PerceptionNode(ManagedNode):
     def _process(self, arrival: Arrival) -> None:
         """One picture through the model (in the inference thread)."""
         msg, arrived, regions = arrival
-        begun = time.monotonic()
+        begun, of_thread = time.monotonic(), time.thread_time()
         try:
             picture = compressed_to_rgb(msg) if self._compressed else image_to_rgb(msg)
         except ConversionError as error:
@@ -259,7 +259,8 @@ class PerceptionNode(ManagedNode):
         self.counts.processed += 1
         self.counts.done()
         self.counts.unreadable.taken()
-        self.counts.times.add(arrived, begun, decoded, perceived, time.monotonic())
+        processor = time.thread_time() - of_thread
+        self.counts.times.add(processor, arrived, begun, decoded, perceived, time.monotonic())
         if self._overlay.get_subscription_count():
             drawn = draw_answer(picture, shown.prediction, self._class_names, shown.confidence)
             self._overlay.publish(rgb_to_image(drawn, msg.header))
@@ -310,8 +311,8 @@ class PerceptionNode(ManagedNode):
             self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
 
     def _on_patch_set(self, msg: PatchSet) -> None:
-        """Only hands it on; one that is too large need not wait, and takes no memory."""
-        refused = self._intake.too_large(msg.version, len(msg.data))
+        """Only hands it on; one that is too large, or a stranger's, does not wait in memory."""
+        refused = self._intake.turned_away(_offered(msg))
         if refused is None:
             self._builder.put(msg)
         else:
@@ -319,16 +320,7 @@ class PerceptionNode(ManagedNode):
 
     def _install(self, msg: PatchSet) -> None:
         """A patch set has come (in the builder thread)."""
-        decision = self._intake.examine(
-            OfferedPatchSet(
-                task=msg.task,
-                version=msg.version,
-                base_fingerprint=msg.base_fingerprint,
-                sha256=msg.sha256,
-                data=memoryview(msg.data),
-                signature=bytes(msg.signature),
-            )
-        )
+        decision = self._intake.examine(_offered(msg))
         if decision is not None:
             self._inference.between(
                 lambda: self._publish_status(self._intake.carry_out(decision))
@@ -369,6 +361,7 @@ class PerceptionNode(ManagedNode):
             self.get_logger().warning(status.sentence)
         elif status.sentence:
             self.get_logger().info(status.sentence)
+        self._say_what_runs()
         msg = PatchStatus(
             header=self.stamped_now(),
             task=str(self.task),
@@ -381,3 +374,20 @@ class PerceptionNode(ManagedNode):
         )
         signed_statuses.sign_patch_status(msg, self._signer, self.get_namespace())
         self._status.publish(msg)
+
+    def _say_what_runs(self) -> None:
+        """Once, and again where a patch set runs elsewhere than the model before."""
+        if self._runner.runs_on != self._runs_on:
+            self._runs_on = self._runner.runs_on
+            self.get_logger().info(f"the model runs on {self._runs_on}")
+
+
+def _offered(msg: PatchSet) -> OfferedPatchSet:
+    return OfferedPatchSet(
+        task=msg.task,
+        version=msg.version,
+        base_fingerprint=msg.base_fingerprint,
+        sha256=msg.sha256,
+        data=memoryview(msg.data),
+        signature=bytes(msg.signature),
+    )

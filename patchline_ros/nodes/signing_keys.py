@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from patchline_ros.adaptation.patch_set_files import Seal
 from patchline_ros.nodes.parameter import ParameterError
+from patchline_ros.nodes.signed_labels import LabelCheck
 from patchline_ros.nodes.signed_statuses import StatusCheck
 from patchline_ros.runtime.patch_intake import Trust
 from patchline_ros.runtime.version_memory import VersionMemory
@@ -35,13 +36,18 @@ def seal(values: Mapping[str, Any], car: str) -> Seal:
     return Seal(key=Path(values["signing_key"]).expanduser().absolute(), car=car)
 
 
-def _verifier(values: Mapping[str, Any]) -> Verifier | None:
-    """The key of `trusted_key`; None where it is empty. ParameterError for a broken one."""
-    path = values["trusted_key"]
+def _verifier(values: Mapping[str, Any], name: str = "trusted_key") -> Verifier | None:
+    """The key that a parameter names; None where it is empty. ParameterError for a broken one."""
+    path = values[name]
     try:
         return Verifier(Path(path).expanduser()) if path else None
     except SigningError as error:
-        raise ParameterError(f"parameter trusted_key: {error}") from error
+        raise ParameterError(f"parameter {name}: {error}") from error
+
+
+def label_check(values: Mapping[str, Any], topic: str) -> LabelCheck:
+    """Whose labels the adapter takes on a topic, by its full name. ParameterError for no key."""
+    return LabelCheck(_verifier(values, "labels_key"), topic)
 
 
 def trust(values: Mapping[str, Any], car: str) -> Trust:

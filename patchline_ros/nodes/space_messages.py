@@ -14,6 +14,8 @@ from patchline_ros.palette import PALETTE
 
 _LEAST_EDGE: Final = 0.05
 """Metres of a marker's edge, so that it can be seen."""
+_TEXT_HEIGHT: Final = 0.25
+"""Metres of a letter."""
 
 
 def detection_in_space(seen: Detection2D, box: SpaceBox, frame: str) -> Detection3D:
@@ -33,7 +35,7 @@ def detection_in_space(seen: Detection2D, box: SpaceBox, frame: str) -> Detectio
 
 
 def detections_to_markers(found: Sequence[Detection3D], header: Header) -> MarkerArray:
-    """A box for each object, in the place of those before, in the colour of its class."""
+    """A box for each object in the colour of its class, with its id; those before go."""
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for number, detection in enumerate(found):
         class_id = detection.results[0].hypothesis.class_id
@@ -45,4 +47,19 @@ def detections_to_markers(found: Sequence[Detection3D], header: Header) -> Marke
         red, green, blue = PALETTE[(int(class_id) + 3) % len(PALETTE)]
         marker.color = ColorRGBA(r=red / 255, g=green / 255, b=blue / 255, a=0.5)
         markers.append(marker)
+        if detection.id:
+            markers.append(_id_marker(detection, header, number))
     return MarkerArray(markers=markers)
+
+
+def _id_marker(detection: Detection3D, header: Header, number: int) -> Marker:
+    """The id above the object: in an optical frame y goes down."""
+    marker = Marker(header=header, ns="ids", id=number, type=Marker.TEXT_VIEW_FACING)
+    centre, size = detection.bbox.center.position, detection.bbox.size
+    marker.pose.position.x = centre.x
+    marker.pose.position.y = centre.y - size.y / 2 - _TEXT_HEIGHT
+    marker.pose.position.z = centre.z
+    marker.scale.z = _TEXT_HEIGHT
+    marker.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+    marker.text = detection.id
+    return marker

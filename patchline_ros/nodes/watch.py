@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from rclpy.executors import SingleThreadedExecutor
@@ -16,6 +17,7 @@ from rich.console import Console
 from patchline_ros.nodes.command import running
 from patchline_ros.nodes.foxglove_bridge import FoxgloveBridge
 from patchline_ros.nodes.label_topics import LabelTopics
+from patchline_ros.signing import Signer
 from patchline_ros.watch.label_routes import PAGE, LabelRoutes
 from patchline_ros.watch.page import label_page, only_page, watch_page
 from patchline_ros.watch.page_server import Address, Answer, PageServer
@@ -29,12 +31,14 @@ time."""
 
 @dataclass(frozen=True)
 class Serving:
-    """Where it listens. `host`: 127.0.0.1 is for this machine only. `label`: whether to label."""
+    """Where it listens. `host`: 127.0.0.1 is for this machine only. `label`: whether to label.
+    `signing_key`: file of the key that labels are signed with; None: they are unsigned."""
 
     host: str
     port: int
     websocket_port: int
     label: bool
+    signing_key: Path | None = None
 
 
 def watch_car(car: CarTopics, serving: Serving, console: Console) -> None:
@@ -46,9 +50,10 @@ def watch_car(car: CarTopics, serving: Serving, console: Console) -> None:
         console: for the addresses, and for what nobody publishes.
 
     Raises:
-        ValueError: a port is in use, or the address is none of this machine.
+        ValueError: a port is in use, the address is none of this machine, or the key can't be used.
     """
     host = serving.host
+    signer = Signer(serving.signing_key) if serving.signing_key else None
     with running("watch", namespace=car.full("").rstrip("/")) as (node, stop):
         bridge = FoxgloveBridge(
             watched(car), node, Address(host, serving.websocket_port), f"patchline {car.full('')}"
@@ -57,7 +62,7 @@ def watch_car(car: CarTopics, serving: Serving, console: Console) -> None:
             answer: Answer = only_page(watch_page(car, bridge.port), host)
             labels, token = None, secrets.token_urlsafe()
             if serving.label:
-                labels = LabelTopics(node, car)
+                labels = LabelTopics(node, car, signer)
                 answer = LabelRoutes(labels.desk, label_page(car), token, host, answer)
             server = PageServer(Address(host, serving.port), answer)
             try:

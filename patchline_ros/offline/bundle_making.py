@@ -52,6 +52,9 @@ WINDOW_FRAMES = 2560
 """Source frames, at most, whose windows show what the source looks like."""
 EXAMPLES = 4
 """Held-out pictures of each task, for the card."""
+KEPT, KEPT_OF_ONE_LABEL = 12, 40
+"""Held-out frames of a task that stay in the bundle with their labels: fewer where a label says
+much of a picture."""
 
 Report = Callable[[str, float, str], None]
 """Told the name of a stage, the share of it that is done, and a figure to show."""
@@ -197,7 +200,7 @@ def make_bundle(
     learnt = _learnt(config, watched, found.labels, by_pictures, stages, report)
     prepared = _prepared(models, entries, source, config, stages, executor, report)
     manifest = _manifest(source.kind, config, entries, watched, affinity, found, learnt, prepared)
-    pictures = {task: _pictures(data) for task, data in source.tasks.items()}
+    pictures = {task: _pictures(task, data) for task, data in source.tasks.items()}
     predictor, files = learnt.file if learnt else b"", {t: p.file for t, p in prepared.items()}
     bundle = save_bundle(path, manifest, models, watched.reference, pictures, predictor, files)
     write_card(bundle, path / CARD)
@@ -314,9 +317,15 @@ def _manifest(
     )
 
 
-def _pictures(data: TaskData) -> PictureRecord:
+def _pictures(task: Task, data: TaskData) -> PictureRecord:
     return PictureRecord(
         trained_on=data.names,
         held_out=data.held_out_names,
         examples=[sample.image for sample in spread(data.held_out, EXAMPLES)],
+        frames=frames_to_keep(task, data),
     )
+
+
+def frames_to_keep(task: Task, data: TaskData) -> list[Sample]:
+    """Those of a task's held-out frames that stay in the bundle, evenly over all of them."""
+    return spread(data.held_out, KEPT_OF_ONE_LABEL if task.traits.one_label else KEPT)

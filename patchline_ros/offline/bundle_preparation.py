@@ -55,7 +55,7 @@ def prepare_bundle(
     """
     manifest = bundle.manifest
     for task, entry in manifest.models.items():
-        _check(bundle, task, entry, source)
+        check_source(bundle, task, entry, source)
     asked = inputs_key(source, f"{settings.model_dump_json()} {manifest.model_dump_json()}", None)
     folder = bundle.path / MAKING / f"prepared-{asked[:16]}"
     folder.parent.mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ def _files(prepared: Mapping[Task, Prepared]) -> dict[Task, bytes]:
     return {task: each.file for task, each in prepared.items()}
 
 
-def _check(bundle: Bundle, task: Task, entry: ModelEntry, source: SourceData) -> None:
+def check_source(bundle: Bundle, task: Task, entry: ModelEntry, source: SourceData) -> None:
     """Raises ValueError where the data are not those that the model was made from."""
     if task not in source.tasks:
         raise ValueError(f"bundle {bundle.path} has a model for {task}; the data have no {task}")

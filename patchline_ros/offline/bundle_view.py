@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Console
 from rich.table import Table
 
 from patchline_ros.adaptation.patch_choice import load_predictor
@@ -14,13 +13,14 @@ from patchline_ros.manifest import Manifest
 from patchline_ros.offline.gate_record import GateRecord
 from patchline_ros.offline.orders import OrderRow, order_rows
 from patchline_ros.patching.patch_set import apply
+from patchline_ros.terminal import terminal
 
 _MISSING: Final = "(missing)"
 
 
 def show_bundle(bundle: Bundle) -> None:
     """Prints models, affinities, the order of training for each number of patches, the drift."""
-    console = Console(highlight=False)
+    console = terminal()
     manifest = bundle.manifest
     console.print(f"{manifest.name}: source {manifest.source}, seed {manifest.seed}")
     console.print(_models(bundle))
@@ -106,6 +106,7 @@ def check_bundle(bundle: Bundle) -> str:
         "trained on": sum(map(len, bundle.trained_on.values())),
         "measured on": sum(map(len, bundle.held_out.values())),
         "shown on its card": sum(map(len, bundle.examples.values())),
+        "kept with their labels": sum(map(len, bundle.source_frames.values())),
     }
     counts = ", ".join(f"{count} {what}" for what, count in pictures.items() if count)
     predictor = bundle.manifest.patch_predictor

@@ -19,6 +19,8 @@ from patchline_ros.bundle import (
     MANIFEST,
     PREDICTOR,
     REFERENCE,
+    SIGNATURE,
+    SOURCE_FRAMES,
     TRAINED_ON,
     Bundle,
     prepared_file,
@@ -26,8 +28,10 @@ from patchline_ros.bundle import (
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import remove_leftovers, sha256, write_file
 from patchline_ros.manifest import Manifest, PreparedEntry
-from patchline_ros.tasks import Image, Task
+from patchline_ros.signing import Signer, bundle_statement
+from patchline_ros.tasks import Image, Sample, Task
 from patchline_ros.vision.model import TaskModel
+from patchline_ros.vision.sample_tensors import sample_tensors
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class PictureRecord:
         trained_on: names of those that the model was trained on.
         held_out: names of those that it was measured on.
         examples: a few of the latter, all of one size.
+        frames: a few of the latter with their labels, by which a car's gate sees what was unlearnt.
     """
 
     trained_on: Sequence[str]
     held_out: Sequence[str]
     examples: Sequence[Image]
+    frames: Sequence[Sample] = ()
 
 
 def save_bundle(
@@ -92,6 +98,9 @@ def save_bundle(
     contents[EXAMPLES] = save_arrays(
         {str(task): np.stack(of.examples) for task, of in pictures.items() if of.examples}
     )
+    frames = {task: of.frames for task, of in pictures.items() if of.frames}
+    if frames:
+        contents[SOURCE_FRAMES] = _source_frames(frames)
     contents |= {prepared_file(task): data for task, data in prepared.items()}
     if predictor:
         contents[PREDICTOR] = predictor
@@ -109,7 +118,7 @@ def _remove_earlier(path: Path, models: Mapping[Task, TaskModel]) -> None:
     prepared = {prepared_file(task) for task in Task}
     weights = {f"{name}.safetensors" for task in Task for name in (task, *task.earlier_names)}
     others = weights - {f"{task}.safetensors" for task in models}
-    for earlier in (MANIFEST, CARD, PREDICTOR, *prepared, *others):
+    for earlier in (MANIFEST, SIGNATURE, CARD, PREDICTOR, SOURCE_FRAMES, *prepared, *others):
         (path / earlier).unlink(missing_ok=True)
 
 
@@ -137,6 +146,41 @@ def add_prepared(
     )
     write_file(bundle.path / MANIFEST, whole.model_dump_json(indent=1).encode())
     return Bundle(bundle.path, whole)
+
+
+def add_source_frames(bundle: Bundle, frames: Mapping[Task, Sequence[Sample]]) -> Bundle:
+    """Keeps labelled source frames in a bundle that is whole, or replaces them.
+
+    Args:
+        bundle: whose tasks the frames are of.
+        frames: of each task, one or more at the model's size.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    content = _source_frames(frames)
+    write_file(bundle.path / SOURCE_FRAMES, content)
+    return list_files(bundle, {SOURCE_FRAMES: sha256(content)})
+
+
+def _source_frames(frames: Mapping[Task, Sequence[Sample]]) -> bytes:
+    return save_tensors(
+        {
+            f"{task}.{name}": value.contiguous()
+            for task, samples in frames.items()
+            for name, value in sample_tensors(samples).items()
+        }
+    )
+
+
+def sign_bundle(bundle: Bundle, signer: Signer) -> None:
+    """Signs the manifest as it is, and with it each file that it lists.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    manifest = (bundle.path / MANIFEST).read_bytes()
+    write_file(bundle.path / SIGNATURE, signer.sign(bundle_statement(manifest)))
 
 
 def list_files(bundle: Bundle, digests: Mapping[str, str]) -> Bundle:

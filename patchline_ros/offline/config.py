@@ -63,6 +63,9 @@ class OfflineConfig(StrictModel):
     preparation: PreparationSettings | None = None
     """How patches are prepared with which a car answers a drift without labels; None: it waits for
     labels."""
+    onnx: bool = True
+    """Whether `patchline offline` exports the models at its end, as `patchline export` does, where
+    the packages for that are installed."""
     workers: int = Field(default_factory=all_cores, ge=1)
     """Number of threads that read pictures, and of processes that make predictor data. It changes
     no result."""

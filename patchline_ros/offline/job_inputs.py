@@ -5,21 +5,20 @@ A job that is sent to another process then carries no more than the path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
-import numpy as np
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from patchline_ros.config_files import StrictModel
-from patchline_ros.tasks import Boxes, Label, Sample
+from patchline_ros.tasks import Sample
 from patchline_ros.vision.model import ModelSpec, TaskModel
+from patchline_ros.vision.sample_tensors import sample_tensors, samples_of
 
 _FACTS: Final = "facts"
 _MODEL, _TRAIN, _HELD_OUT = "model.", "train.", "held_out."
@@ -50,40 +49,12 @@ class Inputs(Generic[FactsT]):
     held_out: Sequence[Sample]
 
 
-def _tensors(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Pictures and labels of samples of one task and size; boxes one after the other."""
-    tensors = {"images": torch.from_numpy(np.stack([sample.image for sample in samples]))}
-    boxes = [sample.label for sample in samples if isinstance(sample.label, Boxes)]
-    if not boxes:
-        tensors["labels"] = torch.from_numpy(np.stack([np.asarray(s.label) for s in samples]))
-        return tensors
-    tensors["counts"] = torch.tensor([len(each) for each in boxes])
-    tensors["boxes"] = torch.from_numpy(np.concatenate([each.boxes for each in boxes]))
-    tensors["labels"] = torch.from_numpy(np.concatenate([each.labels for each in boxes]))
-    return tensors
-
-
-def _samples(tensors: Mapping[str, Tensor]) -> list[Sample]:
-    labels: list[Label]
-    if "counts" in tensors:
-        counts = tensors["counts"].tolist()
-        each = zip(tensors["boxes"].split(counts), tensors["labels"].split(counts), strict=True)
-        labels = [Boxes.truth(boxes.numpy(), ids.numpy()) for boxes, ids in each]
-    elif tensors["labels"].dim() == 1:
-        labels = tensors["labels"].tolist()
-    else:
-        labels = list(tensors["labels"].numpy())
-    return [
-        Sample(image, label) for image, label in zip(tensors["images"].numpy(), labels, strict=True)
-    ]
-
-
 def to_bytes(inputs: Inputs[FactsT]) -> bytes:
     """The inputs as a safetensors file; equal inputs give equal bytes."""
     tensors = {
         **{f"{_MODEL}{name}": value for name, value in inputs.model.state_dict().items()},
-        **{f"{_TRAIN}{name}": value for name, value in _tensors(inputs.train).items()},
-        **{f"{_HELD_OUT}{name}": value for name, value in _tensors(inputs.held_out).items()},
+        **{f"{_TRAIN}{name}": value for name, value in sample_tensors(inputs.train).items()},
+        **{f"{_HELD_OUT}{name}": value for name, value in sample_tensors(inputs.held_out).items()},
     }
     return save(
         {name: value.contiguous() for name, value in tensors.items()},
@@ -115,4 +86,4 @@ def read_inputs(path: Path, kind: type[FactsT]) -> Inputs[FactsT]:
 
     model = TaskModel(facts.spec)
     model.load_state_dict(below(_MODEL))
-    return Inputs(facts, model.eval(), _samples(below(_TRAIN)), _samples(below(_HELD_OUT)))
+    return Inputs(facts, model.eval(), samples_of(below(_TRAIN)), samples_of(below(_HELD_OUT)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +54,8 @@ class Engine:
 
 
 PYTORCH_ON_CPU: Final = Engine()
+AS_IN_A_NODE: Final = Engine(Backend.AUTO, Device.AUTO)
+"""What a perception node takes unless its parameters say otherwise."""
 
 
 def listed_as(graph: Path) -> str:
@@ -65,7 +68,8 @@ def runnable(
 ) -> tuple[Run, str]:
     """The pass by a backend, and in words where it runs.
 
-    With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own.
+    With PyTorch the pass is moved to the device; ONNX Runtime has a copy of its own. With `auto`
+    the words also say why.
 
     Args:
         engine: which.
@@ -78,8 +82,37 @@ def runnable(
         BackendError: the device is not there, onnxruntime is not installed, or the graph is
             missing or does not fit.
     """
+    if engine.tensorrt and engine.backend is not Backend.ONNX:
+        raise BackendError("TensorRT runs with the backend onnx only")
+    if engine.backend is Backend.AUTO:
+        against = _against_onnx(engine, digest)
+        if against is None:
+            found, where = _on_onnx(engine, run, spec, graph, digest)
+            return found, f"{where}, since the bundle has the graph"
+        found, where = _on_pytorch(engine, run)
+        return found, f"{where}, since {against}"
     if engine.backend is Backend.PYTORCH:
         return _on_pytorch(engine, run)
+    return _on_onnx(engine, run, spec, graph, digest)
+
+
+def _against_onnx(engine: Engine, digest: str | None) -> str | None:
+    """Why `auto` is PyTorch; None: it is ONNX Runtime. Raises BackendError as `_device` does."""
+    if _device(engine).type == "cuda":
+        return "there is a GPU"
+    if digest is None:
+        return "the bundle has no graph of the model (`patchline export` makes it)"
+    try:
+        for name in ("onnxruntime", "onnx"):
+            import_module(name)
+    except ImportError as error:
+        return f"ONNX Runtime is not there ({error})"
+    return None
+
+
+def _on_onnx(
+    engine: Engine, run: ModelPass, spec: ModelSpec, graph: Path, digest: str | None
+) -> tuple[Run, str]:
     if find_spec("onnxruntime") is None:
         raise BackendError(
             "the backend onnx needs onnxruntime: pip install 'patchline_ros[onnx]', or use pytorch"
@@ -116,12 +149,7 @@ def runnable(
 
 
 def _on_pytorch(engine: Engine, run: ModelPass) -> tuple[Run, str]:
-    if engine.tensorrt:
-        raise BackendError("TensorRT runs with the backend onnx only")
-    try:
-        device = chosen_device(engine.device)
-    except DeviceError as error:
-        raise BackendError(str(error)) from error
+    device = _device(engine)
     moved = run.to(device)
 
     def infer(images: Tensor) -> tuple[Any, Tensor]:
@@ -131,3 +159,11 @@ def _on_pytorch(engine: Engine, run: ModelPass) -> tuple[Run, str]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     # Where nothing has to be moved the pass stays what it is.
     return (run if device.type == "cpu" else infer), f"PyTorch {torch.__version__}, {name}"
+
+
+def _device(engine: Engine) -> torch.device:
+    """PyTorch's. Raises BackendError where a GPU was asked for that is not there."""
+    try:
+        return chosen_device(engine.device)
+    except DeviceError as error:
+        raise BackendError(str(error)) from error

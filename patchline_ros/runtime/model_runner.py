@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class Candidate:
     metadata: PatchSetMetadata
     sha256: str
     """SHA-256 of the patch set's bytes."""
+    runs_on: str
+    """Library and device, in words."""
 
     @property
     def version(self) -> int:
@@ -107,7 +110,7 @@ class ModelRunner:
         self._fingerprint = bundle.fingerprint(task)
         self._source = bundle.model(task).requires_grad_(False)
         self._drift_tap = bundle.manifest.drift.tap
-        self._run_source = self._runnable(None, None)
+        self._run_source, self._source_runs_on = self._runnable(None, None)
         self._active: Candidate | None = None
         self._earlier: deque[Candidate] = deque(maxlen=KEPT)
         self._monitor: SwapMonitor | None = None
@@ -116,6 +119,11 @@ class ModelRunner:
     def fingerprint(self) -> str:
         """Of the source model."""
         return self._fingerprint
+
+    @property
+    def runs_on(self) -> str:
+        """Library and device of the model that runs, in words."""
+        return self._active.runs_on if self._active else self._source_runs_on
 
     @property
     def active(self) -> Candidate | None:
@@ -138,12 +146,11 @@ class ModelRunner:
             raw, features = run(self._input(image))
             if not _all_finite([*tensors_in(raw), features]):
                 raise AnswerError("its outputs on a picture are not finite")
-            head = self._source.head
-            result = head.decode(raw)[0]
+            read = self._source.head.read(raw)
             return Perception(
-                prediction=to_picture(result, image.shape[:2], self.spec.input_size),
-                confidence=float(head.confidence(raw)[0]),
-                entropy=float(head.entropy(raw)[0]),
+                prediction=to_picture(read.labels[0], image.shape[:2], self.spec.input_size),
+                confidence=float(read.confidences[0]),
+                entropy=float(read.entropies[0]),
                 features=features[0].numpy(),
                 patch_version=self.patch_version,
             )
@@ -172,12 +179,13 @@ class ModelRunner:
             self.rollback()
         return collapse
 
-    def _runnable(self, adapted: AdaptedModel | None, method: MethodSettings | None) -> Run:
+    def _runnable(
+        self, adapted: AdaptedModel | None, method: MethodSettings | None
+    ) -> tuple[Run, str]:
         whole = ModelPass(self._source, adapted, self._drift_tap).eval()
         graph = graph_path(self._bundle.path, self.spec, method, self._drift_tap)
         digest = self._bundle.manifest.files.get(listed_as(graph))
-        run, self.runs_on = runnable(self._engine, whole, self.spec, graph, digest)
-        return run
+        return runnable(self._engine, whole, self.spec, graph, digest)
 
     def _input(self, image: Image) -> Tensor:
         return image_tensor(resize_image(image, self.spec.input_size))[None]
@@ -200,7 +208,7 @@ class ModelRunner:
         model = apply(self._source, self._fingerprint, data).requires_grad_(False)
         metadata = read_metadata(data)
         try:
-            run = self._runnable(model, metadata.method)
+            run, runs_on = self._runnable(model, metadata.method)
         except BackendError as error:
             raise PatchSetError(str(error)) from error
         generator = torch.Generator().manual_seed(0)
@@ -209,7 +217,7 @@ class ModelRunner:
             raw, _ = run(probe)
         if not _all_finite(tensors_in(raw)):
             raise PatchSetError("the patched model gives outputs that are not finite")
-        return Candidate(run, metadata, digest)
+        return Candidate(run, metadata, digest, runs_on)
 
     def activate(self, candidate: Candidate) -> None:
         """Swaps the patched model in; to be called between two frames.
@@ -248,4 +256,4 @@ class ModelRunner:
 def _all_finite(outputs: Iterable[Tensor]) -> bool:
     # Of the least and the greatest value, which are NaN where any is; a test of each takes longer.
     bounds = [bound for output in outputs if output.numel() for bound in output.aminmax()]
-    return all(bool(torch.isfinite(bound)) for bound in bounds)
+    return all(math.isfinite(float(bound)) for bound in bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,11 @@ _FRAMES_UNTIL_SURE: Final = 1
 """Hits besides the first one until an object has an id."""
 _PAUSE_NS: Final = 2_000_000_000
 """After which objects are others than before."""
+
+
+# An object that has shrunk is expected, unseen, to go on until its box is inside out. That overlaps
+# nothing, and the library warns of it with each picture.
+logging.getLogger("norfair.distances").setLevel(logging.ERROR)
 
 
 class ObjectTracks:

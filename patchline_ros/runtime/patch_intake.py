@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -140,8 +141,22 @@ class PatchIntake:
         self._memory = memory
         self._newest_unsigned = 0
 
-    def too_large(self, version: int, size: int) -> Refused | None:
-        """The decision on a patch set of too many bytes, so that it need not wait; else None."""
+    def turned_away(self, offered: OfferedPatchSet) -> Refused | None:
+        """The decision on a patch set that need not wait: one of too many bytes, or a stranger's.
+
+        None: it may wait until `examine` looks at the rest of it.
+        """
+        if refused := self._too_large(offered.version, len(offered.data)):
+            return refused
+        try:
+            self._check_sender(offered)
+        except SigningError as error:
+            return Refused(offered.version, str(error), 0.0)
+        except PatchSetError:  # It is said when its turn comes.
+            return None
+        return None
+
+    def _too_large(self, version: int, size: int) -> Refused | None:
         if size <= self._largest_bytes:
             return None
         return Refused(
@@ -158,8 +173,11 @@ class PatchIntake:
             What is to be done; None: nothing, since it runs already.
         """
         if self._runs_already(offered):
+            # That of a later start makes what an earlier one issued old.
+            with suppress(PatchSetError, SigningError):
+                self._check_sender(offered)
             return None
-        if refused := self.too_large(offered.version, len(offered.data)):
+        if refused := self._too_large(offered.version, len(offered.data)):
             return refused
         started = time.monotonic()
         try:
@@ -214,12 +232,22 @@ class PatchIntake:
         if offered.signature:
             named = (offered.version, offered.base_fingerprint, offered.sha256)
             text = statement(trust.car, task, *named)
-            trust.verifier.check(text, offered.signature)
+            self._check_epoch(trust.verifier.check_issued(text, offered.signature))
         elif not trust.accept_unsigned:
             raise SigningError(
                 "it is not signed, and this node takes those of trusted_key alone; sign it, or "
                 "set accept_unsigned to true"
             )
+
+    def _check_epoch(self, epoch: int) -> None:
+        """Raises SigningError for what an earlier start of the adapter issued."""
+        if epoch < self._memory.epoch:
+            raise SigningError(
+                "it was issued before the adapter's last start that was heard here: somebody sends "
+                "it again"
+            )
+        with suppress(OSError):  # It is said with the next version that runs.
+            self._memory.heard(epoch)
 
     def _check_version(self, offered: OfferedPatchSet) -> None:
         """Raises PatchSetError. What is not signed shuts out nothing that is."""

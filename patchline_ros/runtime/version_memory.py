@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -22,16 +23,21 @@ class _Memory(StrictModel):
         newest: version that ran last.
         sha256: of its data; empty for the source model.
         removed: versions that were taken back.
+        epoch: newest in which a patch set was issued; earlier files do not say it.
     """
 
     key: str
+    epoch: int = Field(default=0, ge=0, lt=2**64)
     newest: int = Field(ge=0, lt=2**64)
     sha256: str
     removed: list[int]
 
 
 class VersionMemory:
-    """The newest version that ran, and those that were removed, in a file or for this run only."""
+    """The newest version that ran, the newest epoch, and what was removed, in a file or for a run.
+
+    The epoch may be heard in another thread than that in which versions run.
+    """
 
     def __init__(self, path: Path | None = None, key: str = "") -> None:
         """Reads what was remembered.
@@ -45,7 +51,8 @@ class VersionMemory:
             OSError: it can't be read, or its folder can't be made.
         """
         self._path, self._key = path, key
-        self.newest, self.sha256 = 0, ""
+        self._writing = threading.Lock()
+        self.newest, self.sha256, self.epoch = 0, "", 0
         self._removed: list[int] = []
         if path is None:
             return
@@ -62,6 +69,7 @@ class VersionMemory:
         if found.key == key:
             self.newest, self.sha256 = found.newest, found.sha256
             self._removed = found.removed[-_MOST_REMOVED:]
+            self.epoch = found.epoch
 
     def is_old(self, version: int, sha256: str) -> bool:
         """Whether something newer ran; the newest itself may come again after a restart."""
@@ -70,6 +78,12 @@ class VersionMemory:
     def was_removed(self, version: int) -> bool:
         """Whether this version was taken back."""
         return version in self._removed
+
+    def heard(self, epoch: int) -> None:
+        """A patch set of this epoch was issued. Raises OSError as `ran` does."""
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self._write()
 
     def ran(self, version: int, sha256: str) -> None:
         """A newer version runs. Raises OSError where the disk refuses to remember it."""
@@ -82,8 +96,14 @@ class VersionMemory:
         self._write()
 
     def _write(self) -> None:
-        if self._path is not None:
+        if self._path is None:
+            return
+        with self._writing:
             memory = _Memory(
-                key=self._key, newest=self.newest, sha256=self.sha256, removed=self._removed
+                key=self._key,
+                newest=self.newest,
+                sha256=self.sha256,
+                removed=self._removed,
+                epoch=self.epoch,
             )
             write_file(self._path, memory.model_dump_json().encode())

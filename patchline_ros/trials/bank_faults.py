@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.msg import AdaptationStatus
+from patchline_ros.runtime.backend_pass import AS_IN_A_NODE
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.trials.case import Case
 from patchline_ros.trials.file_damage import GARBAGE, Spoil, garbage, half
@@ -77,7 +78,7 @@ def _make_entry(trial: TrialGraph) -> Path:
         shutil.rmtree(folder)
     (trial.episodes / "episode.json").unlink(missing_ok=True)
     reference = trial.bundle.drift_reference
-    runner = ModelRunner(trial.bundle, watching)
+    runner = ModelRunner(trial.bundle, watching, AS_IN_A_NODE)
     pictures = trial.pictures.fixed[watching]
     features = np.stack(
         [

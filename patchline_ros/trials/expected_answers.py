@@ -17,6 +17,7 @@ from patchline_ros.bundle import Bundle
 from patchline_ros.files import sha256
 from patchline_ros.nodes.conversions import boxes_to_msg, classification_to_msg, mask_to_image
 from patchline_ros.patching.patch_set import PatchSetError
+from patchline_ros.runtime.backend_pass import AS_IN_A_NODE
 from patchline_ros.runtime.model_runner import ModelRunner, Perception
 from patchline_ros.tasks import Boxes, ClassMap, Task
 from patchline_ros.tasks import Image as Picture
@@ -83,7 +84,7 @@ class ExpectedAnswers:
         self._empty: dict[Task, set[int]] = {task: set() for task in self._known}
 
     def _compute(self, task: Task, data: bytes | None) -> list[bytes]:
-        runner = ModelRunner(self._bundle, task)
+        runner = ModelRunner(self._bundle, task, AS_IN_A_NODE)
         if data is not None:
             runner.activate(runner.build(data, sha256(data)))
         return [answer_bytes(task, runner.infer(image)) for image in self._pictures[task]]

@@ -8,7 +8,9 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from rich.table import Table
+from rich.text import Text
 
+from patchline_ros.foreign_text import visible
 from patchline_ros.trials.bank_faults import bank_cases
 from patchline_ros.trials.bundle_faults import bundle_cases
 from patchline_ros.trials.case import LIMIT_SECONDS, Case
@@ -164,7 +166,7 @@ def _try(trial: TrialGraph, case: Case) -> Outcome:
 
 def _line(number: int, count: int, outcome: Outcome) -> str:
     took = "never" if outcome.recovered is None else f"{outcome.recovered:4.1f} s"
-    verdict = f"[red]{'; '.join(outcome.troubles)}[/red]" if outcome.troubles else "ok"
+    verdict = "; ".join(outcome.troubles) or "ok"
     return f"{number:3d}/{count} {outcome.name:36} {took}  {verdict}"
 
 
@@ -176,6 +178,8 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("outcome")
     for outcome in outcomes:
         took = "never" if outcome.recovered is None else f"{outcome.recovered:.1f} s"
-        verdict = "[red]" + "; ".join(outcome.troubles) + "[/red]" if outcome.troubles else "holds"
+        verdict = Text(
+            visible("; ".join(outcome.troubles)) or "holds", style="red" if outcome.troubles else ""
+        )
         table.add_row(outcome.kind, outcome.name, outcome.what, took, verdict)
     return table

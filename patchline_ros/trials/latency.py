@@ -95,7 +95,7 @@ def measure_latency(
     seconds: float,
     rate_hz: float,
     swaps: int,
-    backend: Backend = Backend.PYTORCH,
+    backend: Backend,
 ) -> int:
     """Runs the three phases, writes the result, and returns how many limits were missed.
 
@@ -131,7 +131,6 @@ def measure_latency(
         "missed": missed,
     }
     path = setup.write_result(settings, result)
-    console.print(cost_table(trial.costs))
     console.print(_table(measured))
     for sentence in missed:
         console.print(sentence, soft_wrap=True)
@@ -177,6 +176,7 @@ def _run_phases(
             trial.costs = measure_node_costs(
                 bundle, backend, listener, setup.environment, setup.out / "logs" / "single"
             )
+            console.print(cost_table(trial.costs))
             for phase in PHASES:
                 console.print(f"{phase}: {seconds:.0f} s at {rate_hz:g} Hz")
                 trial.measured[phase] = _PHASES[phase](trial)

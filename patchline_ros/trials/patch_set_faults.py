@@ -145,6 +145,8 @@ def _strangers() -> list[_Kind]:
         ("other-car", "signed for another car", spoiled.of_another_car),
         ("other-bundle", "asks for another bundle's source model", spoiled.of_another_bundle),
         ("status-signature", "with the signature of a status", spoiled.signed_as_a_status),
+        ("signature-file", "with the signature of its file", spoiled.signed_as_a_file),
+        ("epoch-old", "issued by an earlier start of the adapter", spoiled.issued_before),
         ("signature-long", "with a signature of 10 000 bytes", spoiled.signed_at_length),
     ]
 

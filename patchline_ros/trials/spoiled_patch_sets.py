@@ -23,6 +23,9 @@ from patchline_ros.trials.trial_graph import CAR, TrialGraph
 FOREIGN_SHA256: Final = "0" * 64
 """That of no file here."""
 
+_LATEST: Final = 2**63 - 1
+"""An epoch that no adapter has reached."""
+
 Made = tuple[PatchSet, str]
 """A message, and what the refusal must say."""
 
@@ -213,7 +216,7 @@ def of_another_car(trial: TrialGraph) -> Made:
     """A whole patch set that the same key signed for another car."""
     msg, task = whole_patch_set(trial), first_task(trial)
     text = statement("/another", task, msg.version, msg.base_fingerprint, msg.sha256)
-    msg.signature = bytes_field(trial.signer.sign(text))
+    msg.signature = bytes_field(trial.signer.issue(text, _LATEST))
     return msg, "not by the key"
 
 
@@ -230,6 +233,22 @@ def signed_as_a_status(trial: TrialGraph) -> Made:
     text = status_statement(CAR, "patch", msg.task, msg.version, 1, 0)
     msg.signature = bytes_field(trial.nodes_signer.sign_now(text))
     return msg, "not by the key"
+
+
+def signed_as_a_file(trial: TrialGraph) -> Made:
+    """A whole patch set with what the gate signed for its file, which says no time."""
+    msg, task = whole_patch_set(trial), first_task(trial)
+    text = statement(CAR, task, msg.version, msg.base_fingerprint, msg.sha256)
+    msg.signature = bytes_field(trial.signer.sign(text))
+    return msg, "does not say when it was issued"
+
+
+def issued_before(trial: TrialGraph) -> Made:
+    """A whole patch set that an earlier start of the adapter issued."""
+    msg, task = whole_patch_set(trial), first_task(trial)
+    text = statement(CAR, task, msg.version, msg.base_fingerprint, msg.sha256)
+    msg.signature = bytes_field(trial.signer.issue(text, 1))
+    return msg, "before the adapter's last start"
 
 
 def signed_at_length(trial: TrialGraph) -> Made:

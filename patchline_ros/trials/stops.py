@@ -201,7 +201,7 @@ def _trouble(stop: Stop, logs: Path) -> str:
 
 def _line(number: int, times: int, stop: Stop) -> str:
     took = "-" if stop.seconds is None else f"{stop.seconds:.2f} s"
-    verdict = f"[red]{stop.trouble}[/red]" if stop.trouble else "ok"
+    verdict = stop.trouble or "ok"
     return (
         f"{number + 1:3d}/{times} {stop.moment}, SIGINT x{stop.signals} after {stop.after:.1f} s: "
         f"ended in {took}, {verdict}"

@@ -14,12 +14,14 @@ from typing import Final
 import numpy as np
 import torch
 
+from patchline_ros.adaptation.epoch import read_epoch
 from patchline_ros.adaptation.patch_set_files import (
     Seal,
     patch_set_file,
     stored_patch_sets,
     write_patch_set,
 )
+from patchline_ros.adaptation.storage import EPOCH
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.graph.description import NODE_OF_TASK, Parameters
@@ -27,14 +29,14 @@ from patchline_ros.graph.processes import Processes
 from patchline_ros.msg import PatchSet
 from patchline_ros.nodes.conversions import bytes_field
 from patchline_ros.signing import Signer, make_keys, statement
-from patchline_ros.tasks import Boxes, Sample, Task
+from patchline_ros.tasks import Sample, Task
 from patchline_ros.trials.expected_answers import ExpectedAnswers
 from patchline_ros.trials.own_node import Diagnosis
 from patchline_ros.trials.probe import NOT_SENT, Probe
 from patchline_ros.trials.random_patches import made_patch_set
 from patchline_ros.trials.respawn import Supervisor
 from patchline_ros.trials.trial_logs import TrialLogs
-from patchline_ros.trials.trial_pictures import render_pictures
+from patchline_ros.trials.trial_pictures import render_pictures, same_label
 from patchline_ros.trials.trial_setup import TrialSetup
 
 ADAPTER: Final = "adapter"
@@ -67,7 +69,7 @@ class TrialGraph:
         self.episodes.mkdir(parents=True)
         private, self._public = make_keys(setup.out / "adapter")
         self._seal = Seal(key=private)
-        self.signer = Signer(private)
+        self.signer, self.epoch = Signer(private), 0
         self._nodes_key, self._nodes_public = make_keys(setup.out / "nodes")
         self.nodes_signer = Signer(self._nodes_key)
         for task in self.tasks:
@@ -361,7 +363,7 @@ class TrialGraph:
     def _as_sent(self, key: tuple[Task, str], frame: StoredFrame) -> bool:
         sent = self._taught[key][1]
         (kept,) = StoredFrames(self.frames).read([frame])
-        return bool(np.array_equal(kept.image, sent.image)) and _equal(kept.label, sent.label)
+        return bool(np.array_equal(kept.image, sent.image)) and same_label(kept.label, sent.label)
 
     # Patch sets.
 
@@ -383,18 +385,13 @@ class TrialGraph:
     ) -> PatchSet:
         """A patch set's message with the signature of the adapter's key."""
         text = statement(self._seal.car, task, version, fingerprint, digest)
+        # A case may have wiped the store, and the nodes remember what they have heard.
+        self.epoch = max(self.epoch, read_epoch(self.setup.store / EPOCH))
         return PatchSet(
             task=str(task),
             version=version,
             base_fingerprint=fingerprint,
             sha256=digest,
             data=bytes_field(data),
-            signature=bytes_field(self.signer.sign(text)),
+            signature=bytes_field(self.signer.issue(text, self.epoch)),
         )
-
-
-def _equal(kept: object, sent: object) -> bool:
-    if isinstance(kept, Boxes) and isinstance(sent, Boxes):
-        same = np.array_equal(kept.labels, sent.labels)  # They travel as centre and size.
-        return same and np.allclose(kept.boxes, sent.boxes, atol=0.01)
-    return bool(np.array_equal(np.asarray(kept), np.asarray(sent)))

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from patchline_ros.sim import Condition, RoadSimulator
-from patchline_ros.tasks import IGNORE, Boxes, Frame, Image, Sample, Task
+from patchline_ros.tasks import IGNORE, Boxes, Frame, Image, Label, Sample, Task
 
 _FRAMES: Final = 30
 _EVERY: Final = 5
@@ -61,3 +61,11 @@ def within(sample: Sample, classes: int) -> Sample:
     if isinstance(label, int):
         return Sample(sample.image, label % classes)
     return Sample(sample.image, np.where(label == IGNORE, label, label % classes).astype(np.uint8))
+
+
+def same_label(kept: Label, sent: Label) -> bool:
+    """Whether a label in the store is the one that was sent."""
+    if isinstance(kept, Boxes) and isinstance(sent, Boxes):
+        same = np.array_equal(kept.labels, sent.labels)  # They travel as centre and size.
+        return same and np.allclose(kept.boxes, sent.boxes, atol=0.01)
+    return bool(np.array_equal(np.asarray(kept), np.asarray(sent)))

@@ -23,6 +23,7 @@ from patchline_ros.graph.description import Parameters
 from patchline_ros.graph.processes import free_domain, installed_prefix, local_environment
 from patchline_ros.host import library_versions
 from patchline_ros.package_share import bundle_folder, share_folder
+from patchline_ros.terminal import terminal
 
 MARK = "PATCHLINE_TRIAL"
 """Environment variable that all processes of one trial share, also those that they start."""
@@ -117,4 +118,4 @@ def make_setup(name: str, bundle: Path | None, out: Path | None, command: str) -
 
 def wide_console() -> Console:
     """A console in which a table has room: in a file long lines are better than broken ones."""
-    return Console(highlight=False, width=max(140, shutil.get_terminal_size().columns))
+    return terminal(width=max(140, shutil.get_terminal_size().columns))

@@ -48,12 +48,12 @@ def answers(model: Model, images: Sequence[Image], batch_size: int = 16) -> Mode
         for start in range(0, len(images), batch_size):
             chosen = images[start : start + batch_size]
             [batch] = image_batches(model.spec, chosen, batch_size, device_of(model.head))
-            raw = model(batch)
-            found.entropies.extend(model.head.entropy(raw).tolist())
-            found.confidences.extend(model.head.confidence(raw).tolist())
+            read = model.head.read(model(batch))
+            found.entropies.extend(read.entropies.tolist())
+            found.confidences.extend(read.confidences.tolist())
             found.labels.extend(
                 to_picture(label, image.shape[:2], model.spec.input_size)
-                for label, image in zip(model.head.decode(raw), chosen, strict=True)
+                for label, image in zip(read.labels, chosen, strict=True)
             )
     return found
 

@@ -18,9 +18,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+_BLOCK: Final = 64
+"""Boxes that are compared with all after them at once."""
 _SCHEMA = "{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 _definitions = torch.library.Library("torchvision", "FRAGMENT")
@@ -39,17 +44,32 @@ def nms_cpu(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> 
         Indices of the boxes kept, by falling score, int64.
     """
     order = scores.sort(descending=True, stable=True).indices
-    ranked = boxes[order]
-    area = (ranked[:, 2] - ranked[:, 0]) * (ranked[:, 3] - ranked[:, 1])
-    top_left = torch.maximum(ranked[:, None, :2], ranked[None, :, :2])
-    bottom_right = torch.minimum(ranked[:, None, 2:], ranked[None, :, 2:])
-    intersection = (bottom_right - top_left).clamp(min=0).prod(dim=2)
-    overlaps = intersection / (area[:, None] + area[None, :] - intersection) > iou_threshold
-    alive = torch.ones(len(order), dtype=torch.bool)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return order[alive]
+    ranked = boxes[order].T.contiguous().numpy()
+    dropped = np.zeros(len(order), dtype=bool)
+    kept: list[int] = []
+    for start in range(0, len(order), _BLOCK):
+        rows = start + np.flatnonzero(~dropped[start : start + _BLOCK])
+        # Most boxes are dropped before their turn, and a box can only drop those after it.
+        overlaps = _iou(ranked[:, rows], ranked[:, start:]) > iou_threshold
+        for row, overlapped in zip(rows.tolist(), overlaps, strict=True):
+            if not dropped[row]:
+                kept.append(row)
+                dropped[start:] |= overlapped
+    return order[kept]
+
+
+def _iou(some: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+    """(n, m) overlap of boxes (4, n) with others (4, m); NaN for two that have no area."""
+    width, height = (
+        np.minimum.outer(some[2 + side], others[2 + side])
+        - np.maximum.outer(some[side], others[side])
+        for side in (0, 1)
+    )
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = [(boxes[2] - boxes[0]) * (boxes[3] - boxes[1]) for boxes in (some, others)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: NDArray[Any] = intersection / (np.add.outer(*areas) - intersection)
+    return found
 
 
 def _load_compiled_operators() -> bool:

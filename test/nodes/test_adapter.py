@@ -1,6 +1,7 @@
 """The adapter over real topics: what it keeps, what it refuses, and a whole episode."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +23,13 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from tiny_bundle import make_patch_set
 
+from patchline_ros.adaptation.epoch import read_epoch
 from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
+from patchline_ros.nodes.signed_labels import sign_labelled_frame
 from patchline_ros.nodes.signed_statuses import sign_drift_status, sign_patch_status
 from patchline_ros.nodes.trouble import Trouble
 from patchline_ros.signing import Signer, Verifier, make_keys, statement
@@ -115,6 +118,46 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     np.testing.assert_array_equal(store.read(store.select(Task.SEGMENTATION, 0))[0].label, good)
 
 
+def test_only_labels_of_the_named_key_are_taken(bench, bundle, tmp_path):
+    key, public = make_keys(tmp_path / "labels")
+    other, _ = make_keys(tmp_path / "other")
+    store = str(tmp_path / "store")
+    adapter = Adapter(bench(bundle=str(bundle.path), store=store, labels_key=str(public)))
+    probe, topic = adapter.bench, "/labelled_frames"
+
+    def signed(with_key: Path, for_topic: str, msg: LabelledFrame) -> LabelledFrame:
+        sign_labelled_frame(msg, Signer(with_key), for_topic)
+        return msg
+
+    def signs() -> LabelledFrame:
+        return frame(Task.CLASSIFICATION, 1, 1)
+
+    changed, moved = signed(key, topic, signs()), signed(key, topic, signs())
+    changed.sign.results[0].class_id = "2"
+    moved.header.stamp = ns_to_stamp(DRIFT_BEGAN + 2 * SECOND)
+    darker = signed(key, topic, signs())
+    darker.image.data[0] -= 1
+    adapter.labels.publish(signs())
+    probe.until(lambda: probe.said("it is not signed, and those of labels_key alone are taken"))
+    wrong = [changed, moved, darker, signed(other, topic, signs()), signed(key, "/car2", signs())]
+    for msg in wrong:
+        adapter.labels.publish(msg)
+    probe.until(lambda: adapter.node.report()[1]["refused"] == 1 + len(wrong))
+    assert probe.said("its signature is not by the key that is trusted here")
+    mask = np.zeros((32, 32), np.uint8)
+    boxes = Boxes.truth([[1.3, 1, 9.7, 9]], [1])
+    good = [signs(), frame(Task.DETECTION, 1, boxes), frame(Task.SEGMENTATION, 1, mask)]
+    for msg in [*good, *good]:
+        adapter.labels.publish(signed(key, topic, msg))
+    probe.until(lambda: adapter.node.report()[1]["stored"] == 2 * len(good))
+    kept = StoredFrames(tmp_path / "store" / "frames")
+    assert [kept.count(task, 0) for task in Task] == [1, 1, 1]
+    probe.close()
+    wrong_key = bench(bundle=str(bundle.path), store=store, labels_key=str(key))
+    assert not wrong_key.start(AdapterNode).started
+    wrong_key.until(lambda: wrong_key.said("parameter labels_key: "))
+
+
 def test_a_label_of_the_far_future_drives_out_none(adapter, tmp_path):
     """520 of them left one of ten honest frames in the store."""
     seen = adapter.bench.publisher(FrameFeatures, "sign_classifier/features", qos.RESULTS)
@@ -195,9 +238,11 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     probe.until(lambda: len(adapter.patch_sets) == 3)
     assert (adapter.patch_sets[-1].version, len(adapter.patch_sets[-1].data)) == (2, 0)
     assert adapter.statuses[-1].episode_json == ""
+    epochs = set()
     for msg in adapter.patch_sets:
         text = statement("/", Task.CLASSIFICATION, msg.version, msg.base_fingerprint, msg.sha256)
-        Verifier(public).check(text, bytes(msg.signature))
+        epochs.add(Verifier(public).check_issued(text, bytes(msg.signature)))
+    assert epochs == {read_epoch(tmp_path / "store" / "epoch")}
     assert StoredFrames(tmp_path / "store" / "frames").count(Task.CLASSIFICATION, 0) == 15
     assert AdaptationStatus.FAILED not in {status.state for status in adapter.statuses}
 

@@ -24,6 +24,8 @@ from patchline_ros.nodes.conversions import (
     rgb_to_image,
 )
 from patchline_ros.nodes.labeller import LabellerNode
+from patchline_ros.nodes.signed_labels import LabelCheck
+from patchline_ros.signing import Verifier, make_keys
 from patchline_ros.tasks import Boxes, Sample, Task
 
 RELIABLE = qos.images("reliable", 20)
@@ -96,6 +98,19 @@ def test_boxes_and_masks_of_others_become_labelled_frames_once(bench, options):
     again = ("too_frequent_detection", "too_frequent_segmentation")
     at.bench.until(lambda: all(at.count(name) == 1 for name in again))
     assert len(at.frames) == 2
+
+
+def test_it_signs_what_it_labels(bench, options, tmp_path):
+    key, public = make_keys(tmp_path / "labels")
+    at = Labelled(
+        bench(**options, tasks="detection", signing_key=str(key)),
+        ("image_raw", Image),
+        ("detections", Detection2DArray),
+    )
+    at.sends["image_raw"].publish(rgb_to_image(picture(5, 32, 48), header(SECOND)))
+    at.sends["detections"].publish(boxes_to_msg(BOXES, header(SECOND)))
+    read = at.read(0)
+    LabelCheck(Verifier(public), "/labelled_frames").check(at.frames[0], *read)
 
 
 def test_a_label_of_a_foreign_class_is_refused_and_named_and_the_node_goes_on(bench, options):

@@ -86,8 +86,9 @@ def test_an_object_is_where_its_box_and_its_depth_say(encoding, bench):
     assert (size.x, size.y, size.z) == pytest.approx((0.4, 0.8, 0.0), abs=1e-3)
     assert (one.id, one.results[0].hypothesis.class_id) == ("7", "1")
     assert one.results[0].pose.pose == one.bbox.center
-    first, cube = space.markers[0].markers
+    first, cube, name = space.markers[0].markers
     assert first.action == Marker.DELETEALL and cube.pose == one.bbox.center
+    assert name.text == "7" and name.pose.position.y < centre.y - size.y / 2
     space.at.until(lambda: space.values().get("without_depth") == "1")
 
 

@@ -128,13 +128,13 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
         assert status.state == PatchStatus.REFUSED and says in status.reason
         assert at.said(f"patch set 1 for segmentation refused: {status.reason}")
     text = statement("/", Task.SEGMENTATION, 1, plain.base_fingerprint, plain.sha256)
-    plain.signature = bytes_field(Signer(private).sign(text))
+    plain.signature = bytes_field(Signer(private).issue(text, epoch=1))
     assert lanes.send(plain).state == PatchStatus.ACTIVE
     # That the source model is to return is signed, too.
     base = bundle.fingerprint(Task.SEGMENTATION)
     source = PatchSet(task="segmentation", version=2, base_fingerprint=base)
     text = statement("/", Task.SEGMENTATION, 2, base, "")
-    source.signature = bytes_field(Signer(private).sign(text))
+    source.signature = bytes_field(Signer(private).issue(text, epoch=1))
     assert lanes.send(source).state == PatchStatus.SOURCE
 
 

@@ -102,6 +102,7 @@ def test_a_broken_picture_is_skipped_with_the_reason(lanes):
     assert (last["received"], last["unreadable"]) == ("5", "4")
     assert last["patch_version"] == "0" and float(last["memory_mib"]) > 50
     assert 0 < float(last["model_ms_p50"]) <= float(last["latency_ms_p95"])
+    assert 0 < float(last["processor_ms_p50"]) <= float(last["latency_ms_p50"])
 
 
 def test_diagnostics_say_how_many_pictures_a_second_come_and_are_answered(lanes):

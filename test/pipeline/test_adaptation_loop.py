@@ -71,7 +71,9 @@ class Adapter:
         self.sent: list[SentPatchSet] = []
         settings = StorageSettings(capacity, 256, epochs, seed=0, threads=1)
         self.storage = Storage.open(store, bundle, settings)
-        self.versions = PatchVersions(bundle, self.storage.runner, self.sent.append, self.log)
+        self.versions = PatchVersions(
+            bundle, self.storage.runner, self.storage.epoch, self.sent.append, self.log
+        )
         self.labels = LabelIntake(bundle, self.storage.frames, self.log)
         self.loop = AdaptationLoop(
             bundle,

@@ -20,11 +20,13 @@ from patchline_ros.adaptation.episode import (
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.frame_choice import FILTER_ABOVE, LEAST_FRAMES
 from patchline_ros.adaptation.returning_drift import recall_episode
-from patchline_ros.adaptation.store import FrameStore, StoredFrames
+from patchline_ros.adaptation.store import FrameStore, StoredFrame, StoredFrames
 from patchline_ros.adaptation.training_settings import TrainingSettings
 from patchline_ros.bundle import Bundle
+from patchline_ros.offline.bundle_writing import add_source_frames
 from patchline_ros.patching.patch_set import read_metadata
 from patchline_ros.tasks import Sample, Task
+from patchline_ros.vision.evaluation import answers
 
 
 def signs_job(folder: Path, frames: int, rate: float) -> EpisodeJob:
@@ -68,6 +70,36 @@ def test_few_frames_are_all_trained_on_and_of_many_the_uncertain_ones(
     assert (report.kept[Task.CLASSIFICATION] < report.collected[Task.CLASSIFICATION]) == filtered
     assert report.gate[Task.CLASSIFICATION].best_epoch > 0
     assert report.gate[Task.CLASSIFICATION].frames == frames // 5
+
+
+def test_what_the_labels_have_unlearnt_of_the_source_is_refused(tmp_path: Path) -> None:
+    """The bundle's own frames say what the source model says; these labels teach another thing."""
+    job = signs_job(tmp_path, 30, rate=1.0)
+    job = job.model_copy(update={"training": TrainingSettings(epochs=20)})
+    events: list[Event] = []
+    run_episode(job, events.append)
+    report = report_of(events)
+    assert report.accepted[Task.CLASSIFICATION], report.gate
+    assert report.gate[Task.CLASSIFICATION].source_before is None
+    bundle = Bundle.load(job.bundle)
+    road = [sample.image for sample in StoredFrames(job.store).read(stored(job))]
+    said = answers(bundle.model(Task.CLASSIFICATION), road).labels
+    frames = [Sample(image, label) for image, label in zip(road, said, strict=True)]
+    add_source_frames(bundle, {Task.CLASSIFICATION: frames})
+    run_episode(job, events.append)
+    again = report_of(events)
+    assert not again.accepted[Task.CLASSIFICATION]
+    scores = again.gate[Task.CLASSIFICATION]
+    assert scores.after > scores.before and scores.source_before == 1.0
+    assert isinstance(events[-2], Rejected)
+    assert "contradict those of the source" in events[-2].reason
+    spent = again.train_gflops[Task.CLASSIFICATION] - report.train_gflops[Task.CLASSIFICATION]
+    assert spent > 0, "what the check computes is counted"
+
+
+def stored(job: EpisodeJob) -> list[StoredFrame]:
+    """All of its labelled signs."""
+    return StoredFrames(job.store).select(Task.CLASSIFICATION, 0)
 
 
 def test_the_expectation_names_the_model_that_was_compared_with(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,9 @@ def same(one: Perception, other: Perception) -> None:
 def test_onnx_runtime_says_what_pytorch_says_also_of_later_patch_sets(
     bundle: Bundle, task: Task
 ) -> None:
-    pytorch, onnx = (ModelRunner(bundle, task, Engine(backend)) for backend in Backend)
+    pytorch, onnx = (
+        ModelRunner(bundle, task, Engine(backend)) for backend in (Backend.PYTORCH, Backend.ONNX)
+    )
     picture = tiny_bundle.picture(7)
     same(pytorch.infer(picture), onnx.infer(picture))
     seen = [pytorch.infer(picture).entropy]
@@ -72,6 +75,47 @@ def test_onnx_runtime_says_what_pytorch_says_also_of_later_patch_sets(
     same(pytorch.infer(picture), onnx.infer(picture))
 
 
+def without_graph(bundle: Bundle) -> bytes:
+    """A patch set of three patches."""
+    metadata = PatchSetMetadata(
+        task=Task.CLASSIFICATION,
+        version=1,
+        base_fingerprint=bundle.fingerprint(Task.CLASSIFICATION),
+        method=PatchSettings(k=3),
+        norm="source",
+        seed=0,
+    )
+    return to_bytes(PatchedModel(bundle.model(Task.CLASSIFICATION), PatchSettings(k=3)), metadata)
+
+
+def test_auto_takes_the_graphs_that_are_there_and_says_why(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, picture = Task.CLASSIFICATION, tiny_bundle.picture(3)
+    engine = Engine(Backend.AUTO)
+    runner = ModelRunner(bundle, task, engine)
+    by_graph = "CPUExecutionProvider, since the bundle has the graph"
+    no_graph = "CPU, since the bundle has no graph of the model (`patchline export` makes it)"
+    assert runner.runs_on.startswith("ONNX") and runner.runs_on.endswith(by_graph)
+    same(runner.infer(picture), ModelRunner(bundle, task, Engine(Backend.ONNX)).infer(picture))
+    # A patch set for which there is no graph is no reason to stay with a worse model.
+    for data, runs_on in (
+        (without_graph(bundle), no_graph),
+        (tiny_bundle.make_patch_set(bundle, task, 2), by_graph),
+    ):
+        runner.activate(runner.build(data, sha256(data)))
+        assert runner.runs_on.endswith(runs_on)
+        pytorch = ModelRunner(bundle, task)
+        pytorch.activate(pytorch.build(data, sha256(data)))
+        same(runner.infer(picture), pytorch.infer(picture))
+    runner.return_to_source()
+    assert runner.runs_on.endswith(by_graph)
+    other = tiny_bundle.make_bundle(tmp_path / "other", backbone=QUICKLY_EXPORTED)
+    assert ModelRunner(other, task, engine).runs_on == f"PyTorch {torch.__version__}, {no_graph}"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert ", CPU, since ONNX Runtime is not there (" in ModelRunner(bundle, task, engine).runs_on
+
+
 def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -79,16 +123,7 @@ def test_what_has_no_graph_is_refused_with_the_way_to_make_it(
     with pytest.raises(BackendError, match=r"there is no ONNX graph .* `patchline export .*other`"):
         ModelRunner(other, Task.CLASSIFICATION, Engine(Backend.ONNX))
     runner = ModelRunner(bundle, Task.CLASSIFICATION, Engine(Backend.ONNX))
-    method = PatchSettings(k=3)
-    metadata = PatchSetMetadata(
-        task=Task.CLASSIFICATION,
-        version=1,
-        base_fingerprint=bundle.fingerprint(Task.CLASSIFICATION),
-        method=method,
-        norm="source",
-        seed=0,
-    )
-    data = to_bytes(PatchedModel(bundle.model(Task.CLASSIFICATION), method), metadata)
+    data = without_graph(bundle)
     with pytest.raises(PatchSetError, match="there is no ONNX graph"):
         runner.build(data, sha256(data))
     assert runner.infer(tiny_bundle.picture(1)).patch_version == 0

@@ -59,6 +59,7 @@ sources:
   segmentation: {set: camvid}
 input_sizes: {detection: [64, 64], segmentation: [64, 64]}
 weights: none
+onnx: false
 recipe: {width: 0.25, epochs: {segmentation: 1, detection: 1},
   batch_size: 8, drift_window: 4, threads: 1, ema: 0.9}
 predictor: {drifts: [[fog, 0.5], [noise, 0.9]], counts: [0]}

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import logging
 import os
 import shutil
 import signal
@@ -18,7 +17,8 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed (ROS 2 fro
 
 import numpy as np
 import psutil
-from launch.actions import IncludeLaunchDescription, OpaqueFunction, SetEnvironmentVariable
+from foreign_package import install
+from launch.actions import OpaqueFunction, SetEnvironmentVariable
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.utilities import perform_substitutions
 from patchline_ros.msg import FrameFeatures, PatchStatus
@@ -75,6 +75,8 @@ def test_it_starts_what_the_graph_describes(launch_file, monkeypatch, tmp_path):
         "status_picture",
         "rviz2",
     ]
+    on_the_ground = started(launch_file, bundle=bundle, ground="true", depth_topic="/depth")
+    assert on_the_ground == [*described, "ground_projector", "object_locator"]
     labelled = started(launch_file, bundle=bundle, labeller="true", labeller_tasks="detection")
     assert labelled == [*described, "labeller"]
     taught = [*described, "object_detector", "lane_segmenter", "labeller"]
@@ -161,15 +163,6 @@ def generate_launch_description():
     level = DeclareLaunchArgument("log_level", default_value="its own")
     return LaunchDescription([level, OpaqueFunction(function=write)])
 """
-
-
-def install(monkeypatch, prefix: Path, file: str, text: str) -> None:
-    """A package of others that has this file alone."""
-    package = file.split("/")[1]
-    for path in (prefix / file, prefix / "share/ament_index/resource_index/packages" / package):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
 
 
 def test_a_driver_gets_the_profile_and_the_namespace_but_not_our_arguments(
@@ -278,6 +271,13 @@ def pids(group: int, program: str) -> list[int]:
     return found
 
 
+GROUND_CLASSES = """
+ground_projector:
+  ros__parameters: {drivable_classes: road, line_classes: sky, standing_classes: car}
+"""
+"""In the bundle's own words."""
+
+
 def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tmp_path):
     """From clear weather into the night, live, and then as a bag; the graph ends with the bag."""
     probe, bag = car.probe, tmp_path / "drive"
@@ -308,7 +308,14 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
 
     features.clear()
     arguments["store"] = str(tmp_path / "fresh")
-    process = launch(car, ros2, "replay.launch.py", bag=str(bag), rate="0.5", **arguments)
+    arguments["params_file"] = str(tmp_path / "classes.yaml")
+    Path(arguments["params_file"]).write_text(GROUND_CLASSES)
+    process = launch(
+        car, ros2, "replay.launch.py", bag=str(bag), rate="0.5", ground="true", **arguments
+    )
+    probe.until(lambda: "bag_player" in probe.probe.get_node_names(), seconds=180)
+    (waits,) = probe.call(GetParameters, "/bag_player/get_parameters", names=["wait_for"]).values
+    assert "/ground_projector" in waits.string_value.split(",")
     while process.poll() is None:
         probe.spin(0.2)
     log = car.log("launch").removeprefix(log)
@@ -316,78 +323,3 @@ def test_the_simulated_road_is_recorded_and_replayed_with_its_time(car, ros2, tm
     assert "Traceback" not in log and "has died" not in log, log
     # Both took the latest picture, so each may have left out others; the stamps are the camera's.
     assert live & {stamp_to_ns(msg.header.stamp) for msg in features}
-
-
-MISTAKES = {
-    "there is no bag /nowhere": ["replay.launch.py", "bag:=/nowhere"],
-    "bundle:=/nowhere is no bundle": ["car.launch.py", "bundle:=/nowhere"],
-    "Valid options are: ['best_effort', 'reliable']": ["car.launch.py", "image_reliability:=fast"],
-    "severity:=much is no number": ["sim.launch.py", "severity:=much"],
-    "remap: 'a=b' is no remapping of topics; write FROM:=TO": ["car.launch.py", "remap:=a=b"],
-    "labeller:=true labels nothing without labeller_tasks": ["car.launch.py", "labeller:=true"],
-    "teacher:=/nowhere is no bundle": ["car.launch.py", "teacher:=/nowhere"],
-    "camera_driver:=astra_camera needs the package astra_camera, which is not": [
-        "sim.launch.py",
-        "camera_driver:=astra_camera",
-    ],
-}
-
-
-@pytest.mark.parametrize("says", MISTAKES)
-def test_a_mistake_is_one_sentence_and_starts_nothing(says):
-    file, argument = MISTAKES[says]
-    assert_refused(file, argument, says)
-
-
-FOREIGN_FILES = {
-    "needs share/orbbec_camera/launch/dabai.launch.py in": [
-        "camera_driver:=orbbec_camera",
-        "share/orbbec_camera/launch/orbbec_camera.launch.py",
-        "",
-    ],
-    "dabai.launch.py can't be used: ": [
-        "camera_driver:=astra_camera",
-        "share/astra_camera/launch/dabai.launch.py",
-        "import no_such_module",
-    ],
-    "no_such_package": [
-        "camera_driver:=astra_camera",
-        "share/astra_camera/launch/dabai.launch.py",
-        """from launch import LaunchDescription
-from launch_ros.actions import Node
-
-def generate_launch_description():
-    return LaunchDescription([Node(package="no_such_package", executable="x")])""",
-    ],
-    "needs lib/rviz2/rviz2 in": ["rviz:=true", "share/rviz2/package.xml", ""],
-}
-"""What the sentence says, the argument, and what there is of the other package."""
-
-
-@pytest.mark.parametrize("says", FOREIGN_FILES)
-def test_a_launch_that_needs_what_others_lack_starts_nothing(says, monkeypatch, tmp_path):
-    argument, file, text = FOREIGN_FILES[says]
-    install(monkeypatch, tmp_path, file, text)
-    assert_refused("sim.launch.py", argument, says)
-
-
-def assert_refused(file: str, argument: str, says: str) -> None:
-    """As `ros2 launch` shows it, without the time that its start takes."""
-    source = PythonLaunchDescriptionSource(str(LAUNCH_FILES / file))
-    service = LaunchService(argv=[argument])
-    name, _, value = argument.partition(":=")
-    description = LaunchDescription(
-        [IncludeLaunchDescription(source, launch_arguments={name: value}.items())]
-    )
-    service.include_launch_description(description)
-    said, handler = [], logging.Handler()
-    handler.emit = lambda record: said.append(record.getMessage())
-    logging.getLogger("launch").addHandler(handler)
-    try:
-        assert service.run() == 1
-    finally:
-        logging.getLogger("launch").removeHandler(handler)
-    assert says in " ".join(said)
-    assert not [line for line in said if "process started" in line]
-    below = psutil.Process().children(recursive=True)
-    assert not [child for child in below if "lib/patchline_ros" in " ".join(child.cmdline())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from patchline_ros.nodes.conversions import (
     ns_to_stamp,
     rgb_to_image,
 )
+from patchline_ros.signing import make_keys
 from patchline_ros.tasks import Boxes, Sample, Task
 
 SECOND = 1_000_000_000
@@ -110,9 +112,11 @@ class Models:
 class LabelPage:
     """The page in a browser, in front of a car with an adapter that collects labels."""
 
-    def __init__(self, car: Car, browser: Browser) -> None:
-        car.start("adapter", min_frames=10)
-        serving(car, "--label", "--image-topic", "image_raw")
+    def __init__(self, car: Car, browser: Browser, keys: tuple[Path, Path] | None = None) -> None:
+        """With `keys`, private and public, labels are signed, and the adapter takes no others."""
+        car.start("adapter", min_frames=10, **{"labels_key": str(keys[1])} if keys else {})
+        signed = ["--signing-key", str(keys[0])] if keys else []
+        serving(car, "--label", "--image-topic", "image_raw", *signed)
         self.address = printed(car, r"label:\s+(http://\S+/label#token=\S+)\s")[1]
         self.models, self.browser = Models(car), browser
         browser.look(1280, 900, dark=False)
@@ -149,8 +153,10 @@ class LabelPage:
         self.until(lambda: said in self.browser.text("#said"))
 
 
-def test_what_a_person_clicks_arrives_as_a_labelled_frame(car: Car, browser: Browser) -> None:
-    page = LabelPage(car, browser)
+def test_what_a_person_clicks_arrives_as_a_labelled_frame(
+    car: Car, browser: Browser, tmp_path: Path
+) -> None:
+    page = LabelPage(car, browser, make_keys(tmp_path / "labels"))
 
     page.begin(Task.CLASSIFICATION, "What is this?")
     assert "The model says limit, 60% sure (entropy 0.90)" in browser.text("#says")

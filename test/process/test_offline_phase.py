@@ -20,6 +20,8 @@ from patchline_ros.cli.app import app
 from patchline_ros.cli.errors import USER_ERROR
 from patchline_ros.offline.offline_run import OfflineOptions, run_offline
 from patchline_ros.offline.stages import MAKING
+from patchline_ros.runtime.backend_pass import AS_IN_A_NODE
+from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.tasks import Task
 
 OFFLINE = [sys.executable, "-m", "patchline_ros.cli", "offline"]
@@ -35,7 +37,8 @@ name: small
 sources: {{{sources}}}
 input_sizes: {{{sizes}}}
 weights: none
-recipe: {{width: 0.25, epochs: {{classification: 1, detection: 1, segmentation: 1}},
+onnx: false
+recipe: {{width: 0.25, epochs: {{{epochs}}},
   batch_size: 8, drift_window: 4,
   threads: 1}}
 predictor: {{drifts: [[fog, 0.5], [night, 0.9]], counts: [0, 1]}}
@@ -54,6 +57,7 @@ def _configured(folder: Path, data_set: str, tasks: tuple[Task, ...]) -> Path:
     text = CONFIG.format(
         sources=", ".join(f"{task}: {{set: {data_set}}}" for task in tasks),
         sizes=", ".join(f"{task}: [{SIDE}, {SIDE}]" for task in tasks),
+        epochs=", ".join(f"{task}: 1" for task in tasks),
     )
     config = folder / "small.yaml"
     config.write_text(text)
@@ -112,6 +116,21 @@ def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
     miniatures.make_core50(tmp_path)
     tasks = tuple(Task)
     _check(_made(_configured(tmp_path, "core50", tasks), tmp_path / "bundle"), tasks)
+
+
+def test_the_bundle_has_its_graphs_where_they_can_be_made(acdc: Path, tmp_path: Path) -> None:
+    for name in ("onnxruntime", "onnxscript"):
+        pytest.importorskip(name, reason="needs onnxruntime and onnxscript, the extra `onnx`")
+    config = _configured(acdc, "acdc", (Task.SEGMENTATION,))
+    # VGG16 is exported soonest.
+    text = config.read_text().replace("width: 0.25", "width: 0.25, backbone: vgg16")
+    mine = acdc / "graphs.yaml"
+    mine.write_text(text.replace("onnx: false\n", ""))
+    bundle = _made(mine, tmp_path / "bundle")
+    model = ModelRunner(bundle, Task.SEGMENTATION, AS_IN_A_NODE)
+    assert model.runs_on.endswith("since the bundle has the graph")
+    graphs = [name for name in bundle.manifest.files if name.endswith(".onnx")]
+    assert len(graphs) == 1 + len(bundle.model(Task.SEGMENTATION).backbone.specs)
 
 
 def test_a_set_of_segmented_objects_makes_a_bundle(tmp_path: Path) -> None:

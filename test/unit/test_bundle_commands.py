@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from patchline_ros.adaptation.affinity import training_order
 from patchline_ros.bundle import EXAMPLES, HELD_OUT, MANIFEST, Bundle
 from patchline_ros.cli.app import app
+from patchline_ros.signing import make_keys
 from patchline_ros.tasks import Task
 
 SHIPPED = Path(__file__).parents[2] / "resource" / "sim_road"
@@ -91,6 +92,31 @@ def test_check_loads_everything(bundle: Bundle, tmp_path: Path) -> None:
     assert code == 2 and "segmentation.safetensors does not have the sha256" in said
     code, said = call("check", tmp_path / "none")
     assert code == 2 and "does not exist" in said
+
+
+def test_a_signed_bundle_is_the_only_one_that_a_key_lets_load(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    private, public = make_keys(tmp_path / "maker")
+    _, other = make_keys(tmp_path / "other")
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    code, said = call("check", copy, "--key", public)
+    assert code == 2 and "is not signed, and only one that" in said
+    assert call("sign", copy, private)[0] == 0
+    assert call("check", copy, "--key", public)[0] == 0
+    assert Bundle.load(copy, public).key == public
+    code, said = call("check", copy, "--key", other)
+    assert code == 2 and "not by the key that is trusted here" in said
+    code, said = call("check", copy, "--key", tmp_path / "none.pub")
+    assert code == 2 and "can't be read" in said
+    # One whole bundle in the place of another: its manifest is right, and not signed.
+    stranger = tiny_bundle.make_bundle(tmp_path / "stranger", source_entropy=0.25)
+    shutil.copy(copy / "manifest.sig", stranger.path)
+    code, said = call("check", stranger.path, "--key", public)
+    assert code == 2 and "sign it again with `patchline bundle sign`" in said
+    code, said = call("sign", copy, public)
+    assert code == 2 and "holds no private key" in said
 
 
 def test_diff_names_each_fact_that_differs(bundle: Bundle, old: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_a_link_that_was_planted_aside_is_not_followed(tmp_path: Path) -> None:
     path.symlink_to(victim)
     write_file(path, b"newer")
     assert (path.read_bytes(), victim.read_text()) == (b"newer", "keep")
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root the move would succeed."""
+    os.mkfifo(tmp_path / "pipe")
+    shared = [Path(name) for name in ("/dev/null", "/dev/stdout")]
+    for path in (tmp_path / "pipe", tmp_path, *shared):
+        before = path.lstat().st_mode
+        with pytest.raises(OSError, match="only files are written"):
+            write_file(path, b"new")
+        assert path.lstat().st_mode == before
+    assert sorted(os.listdir(tmp_path)) == ["pipe"]
 
 
 def test_neither_is_one_in_place_of_the_log_or_the_lock(tmp_path: Path) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
+import patchline_ros
 from patchline_ros.foreign_text import visible
+from patchline_ros.terminal import say, terminal
+
+FOREIGN = ("[red]x[/red]", "[link=https://evil.example]x[/link]", "[/no", ":bomb:", "\x1b[2Jx")
 
 
 @pytest.mark.parametrize(
@@ -35,3 +42,26 @@ def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
         for character in shown
         if character.isascii()
     )
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_no_name_is_markup_on_a_console(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("a column", text, title=text)
+    table.add_row("a cell", text)
+    console = terminal(width=200)
+    console.print(text)
+    console.print(f"bundle {text} is whole", soft_wrap=True)
+    console.print(table)
+    with console.status(text):
+        pass
+    say(text)
+    printed = capsys.readouterr().out
+    assert printed.count(visible(text)) >= 6
+    assert "\x1b" not in printed
+
+
+def test_consoles_are_made_in_one_place() -> None:
+    root = Path(patchline_ros.__file__).parent
+    made = [path.name for path in root.rglob("*.py") if "= Console(" in path.read_text("utf-8")]
+    passed = [path.name for path in root.rglob("*.py") if ", Console(" in path.read_text("utf-8")]
+    assert made == passed == []

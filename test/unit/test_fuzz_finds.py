@@ -14,7 +14,7 @@ from tiny_bundle import make_bundle, picture
 from patchline_ros.adaptation.bank import PatchBank
 from patchline_ros.adaptation.events import from_line
 from patchline_ros.adaptation.store import StoredFrame, StoredFrames, StoreError
-from patchline_ros.bundle import EXAMPLES, HELD_OUT, REFERENCE, Bundle
+from patchline_ros.bundle import EXAMPLES, HELD_OUT, REFERENCE, SOURCE_FRAMES, Bundle
 from patchline_ros.datasets.bag import BagFrames
 from patchline_ros.datasets.coco import CocoFolder
 from patchline_ros.drift.monitor import DriftMonitor, DriftReference
@@ -108,6 +108,33 @@ def test_examples_that_are_no_pictures(bundle: Bundle, tmp_path: Path, name: str
     (tmp_path / EXAMPLES).write_bytes(save({name: np.ones((2, 3), np.float32)}))
     with pytest.raises(BundleError, match="are no pictures of a task"):
         _ = Bundle(tmp_path, bundle.manifest).examples
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"images": np.zeros((2, 8, 8, 3), np.uint8)},
+        {"images": np.zeros((2, 32, 32, 3), np.float32)},
+        {"labels": np.array([0, 99])},
+        {"labels": np.zeros(2, np.float32)},
+        {"labels": np.zeros(3, np.int64)},
+        {"counts": np.array([1, -1]), "boxes": np.zeros((2, 4), np.float32)},
+    ],
+)
+def test_source_frames_that_are_none(
+    bundle: Bundle, tmp_path: Path, spoiled: dict[str, np.ndarray]
+) -> None:
+    whole = {"images": np.zeros((2, 32, 32, 3), np.uint8), "labels": np.array([0, 1])}
+    manifest = bundle.manifest.model_copy(update={"files": {SOURCE_FRAMES: ""}})
+    for tensors, fails in ((whole, False), ({**whole, **spoiled}, True)):
+        named = {f"classification.{name}": value for name, value in tensors.items()}
+        (tmp_path / SOURCE_FRAMES).write_bytes(save(named))
+        if not fails:
+            read = Bundle(tmp_path, manifest).source_frames
+            assert [sample.label for sample in read[Task.CLASSIFICATION]] == [0, 1]
+            continue
+        with pytest.raises(BundleError, match="holds no labelled pictures"):
+            _ = Bundle(tmp_path, manifest).source_frames
 
 
 def test_an_event_that_is_nested_too_deeply_is_none() -> None:

@@ -63,3 +63,12 @@ def test_an_object_that_was_hidden_for_some_pictures_is_the_same():
     for number in range(15, 20):
         assert tracks.ids(boxes(), FRAME_NS * number, 0.3) == []
     assert drive(tracks, range(20, 22))[-1][:2] == ids[0][:2]
+
+
+def test_an_object_that_shrinks_out_of_sight_fills_no_log(caplog):
+    tracks = ObjectTracks()
+    for number in range(1, 20):
+        half = max(20 - 4 * number, 0)
+        gone = [(100 - half, 100 - half, 100 + half, 100 + half, 0, 0.9)] if half else []
+        tracks.ids(boxes((300, 300, 340, 340, 0, 0.9), *gone), FRAME_NS * number, 0.3)
+    assert not caplog.records

@@ -41,11 +41,11 @@ EXPECTED = Expected(agreement=0.5, ran="none", agreement_error=1, entropy=1, ent
 
 
 def signed(
-    key: Path, patch_set: OfferedPatchSet, car: str = CAR, **changes: object
+    key: Path, patch_set: OfferedPatchSet, car: str = CAR, epoch: int = 1, **changes: object
 ) -> OfferedPatchSet:
-    """Signed by a key, with `changes` after that."""
+    """Issued with a key, with `changes` after that."""
     named = (patch_set.version, patch_set.base_fingerprint, patch_set.sha256)
-    signature = Signer(key).sign(statement(car, Task.SEGMENTATION, *named))
+    signature = Signer(key).issue(statement(car, Task.SEGMENTATION, *named), epoch)
     return OfferedPatchSet(**{**vars(patch_set), "signature": signature, **changes})
 
 
@@ -215,6 +215,11 @@ def test_only_signed_patch_sets_run_where_they_are_required(bundle: Bundle, tmp_
     lanes = Lanes(bundle, Verifier(public))
     data = make_patch_set(bundle, Task.SEGMENTATION, 1, expected=EXPECTED)
     plain = offered(data)
+    # A stranger's does not even wait.
+    for patch_set in (plain, signed(stranger, plain), signed(private, plain, car="/other")):
+        assert lanes.intake.turned_away(patch_set).reason
+    assert lanes.intake.turned_away(signed(private, plain)) is None
+    assert Lanes(bundle).intake.turned_away(plain) is None
     for says, patch_set in {
         "it is not signed, and this node takes those of trusted_key alone": plain,
         "not by the key that is trusted": signed(stranger, plain),
@@ -280,6 +285,36 @@ def test_an_old_patch_set_stays_old_when_the_node_starts_anew(
     path.write_text("{}")
     with pytest.raises(ValueError, match="does not say which patch sets ran here: delete it"):
         start()
+
+
+def test_what_an_earlier_start_of_the_adapter_issued_is_old(bundle: Bundle, tmp_path: Path) -> None:
+    """A store that is put back from a copy gives a number twice: the recorded one is refused."""
+    private, public = make_keys(tmp_path / "car")
+    path = tmp_path / "lanes.json"
+
+    def start() -> Lanes:
+        memory = VersionMemory(path, Verifier(public).name)
+        return Lanes(bundle, Verifier(public), memory=memory)
+
+    def lanes_set(version: int, epoch: int) -> OfferedPatchSet:
+        data = make_patch_set(bundle, Task.SEGMENTATION, version, expected=EXPECTED)
+        return signed(private, offered(data, version), epoch=epoch)
+
+    recorded = lanes_set(3, epoch=10)
+    first = start()
+    assert first.take(lanes_set(1, epoch=10)).state is ModelState.ACTIVE
+    # The adapter starts again, and sends what runs already.
+    assert first.take(lanes_set(1, epoch=11)) is None
+    for node in (first, start()):
+        assert "before the adapter's last start" in node.take(recorded).reason
+    again = start()
+    assert again.take(lanes_set(2, epoch=11)).state is ModelState.ACTIVE
+    assert "not newer than 2" in again.take(lanes_set(1, epoch=12)).reason
+    # What an earlier version remembered says no epoch.
+    kept = json.loads(path.read_text())
+    del kept["epoch"]
+    path.write_text(json.dumps(kept))
+    assert start().take(recorded).state is ModelState.ACTIVE
 
 
 def test_an_unsigned_patch_set_shuts_out_none_that_is_signed(

@@ -242,6 +242,20 @@ def test_a_labelled_bag_has_samples_of_each_task(tmp_path: Path) -> None:
     assert read_all(one.jobs([1]), 1).broken == ["c: its label has the class id 1; ids are 0 to 0"]
 
 
+def test_labelled_bags_of_before_there_were_signatures(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="bags need the package rosbags")
+    earlier = DEFINITION.replace("uint8[] signature\n", "", 1)
+    make_bag(tmp_path, [("a", "detection")], definition=earlier)
+    pictures = LabelledBag(tmp_path / "drive").pictures(Task.DETECTION, ("no", "yes"))
+    (read,) = read_all(pictures.jobs([0]), 1).items
+    assert read[Task.DETECTION].label.labels.tolist() == [1]  # type: ignore[union-attr]
+    (tmp_path / "later").mkdir()
+    renamed = DEFINITION.replace("string id\n", "string name\n", 1)
+    make_bag(tmp_path / "later", [("a", "detection")], definition=renamed)
+    with pytest.raises(ValueError, match="had other fields than it has here"):
+        LabelledBag(tmp_path / "later" / "drive")
+
+
 def test_labelled_bags_that_can_t_be_read(tmp_path: Path) -> None:
     pytest.importorskip("rosbags", reason="bags need the package rosbags")
     make_bag(tmp_path, [("a", "segmentation"), ("b", "roads"), ("", "segmentation")], damaged=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,17 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner
 
+from patchline_ros.adaptation.epoch import begin_epoch, read_epoch
+from patchline_ros.adaptation.store import StoreError
 from patchline_ros.cli.app import app
-from patchline_ros.signing import Signer, SigningError, Verifier, make_keys, statement
+from patchline_ros.signing import (
+    ISSUED_SECONDS,
+    Signer,
+    SigningError,
+    Verifier,
+    make_keys,
+    statement,
+)
 from patchline_ros.tasks import Task
 
 TEXT = statement("/limo", Task.SEGMENTATION, 3, "f" * 64, "a" * 64)
@@ -36,6 +46,57 @@ def test_a_signature_holds_for_what_was_signed_and_nothing_else(tmp_path: Path) 
     for text, wrong in others:
         with pytest.raises(SigningError, match="not by the key that is trusted here"):
             verifier.check(text, wrong)
+
+
+def test_an_issued_signature_says_its_epoch_and_grows_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = make_keys(tmp_path / "car")
+    signer, verifier = Signer(private), Verifier(public)
+    issued = signer.issue(TEXT, 2**64 - 1)
+    assert verifier.check_issued(TEXT, issued) == 2**64 - 1
+    for place in (0, 7, 8, 15, 16, 79):
+        changed = bytearray(issued)
+        changed[place] ^= 1
+        with pytest.raises(SigningError, match="not by the key that is trusted here"):
+            verifier.check_issued(TEXT, bytes(changed))
+    for wrong in (signer.sign_now(TEXT), issued[:-1], issued[:30], bytes(10_000)):
+        with pytest.raises(SigningError, match="not by the key that is trusted here"):
+            verifier.check_issued(TEXT, wrong)
+    # What is signed for one purpose is nothing for the other.
+    with pytest.raises(SigningError, match="does not say when it was issued"):
+        verifier.check_issued(TEXT, signer.sign(TEXT))
+    with pytest.raises(SigningError, match="not by the key"):
+        verifier.check(TEXT, issued[-64:])
+    now = time.time_ns()
+    for seconds, is_old in ((ISSUED_SECONDS - 60, False), (ISSUED_SECONDS + 60, True)):
+        for sign in (1, -1):
+            later = now + round(sign * seconds * 1e9)
+            monkeypatch.setattr(time, "time_ns", lambda later=later: later)
+            if is_old:
+                with pytest.raises(SigningError, match="s ago, and is believed for 3600"):
+                    verifier.check_issued(TEXT, issued)
+            else:
+                verifier.check_issued(TEXT, issued)
+
+
+def test_an_epoch_follows_the_last_and_the_clock(tmp_path: Path) -> None:
+    path = tmp_path / "epoch"
+    before = int(time.time())
+    first = begin_epoch(path)
+    assert first >= before and read_epoch(path) == first
+    second = begin_epoch(path)
+    assert second > first
+    # A clock that goes back, as that of a board without a battery does.
+    path.write_text(str(2**40))
+    assert begin_epoch(path) == 2**40 + 1
+    # A store that was wiped, or is a copy of an earlier one.
+    path.unlink()
+    assert begin_epoch(path) >= first
+    for text in ("", "-1", "3.0", "9" * 30, str(2**63), "\u0663"):
+        path.write_text(text)
+        with pytest.raises(StoreError, match="does not hold the number of the adapter's last"):
+            begin_epoch(path)
 
 
 def test_openssl_agrees(tmp_path: Path) -> None:

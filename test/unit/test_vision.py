@@ -20,7 +20,7 @@ from patchline_ros.tasks import IGNORE, Boxes, Sample, Task
 from patchline_ros.vision.augmentation import augmented
 from patchline_ros.vision.backbone import reestimate_norm
 from patchline_ros.vision.heads.base import sigmoid_entropy, softmax_entropy
-from patchline_ros.vision.inputs import flipped, resized
+from patchline_ros.vision.inputs import flipped, image_tensor, resized
 from patchline_ros.vision.metrics import mean_average_precision, mean_iou
 from patchline_ros.vision.model import ModelSpec, TaskModel, fingerprint
 from patchline_ros.vision.torchvision_backbones import (
@@ -112,9 +112,10 @@ def test_entropies_equal_scipys() -> None:
 
 def test_nms_equals_the_definition() -> None:
     generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(60, 2, generator=generator) * 50
-    boxes = torch.cat([corners, corners + 5 + torch.rand(60, 2, generator=generator) * 20], dim=1)
-    scores = torch.rand(60, generator=generator)
+    corners = torch.rand(150, 2, generator=generator) * 80
+    boxes = torch.cat([corners, corners + 5 + torch.rand(150, 2, generator=generator) * 20], dim=1)
+    boxes[140:] = boxes[0]
+    scores = torch.rand(150, generator=generator)
 
     def iou(a: torch.Tensor, b: torch.Tensor) -> float:
         width = min(a[2], b[2]) - max(a[0], b[0])
@@ -128,6 +129,7 @@ def test_nms_equals_the_definition() -> None:
         if all(iou(boxes[i], boxes[j]) <= 0.4 for j in kept):
             kept.append(i)
     assert nms_cpu(boxes, scores, 0.4).tolist() == kept
+    assert nms_cpu(boxes[:0], scores[:0], 0.4).tolist() == []
 
 
 def test_mean_iou_by_hand() -> None:
@@ -319,5 +321,26 @@ def test_a_pixel_has_its_likeliest_class_and_of_equal_ones_the_first() -> None:
     spec = ModelSpec(task=Task.SEGMENTATION, classes=classes, input_size=(32, 32), width=0.25)
     head = TaskModel(spec).head
     raw = torch.randint(0, 3, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).float()
-    found = np.stack([np.asarray(label) for label in head.decode(raw)])
-    assert found.dtype == np.uint8 and np.array_equal(found, raw.numpy().argmax(axis=1))
+    for labels in (head.decode(raw), head.read(raw).labels):
+        found = np.stack([np.asarray(label) for label in labels])
+        assert found.dtype == np.uint8 and np.array_equal(found, raw.numpy().argmax(axis=1))
+
+
+def test_what_is_read_of_class_maps_at_once_is_what_is_read_one_by_one() -> None:
+    head = TaskModel(spec(Task.SEGMENTATION)).head
+    # Up to logits whose exponentials no float32 holds.
+    raw = torch.randn(3, 3, 64, 96) * torch.tensor([1.0, 20.0, 1000.0])[:, None, None, None]
+    read = head.read(raw)
+    np.testing.assert_array_equal(np.stack(read.labels), np.stack(head.decode(raw)))
+    np.testing.assert_allclose(read.confidences, head.confidence(raw), atol=1e-6)
+    np.testing.assert_allclose(read.entropies, head.entropy(raw), atol=1e-6)
+
+
+def test_a_picture_is_normalised_bit_for_bit_as_by_the_formula() -> None:
+    picture = np.arange(3 * 256, dtype=np.uint8).reshape(16, 16, 3)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    scaled = (picture - np.float32(mean) * 255) / (np.float32(std) * 255)
+    for seen, expected in ((picture, scaled), (picture[:, ::-1], scaled[:, ::-1])):
+        found = image_tensor(seen)
+        assert found.is_contiguous()
+        np.testing.assert_array_equal(found.numpy(), expected.transpose(2, 0, 1))

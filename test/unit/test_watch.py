@@ -24,6 +24,14 @@ from patchline_ros.watch.topics import CarTopics, troubles, watched
 ROOT = Path(__file__).parents[2]
 
 
+RVIZ_DISPLAYS = {
+    "OccupancyGrid": "Map",
+    "MarkerArray": "MarkerArray",
+    "PointCloud2": "PointCloud2",
+}
+"""Display of RViz's own plugins by type of message; it has none for Detection3DArray."""
+
+
 def names(car: CarTopics) -> dict[str, str]:
     return {topic.name: topic.type for topic in watched(car)}
 
@@ -138,10 +146,25 @@ def test_the_foxglove_layout_names_what_the_graph_has() -> None:
 
 def test_the_rviz_file_names_what_the_graph_has() -> None:
     settings = read_mapping(ROOT / "config" / "patchline.rviz")
-    topics = {d["Topic"]["Value"] for d in settings["Visualization Manager"]["Displays"]}
+    topics = {
+        (d["Topic"]["Value"], d["Class"].removeprefix("rviz_default_plugins/"))
+        for d in settings["Visualization Manager"]["Displays"]
+    }
     car = CarTopics(image_topic="image_raw", sign_image_topic="sign/image_raw")
-    pictures = {topic.name.removeprefix("/") for topic in watched(car) if topic.picture}
-    assert topics == pictures | {"status/image"}
+    pictures = {(topic.name.removeprefix("/"), "Image") for topic in watched(car) if topic.picture}
+    in_space = {
+        (f"{node}/{topic}", RVIZ_DISPLAYS[message])
+        for node in ("ground_projector", "object_locator")
+        for message, topic in published(node)
+        if message in RVIZ_DISPLAYS
+    }
+    assert topics == pictures | {("status/image", "Image")} | in_space
+
+
+def published(node: str) -> list[tuple[str, str]]:
+    """Type and name of each topic below a node, as its module has them."""
+    text = (ROOT / "patchline_ros" / "nodes" / f"{node}.py").read_text(encoding="utf-8")
+    return re.findall(r'self\.advertise\((\w+), "~/(\w+)"', text)
 
 
 def test_the_status_in_words() -> None:

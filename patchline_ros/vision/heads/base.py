@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +12,20 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from patchline_ros.tasks import Label
 from patchline_ros.vision.backbone import GroupedBackbone
+
+
+class Reading(NamedTuple):
+    """What raw outputs say about each picture of a batch.
+
+    Attributes:
+        labels: as `decode` gives them.
+        confidences: (B,) as `confidence` gives them.
+        entropies: (B,) as `entropy` gives them.
+    """
+
+    labels: list[Label]
+    confidences: Tensor
+    entropies: Tensor
 
 
 class Head(nn.Module):
@@ -45,6 +59,10 @@ class Head(nn.Module):
     @abstractmethod
     def decode(self, raw: Any) -> list[Label]:
         """One plain result an image, in pixels of the model's input."""
+
+    def read(self, raw: Any) -> Reading:
+        """The results, and how sure they are."""
+        return Reading(self.decode(raw), self.confidence(raw), self.entropy(raw))
 
     @abstractmethod
     def class_logits(self, raw: Any) -> Tensor:
