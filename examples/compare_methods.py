@@ -7,6 +7,7 @@ picture is held out from the training, and both methods are scored on those.
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,4 +57,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        # A wrong path, or a broken file: the sentence says which.
+        sys.exit(str(error))

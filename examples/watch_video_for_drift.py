@@ -6,6 +6,7 @@ No model is changed, and no ROS is needed. A folder of pictures or a ROS bag wil
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -46,4 +47,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        # A wrong path, or a broken file: the sentence says which.
+        sys.exit(str(error))

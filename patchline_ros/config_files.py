@@ -197,7 +197,7 @@ def _mistake(
     given, allowed = first["input"], first.get("ctx", {})
     match first["type"]:
         case "extra_forbidden":
-            return f"there is no such key{_meant(place[-1], known, 'it may have')}"
+            return f"there is no such key{meant(place[-1], known, 'it may have')}"
         case "json_invalid":
             # Half of a character, or hundreds of lists in each other.
             return f"something in it can't be used: {allowed['error']}"
@@ -206,14 +206,14 @@ def _mistake(
         case "union_tag_invalid":
             named = str(allowed["tag"])
             words = re.findall(r"'([^']*)'", str(allowed["expected_tags"]))
-            return f"{_refused(named)}{_meant(named, words, 'known are')}"
+            return f"{_refused(named)}{meant(named, words, 'known are')}"
         case "union_tag_not_found":
             words = list(node.get("discriminator", {}).get("mapping", {}))
-            return f"this key is missing{_meant('', words, 'known are')}"
+            return f"this key is missing{meant('', words, 'known are')}"
         case "enum" | "literal_error":
             words = re.findall(r"'([^']*)'", str(allowed["expected"])) or [allowed["expected"]]
             wrong = "there is no such key" if first["loc"][-1] == _IN_A_KEY else _refused(given)
-            return f"{wrong}{_meant(str(given), words, 'known are')}"
+            return f"{wrong}{meant(str(given), words, 'known are')}"
         case "value_error":
             return first["msg"].removeprefix("Value error, ")
     # "Input should be ...", "List should have ...": what it should is what is allowed.
@@ -223,7 +223,7 @@ def _mistake(
     return f"{_refused(given)}: it should {should}" if should else f"{_refused(given)}: {said}"
 
 
-def _meant(word: str, known: Sequence[str], otherwise: str) -> str:
+def meant(word: str, known: Sequence[str], otherwise: str) -> str:
     """The nearest of the known words; all of them where none is near."""
     nearest = get_close_matches(word, known, n=1)
     if nearest:

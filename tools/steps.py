@@ -92,6 +92,7 @@ def run_due(steps: list[Step], log: Path, environment: dict[str, str], lock: int
                 # Asked at its turn: the one that it needs may have cleared the folder of its stamp.
                 if not step.done:
                     path = log / f"{step.name}.log"
+                    _announce(lines[step.name])
                     with _interrupt_held_back():
                         runs.append(_start(step, lines[step.name], path, environment, lock))
             for run in [run for run in runs if run.process.poll() is not None]:
@@ -179,6 +180,12 @@ def _finish(run: _Run) -> None:
             )
         )
     write_aside(run.step.stamp, run.step.key)
+
+
+def _announce(line: str) -> None:
+    """Where no line of progress is shown, say what begins: it may take minutes."""
+    if not sys.stderr.isatty():
+        print(f"{line} ...", file=sys.stderr, flush=True)
 
 
 def _show(runs: list[_Run]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from patchline_ros.bench.experiment import Experiment, ExperimentError
-from patchline_ros.config_files import ConfigFileError, first_mistake, read_mapping
+from patchline_ros.config_files import ConfigFileError, first_mistake, meant, read_mapping
 from patchline_ros.package_share import config_folder
 
 CONFIG_FOLDER: Final = "bench"
@@ -104,7 +104,7 @@ def find_experiment(name: str) -> Experiment:
     if not path.is_file():
         known = sorted(each.stem for each in config_folder(CONFIG_FOLDER).glob("*.yaml"))
         raise ExperimentError(
-            f"there is no experiment {first!r}; known are {', '.join(known)}; a file of your own "
-            "must end with .yaml"
+            f"there is no experiment {first!r}{meant(first, known, 'known are')}; a file of your "
+            "own must end with .yaml"
         )
     return read_experiment(path, variants)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from patchline_ros import __version__
 from patchline_ros.config_files import first_mistake
@@ -20,17 +20,17 @@ from patchline_ros.cost.step_cost import MethodCost, largest_affordable_k, metho
 from patchline_ros.files import write_file
 from patchline_ros.patching.fine_tuned import FineTuneSettings, FineTuning
 from patchline_ros.patching.ladder import LadderSettings
-from patchline_ros.patching.methods import MethodSettings
+from patchline_ros.patching.methods import NAMES, MethodSettings
 from patchline_ros.patching.patched_model import PatchSettings, Wiring
 from patchline_ros.vision.model import ModelSpec
 
 FINE_TUNINGS: tuple[FineTuning, ...] = get_args(FineTuning)
-METHODS: tuple[str, ...] = ("patchline", *FINE_TUNINGS, "lst")
 WIRINGS: tuple[Wiring, ...] = get_args(Wiring)
 HeadTraining = Literal["trained", "frozen"]
 HEADS: tuple[HeadTraining, ...] = get_args(HeadTraining)
 _Known = TypeVar("_Known", bound=str)
 FULL = FineTuneSettings(method="ft_full")
+_SETTINGS: TypeAdapter[MethodSettings] = TypeAdapter(MethodSettings)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _spec(options: CostOptions) -> ModelSpec:
 
 
 def _check(options: CostOptions) -> None:
-    _one_of("method", options.method, METHODS)
+    _one_of("method", options.method, NAMES)
     if options.method != "patchline":
         for name, value in (("--patches", options.patches), ("--wiring", options.wiring)):
             if value is not None:
@@ -126,7 +126,9 @@ def compare(options: CostOptions) -> Comparison:
         k = affordable if options.patches is None else options.patches
         asked: MethodSettings = PatchSettings(k=k, wiring=wiring, head=head)
     else:
-        asked = others.pop(options.method, None) or FineTuneSettings(method="ft_affine")
+        asked = others.pop(options.method, None) or _SETTINGS.validate_python(
+            {"method": options.method}
+        )
     settings = [asked, *others.values()]
     costs = {each: method_cost(spec, each, options.batch) for each in settings}
     peaks = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, get_args
 
 from pydantic import Field
 
@@ -13,8 +13,14 @@ from patchline_ros.patching.patched_model import PatchedModel, PatchSettings
 from patchline_ros.vision.model import TaskModel
 
 MethodSettings = Annotated[
-    PatchSettings | LadderSettings | FineTuneSettings, Field(discriminator="method")
+    PatchSettings | FineTuneSettings | LadderSettings, Field(discriminator="method")
 ]
+NAMES: Final[tuple[str, ...]] = tuple(
+    name
+    for settings in get_args(get_args(MethodSettings)[0])
+    for name in get_args(settings.model_fields["method"].annotation)
+)
+"""What settings may say under `method`."""
 
 
 def adapted(source: TaskModel, settings: MethodSettings) -> AdaptedModel:

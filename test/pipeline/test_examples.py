@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from small_road import write_labelled, write_video
 
 from patchline_ros.sim import Condition
@@ -23,6 +24,16 @@ def said_by(name: str, *arguments: object) -> str:
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+@pytest.mark.parametrize("name", ["compare_methods.py", "watch_video_for_drift.py"])
+@pytest.mark.parametrize("bundle", [SHIPPED, ROOT / "none"])
+def test_a_wrong_path_is_told_in_a_sentence(name: str, bundle: Path, tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "examples" / name, bundle, tmp_path / "none"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "none" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def percent(line: str, said: str) -> float:

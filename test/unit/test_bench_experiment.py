@@ -125,6 +125,8 @@ def test_what_is_wrong_is_said_in_a_sentence(
 
 
 def test_names_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"no experiment 'smok'; did you mean smoke\?"):
+        find_experiment("smok")
     with pytest.raises(ExperimentError, match=r"no experiment 'nothing'; known are .*camvid"):
         find_experiment("nothing")
     with pytest.raises(ExperimentError, match=r"file nothing\.yaml does not exist"):

@@ -22,8 +22,8 @@ _READS = (
     "Points above {full} over compute, for each task. Left is cheaper, up is better; a line joins "
     "shorter and longer trainings of one method, thin bars are 95% intervals. The "
     "axis of each task is of that task's own compute; table and text are of all tasks together. In "
-    "the table, points above {full} stand in brackets, with a star where they are surely not zero. Compute, memory "
-    "and time are shares of those of {full}."
+    "the table, points above {full} stand in brackets, with a star where they are surely not zero. "
+    "Compute, memory and time are shares of those of {full}."
 )
 
 

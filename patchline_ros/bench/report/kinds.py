@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from patchline_ros.bench.experiment import Row
+from patchline_ros.patching.fine_tuned import FineTuneSettings
 from patchline_ros.patching.ladder import LadderSettings
 from patchline_ros.patching.patched_model import PatchSettings
 
@@ -144,7 +145,12 @@ def kind_of(row: Row) -> Kind:
         return Kind.PREPARED_LABELLED if prepared else _of_patches(row.method)
     if isinstance(row.method, LadderSettings):
         return Kind.PREPARED_LADDER if prepared else Kind.LADDER
-    return Kind.FULL if row.method.method == "ft_full" else Kind.PARTIAL
+    return _of_fine_tuning(row.method)
+
+
+def _of_fine_tuning(method: FineTuneSettings) -> Kind:
+    """Of its own, so that the type checker names this place where a method is new."""
+    return Kind.FULL if method.method == "ft_full" else Kind.PARTIAL
 
 
 def _of_patches(method: PatchSettings) -> Kind:

@@ -136,9 +136,9 @@ def _sources(shown: Iterable[Collected]) -> str:
     ]
     return (
         "The source models are not the same. Before anything is adapted they have "
-        f"{'; '.join(said)}. Models that were trained under made weather, too, lose less to a drift and leave less "
-        "to win. So compare scores within one experiment alone. `docs/benchmarks.md` says how "
-        "each kind is made."
+        f"{'; '.join(said)}. Models that were trained under made weather, too, lose less to a "
+        "drift and leave less to win. So compare scores within one experiment alone. "
+        "`docs/benchmarks.md` says how each kind is made."
     )
 
 
