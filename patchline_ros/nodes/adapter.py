@@ -77,6 +77,8 @@ class AdapterNode(ManagedNode):
         self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
         labels = self.resolve_topic_name("labelled_frames")
         self._label_check = signing_keys.label_check(values, labels)
+        for sentence in signing_keys.said(values, "patch sets", "statuses"):
+            self.get_logger().info(sentence)
         self._label_policy = LabelPolicy(values["labels"])
         if not self._bundle.source_frames and self._label_policy is not LabelPolicy.NONE:
             self.get_logger().info(
