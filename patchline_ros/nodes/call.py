@@ -6,7 +6,9 @@ import threading
 import time
 from typing import Any, Final
 
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from patchline_ros.graph.description import SERVICES
@@ -41,18 +43,19 @@ def call_service(namespace: str, node: str, service: str, value: bool | None) ->
     kind: Any = SetBool if takes_value else Trigger
     request = SetBool.Request(data=value) if takes_value else Trigger.Request()
     with running("call", namespace=namespace) as (caller, stop):
-        client = caller.create_client(kind, f"{node}/{service}")
+        name = caller.resolve_service_name(f"{node}/{service}")
+        client: Client[Any, Any] = caller.create_client(kind, name)
         executor = SingleThreadedExecutor()
         executor.add_node(caller)
         if not _until(client.service_is_ready, executor, stop, _FIND_SECONDS):
             raise ValueError(
-                f"nobody offers {client.srv_name} on ROS domain {caller.context.get_domain_id()}; "
+                f"nobody offers {name} on ROS domain {caller.context.get_domain_id()}; "
                 "start the graph (patchline drive), and give its --namespace and ROS_DOMAIN_ID"
             )
-        answer = client.call_async(request)
+        answer: Future[Any] = client.call_async(request)
         if not _until(answer.done, executor, stop, _ANSWER_SECONDS):
-            raise NoAnswerError(f"{client.srv_name} gave no answer for {_ANSWER_SECONDS:.0f} s")
-        said = answer.result()
+            raise NoAnswerError(f"{name} gave no answer for {_ANSWER_SECONDS:.0f} s")
+        said: Any = answer.result()
     return said.success, said.message
 
 
