@@ -42,7 +42,9 @@ def main() -> None:
         if reading is not None and reading.drifting != drifting:
             drifting = reading.drifting
             said = "drifts from the source" if drifting else "looks like the source again"
-            print(f"frame {number}: {said} (MMD² {reading.mmd2:.3f} of {reading.threshold:.3f})")
+            measured = f"MMD² {reading.mmd2:.3f} of {reading.threshold:.3f}"
+            # At once, where the output is a file or a pipe, too.
+            print(f"frame {number}: {said} ({measured})", flush=True)
     print(f"{number + 1} frames")
 
 

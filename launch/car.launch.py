@@ -41,6 +41,7 @@ from patchline_ros.graph.launch_needs import (
     OTHERS,
     Need,
     ask_nodes_python,
+    check_files,
     find,
     misspelt,
     program,
@@ -88,7 +89,7 @@ def start(context: LaunchContext) -> list[Action]:
         depth_topic=given["depth_topic"],
         remap=_remap(given["remap"]),
     )
-    _check(settings)
+    check_files(settings, "{}:={}".format)
     asked = (
         [f"--{name.replace('_', '-')}={given[name]}" for name in ASKED] if given["teacher"] else []
     )
@@ -140,18 +141,6 @@ def _labeller_tasks(given: dict[str, str]) -> str:
             "labeller_tasks:=detection,segmentation"
         )
     return given["labeller_tasks"]
-
-
-def _check(settings: GraphSettings) -> None:
-    """What five processes would otherwise say one after the other, or again and again."""
-    bundle = Path(settings.bundle).expanduser()
-    if not (bundle / "manifest.json").is_file():
-        raise ValueError(
-            f"bundle:={settings.bundle} is no bundle (it has no manifest.json); give the folder "
-            "that `patchline offline` made"
-        )
-    if settings.params_file and not Path(settings.params_file).is_file():
-        raise ValueError(f"params_file:={settings.params_file} does not exist")
 
 
 def node(description: NodeDescription, settings: GraphSettings, respawn: bool) -> Node:

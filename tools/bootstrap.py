@@ -122,7 +122,13 @@ def _build_step(layout: Layout, ros: Ros, source: Path, inputs: list[bytes], nee
     name = "patchline_ros" if source == layout.root else source.name
     clear = layout.root / "tools" / "clear_wheel_paths.cmake"
     # Known to work with what the wheels generate; a sourced ROS may be of any age.
-    join = [] if ros.home else [layout.root / "tools" / "join_sources.cmake"]
+    names = [] if ros.home else ["join_sources.cmake", "source_wheels.cmake"]
+    of_wheels = [layout.root / "tools" / name for name in names]
+    hook = [layout.root / "tools" / "wheels.dsv.in"] if of_wheels else []
+    options = [
+        f"-DCMAKE_PROJECT_INCLUDE={';'.join(str(path) for path in of_wheels)}",
+        f"-DPATCHLINE_WHEELS={layout.venv}",
+    ]
     return Step(
         name=name,
         title=f"building {name}",
@@ -138,9 +144,9 @@ def _build_step(layout: Layout, ros: Ros, source: Path, inputs: list[bytes], nee
             f"-DPython3_EXECUTABLE={layout.python}",
             f"-DPYTHON_INSTALL_DIR={PYTHON_FOLDER}",
             f"-DCMAKE_PROJECT_{name}_INCLUDE={clear}",
-            *(f"-DCMAKE_PROJECT_INCLUDE={path}" for path in join),
+            *(options if of_wheels else []),
         ],
-        inputs=[*inputs, *_contents([clear, *join])],
+        inputs=[*inputs, *_contents([clear, *of_wheels, *hook])],
         made=layout.install,
         needs=needs,
         advice="Remove the cause that the compiler or CMake names in the log",

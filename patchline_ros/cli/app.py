@@ -9,9 +9,11 @@ import typer
 from patchline_ros import __version__
 from patchline_ros.cli.bench import app as bench
 from patchline_ros.cli.bundle import app as bundle
+from patchline_ros.cli.call import call
 from patchline_ros.cli.cost import cost
 from patchline_ros.cli.data import app as data
 from patchline_ros.cli.demo import demo
+from patchline_ros.cli.drive import drive
 from patchline_ros.cli.export import export
 from patchline_ros.cli.keys import keys
 from patchline_ros.cli.offline import offline
@@ -28,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, offline, export, cost, replay, record, watch, keys):
+for command in (demo, offline, export, cost, drive, call, replay, record, watch, keys):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(bundle, name="bundle")

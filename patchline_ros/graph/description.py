@@ -67,6 +67,13 @@ LABELLED_IMAGE_TOPIC_OF_TASK = {
 """The pictures that they say it about. Their own names, so that `remap` can tell them from those
 that the models see."""
 
+SERVICES = {
+    "adapter": {"pause": True, "adapt_now": False, "republish": False, "reset": False},
+    **{node: {"rollback": False, "enable": True} for node in NODE_OF_TASK.values()},
+}
+"""The nodes' services by their names, and whether each takes a truth value (std_srvs/srv/SetBool;
+the others are std_srvs/srv/Trigger)."""
+
 TEACHER_NAMESPACE = "teacher"
 """Of the teacher's nodes, below the car's."""
 

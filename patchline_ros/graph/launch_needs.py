@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
-from patchline_ros.graph.description import Teacher
+from patchline_ros.graph.description import GraphSettings, Teacher
 from patchline_ros.package_share import PACKAGE
 from patchline_ros.tasks import Task
 
@@ -63,6 +63,26 @@ def misspelt(given: Iterable[str], known: Iterable[str]) -> list[str]:
         for name, found in near.items()
         if found
     ]
+
+
+def check_files(settings: GraphSettings, written: Callable[[str, str], str]) -> None:
+    """What five processes would otherwise say one after the other, or again and again.
+
+    Args:
+        settings: of the graph.
+        written: an argument as the user writes it, from its name and its value.
+
+    Raises:
+        ValueError: the bundle is none, or the parameter file is missing.
+    """
+    bundle = Path(settings.bundle).expanduser()
+    if not (bundle / "manifest.json").is_file():
+        raise ValueError(
+            f"{written('bundle', settings.bundle)} is no bundle (it has no manifest.json); give "
+            "the folder that `patchline offline` made"
+        )
+    if settings.params_file and not Path(settings.params_file).is_file():
+        raise ValueError(f"{written('params_file', settings.params_file)} does not exist")
 
 
 def program(name: str) -> Need:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class ProcessDiedError(RuntimeError):
 class _Child:
     name: str
     process: subprocess.Popen[bytes]
-    log: Path
+    log: Path | None
 
 
 class Processes:
@@ -47,9 +47,13 @@ class Processes:
     which then stops them in order, and a last SIGKILL takes their own children along.
     """
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
-        """`logs` is made; each process writes to NAME.log in it."""
-        logs.mkdir(parents=True, exist_ok=True)
+    def __init__(self, logs: Path | None, environment: Mapping[str, str]) -> None:
+        """`logs` is made; each process writes to NAME.log in it.
+
+        None: each process writes where this one does.
+        """
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
         self._logs = logs
         self._environment = dict(environment)
         self._children: list[_Child] = []
@@ -67,13 +71,13 @@ class Processes:
 
         One that was started under this name before must have ended; its log goes on.
         """
-        log = self._logs / f"{name}.log"
-        with log.open("ab") as file, _held_back():
+        log = None if self._logs is None else self._logs / f"{name}.log"
+        with nullcontext() if log is None else log.open("ab") as file, _held_back():
             process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
-                stderr=subprocess.STDOUT,
+                stderr=None if file is None else subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
             )
@@ -86,11 +90,13 @@ class Processes:
         for child in self._children:
             code = child.process.poll()
             if code is not None:
-                lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                ended = f"{child.name} ended by itself ({how})"
+                if child.log is None:
+                    raise ProcessDiedError(f"{ended}; what it said is above")
+                lines = child.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
                 raise ProcessDiedError(
-                    f"{child.name} ended by itself ({how}). The end of {child.log}:\n"
-                    + "\n".join(f"  {line}" for line in lines)
+                    f"{ended}. The end of {child.log}:\n" + "\n".join(f"  {line}" for line in lines)
                 )
 
     def stop(self) -> None:

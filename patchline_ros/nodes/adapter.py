@@ -77,6 +77,8 @@ class AdapterNode(ManagedNode):
         self._check = signing_keys.status_check(values, self._bundle.manifest.models, car)
         labels = self.resolve_topic_name("labelled_frames")
         self._label_check = signing_keys.label_check(values, labels)
+        for sentence in signing_keys.said(values, "patch sets", "statuses"):
+            self.get_logger().info(sentence)
         self._label_policy = LabelPolicy(values["labels"])
         if not self._bundle.source_frames and self._label_policy is not LabelPolicy.NONE:
             self.get_logger().info(
@@ -147,7 +149,8 @@ class AdapterNode(ManagedNode):
         `ignored` are readings and statuses that make no sense.
         """
         frames = self._storage.frames
-        return self._trouble(), {
+        rivals = self.said_when_it_lasts("rivals", self._rivals())
+        return rivals or self._trouble(), {
             **self._labels.counts(),
             "ignored": self._loop.ignored,
             "paused": self._loop.paused,
@@ -160,17 +163,22 @@ class AdapterNode(ManagedNode):
             return Trouble(sentence)
         if self._loop.paused:
             return Trouble("paused: nothing is adapted to until ~/pause is called with false")
-        adapters = self.count_publishers(self._status_publisher.topic_name)
-        if adapters > 1:
-            return Trouble(
-                f"{adapters} adapters publish {self._status_publisher.topic_name}: the nodes take "
-                "whichever patch set is newer; end all but one, or give each car a namespace"
-            )
         silent = self._loop.seconds_without_reading
         if silent > _SILENCE_SECONDS:
             topic = self.resolve_topic_name("drift_status")
             return Trouble(f"no drift reading for {silent:.0f} s on {topic}", stops=True)
         return Trouble(self._failure and f"the last episode failed: {self._failure}", stops=True)
+
+    def _rivals(self) -> Trouble:
+        """Whoever else sends what only one adapter of a car should."""
+        for publisher in (self._status_publisher, *self._patch_sets.values()):
+            senders = self.count_publishers(publisher.topic_name)
+            if senders > 1:
+                return Trouble(
+                    f"{senders} adapters publish {publisher.topic_name}: the nodes take "
+                    "whichever patch set is newer; end all but one, or give each car a namespace"
+                )
+        return Trouble()
 
     def _on_labelled_frame(self, msg: LabelledFrame) -> None:
         try:

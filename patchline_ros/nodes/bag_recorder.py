@@ -125,9 +125,16 @@ class BagRecorder:
                 self._subscribe(topic, types[0], [offer.qos_profile for offer in offers])
 
     @property
+    def hopeless(self) -> bool:
+        """Whether every topic that was asked for is refused."""
+        asked = self._options.topics
+        return bool(asked) and self.refused.keys() >= set(asked)
+
+    @property
     def missing(self) -> list[str]:
         """Topics that were asked for and that nobody has published yet."""
-        return [topic for topic in self._options.topics if topic not in self._subscriptions]
+        known = {*self._subscriptions, *self.refused}
+        return [topic for topic in self._options.topics if topic not in known]
 
     def flush(self) -> None:
         """Hands all messages so far to the operating system: they outlast a kill of this process.
@@ -157,6 +164,10 @@ class BagRecorder:
                 f"{error.strerror}, so it has no index; `mcap recover {self._storage.path} -o "
                 "NEW.mcap` makes one",
             ) from error
+
+    def discard(self) -> None:
+        """Removes a closed bag in which there is no message."""
+        shutil.rmtree(self._options.bag)
 
     def _subscribe(self, topic: str, name: str, offers: list[QoSProfile]) -> None:
         try:

@@ -34,6 +34,8 @@ class DriftMonitorNode(ManagedNode):
         self._reference = bundle.drift_reference
         self._topic = f"{NODE_OF_TASK[bundle.manifest.drift.task]}/features"
         self._signer = signing_keys.signer(values)
+        for sentence in signing_keys.said(values, "drift statuses"):
+            self.get_logger().info(sentence)
         self._publisher = self.advertise(DriftStatus, "drift_status", qos.RESULTS)
 
     def activate(self) -> None:

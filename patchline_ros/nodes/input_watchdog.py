@@ -37,11 +37,11 @@ class InputWatchdog:
         self._node, self._what, self._subscription = node, what, subscription
         self._advice, self._needed = advice, needed
         self._last = time.monotonic()
-        self._reported = False
+        self._came, self._reported = False, False
 
     def heard(self) -> None:
         """Something has come."""
-        self._last = time.monotonic()
+        self._last, self._came = time.monotonic(), True
 
     def trouble(self) -> Trouble:
         """What is wrong when nothing has come for a while; the log says it once each time."""
@@ -59,11 +59,14 @@ class InputWatchdog:
             f"{publishers} publishers there"
         )
         if not self._reported:
-            advice = (
-                self._advice
-                if publishers == 0
-                else "check that it runs and that its reliability is no less than this one"
-            )
-            self._node.get_logger().warning(f"{trouble}; {advice}")
+            self._node.get_logger().warning(f"{trouble}; {self._what_to_do(publishers, silent)}")
             self._reported = True
         return Trouble(trouble, stops=self._needed)
+
+    def _what_to_do(self, publishers: int, silent: float) -> str:
+        if self._came:
+            # So the names and the qualities of service fit.
+            return f"the last came {silent:.0f} s ago: check that whoever sends them goes on"
+        if publishers == 0:
+            return self._advice
+        return "check that it runs and that its reliability is no less than this one"

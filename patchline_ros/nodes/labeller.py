@@ -58,6 +58,8 @@ class LabellerNode(ManagedNode):
             period_ns=round(NANOSECONDS / values["max_rate"]),
         )
         self._signer = signing_keys.signer(values)
+        for sentence in signing_keys.said(values, "labelled frames"):
+            self.get_logger().info(sentence)
         self._compressed = values["image_transport"] == "compressed"
         self._image_qos = qos.images(values["image_reliability"], _PICTURES_DEPTH)
         self._publisher = self.advertise(LabelledFrame, "labelled_frames", qos.LABELLED_FRAMES)

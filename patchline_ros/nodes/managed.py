@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -31,6 +33,9 @@ from patchline_ros.nodes.refusals import Refusals
 from patchline_ros.nodes.trouble import Trouble
 
 _DIAGNOSTICS_SECONDS = 1.0
+_LASTING_SECONDS = 25.0
+"""Seconds after which two of what should be one are said in the log: DDS forgets a node that was
+killed after 20."""
 
 
 class ManagedNode(LifecycleNode, RunnableNode):
@@ -53,6 +58,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
         declare(self, table)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULTS)
         self._idle = Trouble()
+        self._lasting: dict[str, float] = {}
         self._not_taken = Refusals("messages not taken by a fault of this node")
         self.steady_timer(_DIAGNOSTICS_SECONDS, self._publish_idle)
 
@@ -242,9 +248,21 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def _publish_report(self) -> None:
         trouble, values = self.report()
-        trouble = trouble or self._namesake()
+        namesake = self.said_when_it_lasts("namesake", self._namesake())
+        trouble = trouble or namesake
         not_taken = {"not_taken": self._not_taken.count} if self._not_taken.count else {}
         self._publish_diagnostics(trouble or self._not_taken.trouble(), {**values, **not_taken})
+
+    def said_when_it_lasts(self, kind: str, trouble: Trouble) -> Trouble:
+        """The trouble; a warning in the log says it once when there has been one for a while."""
+        if not trouble:
+            self._lasting.pop(kind, None)
+            return trouble
+        began = self._lasting.setdefault(kind, time.monotonic())
+        if time.monotonic() - began > _LASTING_SECONDS:
+            self._lasting[kind] = math.inf
+            self.get_logger().warning(trouble.sentence)
+        return trouble
 
     def _namesake(self) -> Trouble:
         """Two nodes of one name take each other's messages, services and parameters."""

@@ -54,7 +54,8 @@ def register(types: Typestore, name: str) -> None:
         parsed = get_types_from_msg(file.read_text(encoding="utf-8"), name)
     except (PackageNotFoundError, OSError) as error:
         raise NoDefinitionError(
-            f"the definition of {name} is not installed here: {error}"
+            f"the definition of {name} is not installed here: source the setup file of what "
+            f"{package} was installed with ({error})"
         ) from error
     fields = parsed[name][1]
     built = getattr(importlib.import_module(f"{package}.msg"), message)

@@ -101,6 +101,8 @@ class PerceptionNode(ManagedNode):
         height, width = bundle.spec(self.task).input_size
         self._runner.infer(np.zeros((height, width, 3), dtype=np.uint8))
         self._signer = signing_keys.signer(values)
+        for sentence in signing_keys.said(values, "statuses", "patch sets"):
+            self.get_logger().info(sentence)
         self._intake = PatchIntake(
             self._runner,
             signing_keys.trust(values, self.get_namespace()),

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from patchline_ros.datasets.bag import reading
 from patchline_ros.graph.description import is_output, parse_remap
-from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions
+from patchline_ros.nodes.bag_player import LISTENER_SECONDS, BagPlayer, ReplayOptions, to_play
 from patchline_ros.nodes.command import running
 
 
@@ -30,6 +30,8 @@ def replay_bag(options: ReplayOptions, remap: Sequence[str], console: Console) -
         parse_remap(remap)
     except ValueError as error:
         raise ValueError(f"--remap {error}") from error
+    # Before there is a node: a refusal has no DDS to end.
+    to_play(options)
     rules = [argument for rule in remap for argument in ("-r", rule)]
     with running("bag_player", arguments=rules) as (node, stop):
         _play(BagPlayer(options, node), options, stop, console)

@@ -20,6 +20,27 @@ _OLDEST_READING: Final = 10.0
 """Seconds between the sending of a drift status and its coming, on a car that is very busy."""
 
 
+def said(values: Mapping[str, Any], signs: str, trusts: str = "") -> list[str]:
+    """What a node says of its keys when it is configured.
+
+    Args:
+        values: of its parameters.
+        signs: what it signs.
+        trusts: what it checks with the trusted key; empty: it has none.
+    """
+    sentences = []
+    if values["signing_key"]:
+        sentences.append(f"signs {signs} with {Path(values['signing_key']).expanduser()}")
+    if trusts and values["trusted_key"]:
+        path = Path(values["trusted_key"]).expanduser()
+        lax = ", and unsigned ones (accept_unsigned)" if values["accept_unsigned"] else ""
+        sentences.append(f"takes only {trusts} signed with the key of {path}{lax}")
+    if values.get("labels_key"):
+        path = Path(values["labels_key"]).expanduser()
+        sentences.append(f"takes only labelled frames signed with the key of {path}")
+    return sentences
+
+
 def signer(values: Mapping[str, Any]) -> Signer | None:
     """The key of `signing_key`; None where that is empty. ParameterError for a broken one."""
     path = values["signing_key"]

@@ -306,7 +306,10 @@ class PatchIntake:
         """What is not newer than this version is refused from now on."""
         self._runner.return_to_source()
         forgotten = self._ran(asked.version, "", asked.signed)
-        return ModelStatus(ModelState.SOURCE, 0, f"the drift has passed{forgotten}")
+        reason = f"the adapter returns to the source model{forgotten}"
+        return ModelStatus(
+            ModelState.SOURCE, 0, reason, sentence=f"the source model runs: {reason}"
+        )
 
     def _ran(self, version: int, sha256: str, signed: bool) -> str:
         """Remembers it; what there is to add to the sentence where the disk does not."""

@@ -208,6 +208,8 @@ def test_its_services_and_that_it_signs(bench, bundle, tmp_path):
     keys = {"signing_key": str(private), "trusted_key": str(nodes)}
     adapter = Adapter(bench(bundle=str(bundle.path), store=store, epochs=20, **keys))
     probe = adapter.bench
+    assert probe.said(f"signs patch sets with {private}")
+    assert probe.said(f"takes only statuses signed with the key of {nodes}")
 
     def call(name: str) -> tuple[bool, str]:
         answer = probe.call(Trigger, f"adapter/{name}")

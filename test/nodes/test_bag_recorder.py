@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -121,7 +122,7 @@ FOOTER = b"\x02\x14" + bytes(27) + b"\x89MCAP0\r\n"
 """The end of an mcap without an index: what `mcap recover` would write behind the messages."""
 
 
-def recording(folder: Path, domain: int) -> subprocess.Popen[str]:
+def recording(folder: Path, domain: int, **changes: str) -> subprocess.Popen[str]:
     """`patchline record`, from its first words on."""
     process = subprocess.Popen(
         [
@@ -133,7 +134,7 @@ def recording(folder: Path, domain: int) -> subprocess.Popen[str]:
             "--topics",
             "/words",
         ],
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain), "PYTHONUNBUFFERED": "1", **changes},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -200,3 +201,25 @@ def test_the_command_says_that_the_disk_is_full(bench: type[Bench], small_disk: 
     assert "0  /words" in out
     with Reader(small_disk.path / "bag") as reader:
         assert reader.message_count == 0
+
+
+def test_the_command_refuses_at_once_what_it_cannot_record(
+    bench: type[Bench], tmp_path: Path
+) -> None:
+    at = bench()
+    at.probe.create_publisher(String, "/words", qos.LATCHED).publish(String(data="x"))
+    # A half sourced environment: the class of the message is found, its definition is not.
+    process = recording(tmp_path / "bag", at.domain, AMENT_PREFIX_PATH=str(tmp_path))
+    out, err = process.communicate(timeout=60)
+    assert " refused  /words: the definition of std_msgs/msg/String is not installed here" in out
+    assert (process.returncode, err.count("\n")) == (2, 1)
+    assert "nothing was recorded, so there is no bag" in err
+    assert not (tmp_path / "bag").exists()
+
+
+def test_no_bag_is_left_where_nobody_published(bench: type[Bench], tmp_path: Path) -> None:
+    process = recording(tmp_path / "bag", bench().domain)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "nobody published it" in out
+    assert "nothing was recorded" in err and not (tmp_path / "bag").exists()

@@ -13,10 +13,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lanes import picture_msg
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from patchline_ros.msg import AdaptationStatus, FrameFeatures
+from patchline_ros.msg import AdaptationStatus, FrameFeatures, PatchSet
+from std_srvs.srv import SetBool
 
 from patchline_ros.config_files import read_mapping
-from patchline_ros.nodes import input_watchdog, qos, refusals
+from patchline_ros.graph.description import patch_set_topic
+from patchline_ros.nodes import input_watchdog, managed, qos, refusals
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.drift_monitor import DriftMonitorNode
 from patchline_ros.nodes.lane_segmenter import LaneSegmenter
@@ -53,6 +55,7 @@ def test_a_camera_that_is_silent_is_an_error_and_a_broken_picture_a_warning(lane
     lanes.bench.until(lambda: drive(broken) or told.is_(ERROR, "unreadable"))
     monkeypatch.setattr(input_watchdog, "SILENCE_SECONDS", 1.0)
     lanes.bench.until(lambda: told.is_(ERROR, "no picture for"))
+    assert lanes.bench.said("check that whoever sends them goes on")
 
 
 def test_a_node_that_is_deactivated_says_so_until_it_is_activated(bench, bundle):
@@ -72,7 +75,8 @@ def test_a_node_that_is_deactivated_says_so_until_it_is_activated(bench, bundle)
     at.until(lambda: told.is_(OK, "running"))
 
 
-def test_two_nodes_of_one_name_and_two_adapters_are_a_warning(bench, bundle, tmp_path):
+def test_two_nodes_of_one_name_and_two_adapters_are_a_warning(bench, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(managed, "_LASTING_SECONDS", 1.0)
     at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"))
     told = Told(at)
     first = at.start(DriftMonitorNode)
@@ -83,6 +87,18 @@ def test_two_nodes_of_one_name_and_two_adapters_are_a_warning(bench, bundle, tmp
     at.start(AdapterNode)
     at.probe.create_publisher(AdaptationStatus, "adaptation_status", qos.LATCHED)
     at.until(lambda: told.is_(WARN, "2 adapters publish /adaptation_status"))
+    for sentence in ("2 nodes are called /drift_monitor", "2 adapters publish /adaptation_status"):
+        at.until(lambda sentence=sentence: at.said(sentence))
+
+
+def test_a_stranger_who_sends_patch_sets_is_said_beside_another_trouble(bench, bundle, tmp_path):
+    at = bench(bundle=str(bundle.path), store=str(tmp_path / "store"))
+    told, adapter = Told(at), at.start(AdapterNode)
+    at.call(SetBool, "/adapter/pause", data=True)
+    at.until(lambda: told.is_(WARN, "paused"))
+    task = next(iter(adapter._patch_sets))
+    at.probe.create_publisher(PatchSet, patch_set_topic(task), qos.LATCHED)
+    at.until(lambda: told.is_(WARN, f"2 adapters publish /{patch_set_topic(task)}"))
 
 
 class Clumsy(DriftMonitorNode):

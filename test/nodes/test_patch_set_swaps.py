@@ -136,6 +136,8 @@ def test_only_signed_patch_sets_run_where_they_are_required(bench, bundle, tmp_p
     text = statement("/", Task.SEGMENTATION, 2, base, "")
     source.signature = bytes_field(Signer(private).issue(text, epoch=1))
     assert lanes.send(source).state == PatchStatus.SOURCE
+    assert at.said("the source model runs: the adapter returns to the source model")
+    assert at.said(f"takes only patch sets signed with the key of {public}")
 
 
 def test_a_signature_that_can_not_be_checked_is_named_at_configure(bench, bundle, tmp_path):

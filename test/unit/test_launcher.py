@@ -135,6 +135,29 @@ def test_wheels_take_a_sourced_ros_out_of_the_way() -> None:
     assert result["PATH"] == f"{LAYOUT.install}/bin:{LAYOUT.venv}/bin:/usr/bin"
 
 
+def test_a_sourced_checkout_finds_the_definitions_of_the_wheels() -> None:
+    checkout = Layout(ROOT)
+    wheels = checkout.venv / "share" / "sensor_msgs" / "msg" / "Image.msg"
+    if not (checkout.command.exists() and wheels.exists()):
+        pytest.skip("no ./patchline has built this checkout with the wheels of ROS")
+    script = """
+        source "$0/venv/bin/activate" && source "$0/install/setup.bash" && exec python -c '
+import os
+from ament_index_python.packages import get_package_share_directory as share
+print(share("sensor_msgs"), share("patchline_ros"), os.environ["RMW_IMPLEMENTATION"])'
+    """
+    result = subprocess.run(
+        ["bash", "-c", script, str(checkout.private)],
+        env={"PATH": "/usr/bin:/bin", "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shares = [prefix / "share" for prefix in (checkout.venv, checkout.install)]
+    expected = [str(shares[0] / "sensor_msgs"), str(shares[1] / "patchline_ros")]
+    assert result.stdout.split() == [*expected, "rmw_fastrtps_cpp"]
+
+
 def test_a_sourced_ros_is_used_below_ours(tmp_path: Path) -> None:
     rclpy = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "rclpy"
     rclpy.parent.mkdir(parents=True)
