@@ -31,6 +31,8 @@ _OF_WIN: Final = {"future": 0.8}
 _OF_WIN_ELSEWHERE: Final = 0.6
 _BELOW_SOURCE: Final = 0.005
 _UNSURE: Final = "*"
+_SEEDS: Final = 5
+"""From which on an interval says something."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,10 @@ def page_text(experiments: Mapping[str, Collected], short_page: str) -> str:
         "points. Our rows begin from patches that were prepared before the car left, and from the "
         "bundle's source model (*our own source*). The *plain source* is a model that knows no "
         f"weather. Scores are in points, for {_tasks(found)}; one with a star may be zero, by its "
-        "95% interval. The better FT-full is, for each task, the row with the best test score. "
-        "Costs are shares of the first FT-full.",
+        "95% interval. From five seeds on that meets a target, too. The better FT-full is, for each "
+        "task, the row with the best test score. Costs are shares of the first FT-full. Time is a "
+        "share of the FT-full that ran in the same experiment, where one did, since other work on "
+        "the machine made both longer.",
     ]
     titles = _titles(found)
     if titles:
@@ -249,7 +253,11 @@ def _begins_prepared(results: Collected) -> bool:
 def _accuracy(
     entry: Entry, other: Callable[[Task], Entry], tasks: Sequence[Task], least: float
 ) -> _Reached:
-    """Points beside another row, for each task; met where none is surely below `least`."""
+    """Points beside another row, for each task; met where none is below `least`.
+
+    From five seeds on, one that is not surely below it will do. Of fewer the interval is so wide
+    that it would pass anything.
+    """
     said, met = [], True
     for task in tasks:
         found = difference(
@@ -259,7 +267,8 @@ def _accuracy(
         if found is None:
             return _Reached(NONE, met=False)
         unsure = found.interval is None or found.interval[0] <= 0 <= found.interval[1]
-        high = found.mean if found.interval is None else found.interval[1]
+        few = found.interval is None or found.seeds < _SEEDS
+        high = found.mean if few or found.interval is None else found.interval[1]
         met = met and max(found.mean, high) >= least
         said.append(f"{100 * found.mean:+.1f}{_UNSURE if unsure else ''}")
     return _Reached(" / ".join(said), met)
@@ -292,6 +301,14 @@ def _of_full(figure: Callable[[Entry], float], most: float) -> _Measure:
         return _part(figure(entry), figure(full), most) if full else None
 
     return reached
+
+
+def _time(rivals: _Rivals, entry: Entry) -> _Reached | None:
+    full = rivals.robust or next(iter(rivals.plain), None)
+    if full is None:
+        return None
+    own, base = (seconds(each.results, each.row) for each in (entry, full))
+    return _part(own, base, 0.15)
 
 
 def _of_ladder(rivals: _Rivals, entry: Entry) -> _Reached | None:
@@ -348,10 +365,7 @@ _WITH_LABELS: Final = (
     _Target("compute: at most 12% of FT-full", _of_full(lambda each: each.gflops(), 0.12)),
     _Target("compute: at most 20% of LST", _of_ladder),
     _Target("compute of classification: at most 5% of FT-full", _classifier),
-    _Target(
-        "time: at most 15% of FT-full",
-        _of_full(lambda each: seconds(each.results, each.row), 0.15),
-    ),
+    _Target("time: at most 15% of FT-full", _time),
     _Target(
         "saved for backward: at most 10% of FT-full",
         _of_full(lambda each: saved_mib(each.results, each.row), 0.10),
