@@ -26,73 +26,84 @@ class Reliability(str, Enum):
     RELIABLE = "reliable"
 
 
+BundleOption = Annotated[
+    str,
+    typer.Option(help="Folder made by `patchline offline`.", show_default="of the simulated road"),
+]
+StoreOption = Annotated[
+    str,
+    typer.Option(help="Folder that keeps labelled frames and patch sets; one for each car."),
+]
+NamespaceOption = Annotated[
+    str, typer.Option(help="Namespace of the car, such as /car1.", show_default="none")
+]
+ImageTopicOption = Annotated[
+    str,
+    typer.Option(help="Topic of the road camera.", show_default="the default of car.launch.py"),
+]
+SignImageTopicOption = Annotated[
+    str,
+    typer.Option(help="Topic of the sign classifier's pictures.", show_default="the road camera's"),
+]
+ImageTransportOption = Annotated[
+    Transport,
+    typer.Option(
+        help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
+    ),
+]
+ImageReliabilityOption = Annotated[
+    Reliability, typer.Option(help="Asked of the cameras; best_effort hears every one.")
+]
+UseSimTimeOption = Annotated[
+    bool, typer.Option("--use-sim-time", help="Take the time from /clock, as of a replay.")
+]
+ParamsFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Parameters of the nodes, the keys of signatures among them.",
+        show_default="config/car.yaml of the package",
+    ),
+]
+LabellerTasksOption = Annotated[
+    str,
+    typer.Option(
+        help="Tasks that others label, with commas between them, such as "
+        "detection,segmentation (docs/labelling.md).",
+        show_default="none",
+    ),
+]
+GroundOption = Annotated[
+    bool, typer.Option("--ground", help="Put the lanes on the ground (docs/ground.md).")
+]
+DepthTopicOption = Annotated[
+    str,
+    typer.Option(
+        help="Topic of depth pictures, with which objects are found in space (docs/ground.md).",
+        show_default="none",
+    ),
+]
+RemapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Another name for a topic or a service, FROM:=TO; may be given several times."
+    ),
+]
+
+
 def drive(
-    bundle: Annotated[
-        str,
-        typer.Option(
-            help="Folder made by `patchline offline`.", show_default="of the simulated road"
-        ),
-    ] = "",
-    store: Annotated[
-        str,
-        typer.Option(help="Folder that keeps labelled frames and patch sets; one for each car."),
-    ] = "~/.ros/patchline",
-    namespace: Annotated[
-        str, typer.Option(help="Namespace of the car, such as /car1.", show_default="none")
-    ] = "",
-    image_topic: Annotated[
-        str,
-        typer.Option(help="Topic of the road camera.", show_default="the default of car.launch.py"),
-    ] = "",
-    sign_image_topic: Annotated[
-        str,
-        typer.Option(
-            help="Topic of the sign classifier's pictures.", show_default="the road camera's"
-        ),
-    ] = "",
-    image_transport: Annotated[
-        Transport,
-        typer.Option(
-            help="How the cameras publish: raw, or compressed, which is on IMAGE_TOPIC/compressed."
-        ),
-    ] = Transport.RAW,
-    image_reliability: Annotated[
-        Reliability, typer.Option(help="Asked of the cameras; best_effort hears every one.")
-    ] = Reliability.BEST_EFFORT,
-    use_sim_time: Annotated[
-        bool, typer.Option("--use-sim-time", help="Take the time from /clock, as of a replay.")
-    ] = False,
-    params_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Parameters of the nodes, the keys of signatures among them.",
-            show_default="config/car.yaml of the package",
-        ),
-    ] = None,
-    labeller_tasks: Annotated[
-        str,
-        typer.Option(
-            help="Tasks that others label, with commas between them, such as "
-            "detection,segmentation (docs/labelling.md).",
-            show_default="none",
-        ),
-    ] = "",
-    ground: Annotated[
-        bool, typer.Option("--ground", help="Put the lanes on the ground (docs/ground.md).")
-    ] = False,
-    depth_topic: Annotated[
-        str,
-        typer.Option(
-            help="Topic of depth pictures, with which objects are found in space (docs/ground.md).",
-            show_default="none",
-        ),
-    ] = "",
-    remap: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Another name for a topic or a service, FROM:=TO; may be given several times."
-        ),
-    ] = None,
+    bundle: BundleOption = "",
+    store: StoreOption = "~/.ros/patchline",
+    namespace: NamespaceOption = "",
+    image_topic: ImageTopicOption = "",
+    sign_image_topic: SignImageTopicOption = "",
+    image_transport: ImageTransportOption = Transport.RAW,
+    image_reliability: ImageReliabilityOption = Reliability.BEST_EFFORT,
+    use_sim_time: UseSimTimeOption = False,
+    params_file: ParamsFileOption = None,
+    labeller_tasks: LabellerTasksOption = "",
+    ground: GroundOption = False,
+    depth_topic: DepthTopicOption = "",
+    remap: RemapOption = None,
 ) -> None:
     """Start the nodes of the car, as car.launch.py does, where there is no `ros2 launch`.
 
