@@ -115,10 +115,10 @@ def page_text(experiments: Mapping[str, Collected], short_page: str) -> str:
         "points. Our rows begin from patches that were prepared before the car left, and from the "
         "bundle's source model (*our own source*). The *plain source* is a model that knows no "
         f"weather. Scores are in points, for {_tasks(found)}; one with a star may be zero, by its "
-        "95% interval. From five seeds on that meets a target, too. The better FT-full is, for "
-        "each task, the row with the best test score. Costs are shares of the first FT-full. Time "
-        "is a share of the FT-full that ran in the same experiment, where one did, since other work on "
-        "the machine made both longer.",
+        "95% interval. From five seeds on that meets a target, too. The better FT-full is, "
+        "for each task, the row with the best test score. Costs are shares of the first FT- "
+        "full. Time is a share of the FT-full that ran in the same experiment, where one did, "
+        "since other work on the machine made both longer.",
     ]
     titles = _titles(found)
     if titles:
