@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="When does a recording drift from the source?")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("recording", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="look at each so-manieth frame")
+    parser.add_argument("--every", type=int, default=1, help="look at every Nth frame only")
     options = parser.parse_args()
 
     bundle = Bundle.load(options.bundle)

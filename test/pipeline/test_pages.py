@@ -98,7 +98,7 @@ def test_a_bag_is_looked_at_without_ros(checkout: Path) -> None:
 
 
 def test_a_report_is_read_by_a_program(checkout: Path) -> None:
-    folder = checkout / "runs" / "mine"
+    folder = checkout / "runs" / "first"
     folder.mkdir(parents=True)
     write_report(report(), timeline(), strip(), ["sky", "road"], "patchline demo", folder)
     said = said_by(TUTORIALS / "reading-a-report.md", checkout)

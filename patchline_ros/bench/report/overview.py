@@ -158,7 +158,7 @@ def _methods(shown: Sequence[Entry]) -> str:
         f"- {_titles(list(titles[kind]))}: {kind.traits.meaning}" for kind in Kind if kind in titles
     ]
     patches = _PATCHES if titles.keys() & _WITH_PATCHES else ""
-    return "\n".join([f"**The methods**, by the names of their rows.{patches}", "", *lines])
+    return "\n".join([f"**The methods**, by the titles of their rows.{patches}", "", *lines])
 
 
 def _titles(titles: Sequence[str]) -> str:

@@ -146,9 +146,10 @@ def in_short(experiments: Mapping[str, Collected], folder: str) -> str:
     if not counted:
         return ""
     return (
-        "## Which targets are met?\n\nThis project set itself targets before it measured, and "
-        f"asks each of every scene that has the rival. {'. '.join(counted)}, each by one row at "
-        f"least. [All targets, by how much, and what was not run]({folder}/{FILE})."
+        "## Which targets are met?\n\nThis project set itself targets before it measured, and asks "
+        "each of every scene in which the method it compares with was run. "
+        f"{'. '.join(counted)}, each by one row at least. "
+        f"[All targets, by how much, and what was not run]({folder}/{FILE})."
     )
 
 
