@@ -14,8 +14,6 @@ from patchline_ros.tasks import Sample, Task
 AHEAD_NS: Final = 30 * 10**9
 """A label may be of a picture that comes so much later than the newest that was answered: a model
 may be busy for seconds, and answers only some of the pictures."""
-_LOG_SECONDS: Final = 0.5
-"""Between two refusals in the log, which somebody who floods the topic would fill."""
 RECENT_SECONDS = 30.0
 """For which a labelled frame that was refused is a warning; it stays counted."""
 
@@ -62,10 +60,7 @@ class LabelIntake:
         """Counts a labelled frame that is not what it should be."""
         self._refused += 1
         self._last_refused = time.monotonic()
-        self._log.error(
-            f"labelled frame {frame_id[:100]!r} refused: {reason}",
-            throttle_duration_sec=_LOG_SECONDS,
-        )
+        self._log.error(f"labelled frame {frame_id[:100]!r} refused: {reason}")
 
     def _check(self, task: Task, stamp_ns: int, sample: Sample) -> None:
         """Raises LabelError for a task or class that the bundle lacks, or no stamp."""

@@ -185,6 +185,8 @@ def test_a_new_file_or_message_is_built_and_an_edited_module_is_not(tmp_path: Pa
         "patchline_ros/module.py": "",
         "tools/clear_wheel_paths.cmake": "",
         "tools/join_sources.cmake": "",
+        "tools/source_wheels.cmake": "",
+        "tools/wheels.dsv.in": "",
         **{f"tools/{name}/package.xml": "" for name in STAND_INS},
         **{f"tools/requirements/{name}.txt": "" for name in ("build", "ros", "uv")},
         **{f"tools/requirements/{name}.txt": "" for name in (*PACKAGES, "numpy2")},
