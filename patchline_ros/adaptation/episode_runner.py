@@ -227,7 +227,7 @@ class EpisodeRunner:
     def keep_ready(self, ready: bool) -> None:
         """A worker loads its libraries before there is a job, or one that got none ends.
 
-        Loading takes 2.4 s of a core, which would be a third of the time to the first answer.
+        Loading takes seconds, for which the first answer would wait.
 
         Raises:
             OSError: the system refuses the process.

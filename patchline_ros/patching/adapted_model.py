@@ -37,7 +37,7 @@ class AdaptedModel(nn.Module):
         """(1, 3, H, W): what a subclass asks the source about its shapes with.
 
         A pass costs milliseconds. On the meta device it would cost nothing, but the first one there
-        imports a compiler that this package does not use, for which a swap would wait two seconds.
+        imports a compiler that this package does not use, for which a swap would wait seconds.
         """
         return next(self.backbone.parameters()).new_zeros(1, 3, *self.spec.input_size)
 
