@@ -14,6 +14,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, TypeAlias
 
+from patchline_ros.watch.server_thread import ServerThread
+
 LARGEST_BODY: Final = 4 << 20
 """Bytes of a request: a class map of a noisy picture of two million pixels is less."""
 REQUEST_SECONDS: Final = 30.0
@@ -182,21 +184,13 @@ def _end(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
-class PageServer:
+class PageServer(ServerThread):
     """Serves from a thread until `close`."""
 
     def __init__(self, address: Address, answer: Answer) -> None:
         """Raises ValueError when the address can't be listened on."""
         try:
-            self._server = _Server((address.host, address.port), answer)
+            server = _Server((address.host, address.port), answer)
         except OSError as error:
             raise busy("--port", address, error) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="page")
-        self._thread.start()
-
-    def close(self) -> None:
-        """Ends the thread and frees the port."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(server, "page")

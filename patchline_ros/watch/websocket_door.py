@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from patchline_ros.watch.page_server import Address, RefusedError, busy
+from patchline_ros.watch.server_thread import ServerThread
 
 MOST_CLIENTS: Final = 32
 """At the same time; each has two threads. One more is turned away."""
@@ -132,8 +133,11 @@ def _end(request: socket.socket) -> None:
         request.shutdown(socket.SHUT_RDWR)
 
 
-class WebSocketDoor:
-    """Stands before a WebSocket server, in threads of its own, until `close`."""
+class WebSocketDoor(ServerThread):
+    """Stands before a WebSocket server, in threads of its own, until `close`.
+
+    Who is in by then ends with the server behind.
+    """
 
     def __init__(self, address: Address, behind: Address, check: Callable[[Message], None]) -> None:
         """Listens from now on.
@@ -147,15 +151,7 @@ class WebSocketDoor:
             ValueError: the address can't be listened on.
         """
         try:
-            self._server = _Server(address, behind, check)
+            server = _Server(address, behind, check)
         except OSError as error:
             raise busy("--websocket-port", address, error) from error
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="websocket door")
-        self._thread.start()
-
-    def close(self) -> None:
-        """Lets nobody in any more; those who are in end with the server behind."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(server, "websocket door")
