@@ -34,6 +34,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from patchline_ros.drift.monitor import DriftReference
+from patchline_ros.drift.whitening import Whitening
 from patchline_ros.files import sha256
 from patchline_ros.manifest import BundleError, Manifest, ModelEntry, read_manifest
 from patchline_ros.messages.label_check import check_label
@@ -287,7 +288,10 @@ class Bundle:
         """
         arrays, drift = self._arrays(REFERENCE), self.manifest.drift
         width = arrays["features"].shape[-1] if "features" in arrays else 0
-        shapes = {"features": (None, width), "mean": (width,), "scale": (width,), "null": (None,)}
+        # Bundles of formats before 5 put each feature on a scale of its own.
+        earlier = "scale" in arrays
+        shapes = {"features": (None, width), "mean": (width,), "null": (None,)}
+        shapes |= {"scale": (width,)} if earlier else {"whitening": (width, width)}
         for name, shape in shapes.items():
             found = arrays.get(name)
             if found is None or not _is_like(found, shape):
@@ -295,10 +299,12 @@ class Bundle:
                     f"bundle {self.path}: {REFERENCE} has no {name} that frames can be compared "
                     "with"
                 )
+        mean = arrays["mean"]
         return DriftReference(
             features=arrays["features"],
-            mean=arrays["mean"],
-            scale=arrays["scale"],
+            whitening=Whitening.by_deviations(mean, arrays["scale"])
+            if earlier
+            else Whitening(mean, arrays["whitening"]),
             bandwidth=drift.bandwidth,
             null=arrays["null"].astype(np.float64),
             threshold=drift.threshold,

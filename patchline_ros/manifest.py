@@ -17,7 +17,7 @@ from patchline_ros.tasks import EARLIER_TASK_NAMES, Task
 from patchline_ros.vision.evidence import Evidence
 from patchline_ros.vision.model import ModelSpec
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 
 LearntKind = Literal["light", "vgg16"]
 """Of a learnt patch predictor: it reads the drift of each tap, or the pictures by a VGG16."""
@@ -120,7 +120,7 @@ class PreparedEntry(StrictModel):
 class Manifest(StrictModel):
     """What a bundle holds."""
 
-    format: Literal[4] = FORMAT
+    format: Literal[5] = FORMAT
     name: str
     source: str
     """Kind of the source data: sim, camvid (with GTSRB's signs), or the sets joined by +."""
@@ -204,10 +204,16 @@ def _from_format_3(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "format": 4}
 
 
+def _from_format_4(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Format 4 put each feature of the reference on a scale of its own; the file says which."""
+    return {**plain, "format": 5}
+
+
 _MIGRATIONS: dict[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     1: _from_format_1,
     2: _from_format_2,
     3: _from_format_3,
+    4: _from_format_4,
 }
 """Functions that turn each earlier format into the next."""
 

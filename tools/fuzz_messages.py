@@ -216,7 +216,7 @@ def _statuses(folder: Path) -> Decoder:
     loop = AdaptationLoop(
         bundle, storage, versions, lambda: 99, LabelPolicy.REQUIRED, lambda status: None, log
     )
-    hears, width = _Statuses(loop), bundle.drift_reference.mean.size
+    hears, width = _Statuses(loop), bundle.drift_reference.width
     kinds: list[tuple[type, Callable[[Any], None]]] = [
         (DriftStatus, hears.drift),
         (PatchStatus, hears.patch),

@@ -133,7 +133,7 @@ class PatchBank:
         """
         if not patch_sets:
             raise ValueError("a drift without patch sets has nothing to keep")
-        signature = self._standardised(raw)
+        signature = self._whitened(raw)
         names = self.entries()
         name = f"{int(names[-1]) + 1 if names else 1:06d}"
         aside = self._cleared(_ADDING)
@@ -202,7 +202,7 @@ class PatchBank:
         Raises:
             ValueError: features that do not fit the reference.
         """
-        now = self._standardised(raw)
+        now = self._whitened(raw)
         bandwidth = self._reference.bandwidth
         from_source = mmd2(now, self._reference.features, bandwidth)
         if from_source <= self._reference.threshold:
@@ -239,7 +239,7 @@ class PatchBank:
             raise ValueError(
                 f"entry {path.parent} of the bank can't be read: {error}; delete that folder"
             ) from error
-        width = len(self._reference.mean)
+        width = self._reference.width
         shaped = features.ndim == 2 and len(features) > 1 and features.shape[1] == width
         if not shaped or not np.isfinite(features).all():
             raise ValueError(
@@ -249,12 +249,12 @@ class PatchBank:
             )
         return features
 
-    def _standardised(self, raw: Features) -> Features:
-        if raw.ndim != 2 or len(raw) < 2 or raw.shape[1] != len(self._reference.mean):
+    def _whitened(self, raw: Features) -> Features:
+        if raw.ndim != 2 or len(raw) < 2 or raw.shape[1] != self._reference.width:
             raise ValueError(
-                f"a drift's signature needs two or more frames of {len(self._reference.mean)} "
+                f"a drift's signature needs two or more frames of {self._reference.width} "
                 f"features; it has the shape {raw.shape}"
             )
         if not np.isfinite(raw).all():
             raise ValueError("a drift's signature has features that are not finite")
-        return self._reference.standardise(raw)
+        return self._reference.whitening(raw)

@@ -110,7 +110,7 @@ class Planner:
         self._answered_ns: int | None = None
         self._bank = bank
         self._size = reference.window
-        self._window = FrameWindow(reference.mean.size, SIGNATURE_FRAMES)
+        self._window = FrameWindow(reference.width, SIGNATURE_FRAMES)
         self._settled_ns = self._settled_before_ns = settled_ns
         self._under_way: Episode | None = None
         self._stays = settled_ns == 0

@@ -12,7 +12,8 @@ from patchline_ros.adaptation.epoch import begin_epoch
 from patchline_ros.adaptation.patch_set_files import Seal
 from patchline_ros.adaptation.store import FrameStore
 from patchline_ros.adaptation.training_settings import TrainingSettings
-from patchline_ros.bundle import Bundle
+from patchline_ros.bundle import REFERENCE, Bundle
+from patchline_ros.files import sha256
 from patchline_ros.vision.device import Device
 
 EPOCH: Final = "epoch"
@@ -80,7 +81,17 @@ class Storage:
             seal=settings.seal,
             bundle_key=bundle.key,
         )
-        watching = bundle.fingerprint(bundle.manifest.drift.task)
-        bank = PatchBank(folder / "bank" / watching[:16], bundle.drift_reference)
+        bank = PatchBank(bank_folder(folder, bundle), bundle.drift_reference)
         epoch = begin_epoch(folder / EPOCH)
         return cls(frames, runner, bank, folder / "episodes" / "episode.json", epoch)
+
+
+def bank_folder(store: Path, bundle: Bundle) -> Path:
+    """Folder of the bank that is comparable with a bundle.
+
+    Its signatures are features of one model, whitened as one reference says. With another model or
+    reference a bank of its own begins.
+    """
+    model = bundle.fingerprint(bundle.manifest.drift.task)
+    reference = bundle.manifest.files[REFERENCE]
+    return store / "bank" / sha256(f"{model} {reference}".encode())[:16]

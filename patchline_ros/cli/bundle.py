@@ -120,6 +120,20 @@ def hold_out(bundle: Folder, config: Config = None, data: Data = None) -> None:
 
 
 @app.command()
+def calibrate(bundle: Folder, config: Config = None, data: Data = None) -> None:
+    """Measure anew from when on a drift is one, such as for another rate of false alarms."""
+    with errors_in_a_sentence(os_error=_OS_ERROR):
+        from patchline_ros.offline.bundle_calibration import run_calibration
+        from patchline_ros.offline.offline_run import OfflineOptions
+
+        drift = run_calibration(bundle, OfflineOptions(config=config, data=data)).manifest.drift
+        print(
+            f"{bundle}: a window of {drift.window} frames has drifted above MMD^2 "
+            f"{drift.threshold:.3f}"
+        )
+
+
+@app.command()
 def card(
     bundle: Folder,
     out: Annotated[

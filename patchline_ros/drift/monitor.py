@@ -19,6 +19,7 @@ from patchline_ros.drift.kernels import (
     median_bandwidth,
     rbf,
 )
+from patchline_ros.drift.whitening import SHRINKAGE, Whitening
 
 REFERENCE_FRAMES: Final = 320
 """Source frames, at most, that each reading is compared with."""
@@ -29,24 +30,25 @@ class DriftReference:
     """What the source looks like.
 
     Attributes:
-        features: (n, d) float32, in the order of time, standardised by `mean` and `scale`.
-        mean, scale: (d,) of the raw source features.
-        bandwidth: of the RBF kernel on standardised features.
+        features: (n, d) float32, in the order of time, whitened.
+        whitening: of raw features, fitted to the source.
+        bandwidth: of the RBF kernel on whitened features.
         null: MMD^2 of windows of the source against the rest of it.
         threshold: MMD^2 above which a window has drifted.
         window: frames a reading is computed on.
     """
 
     features: Features
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    whitening: Whitening
     bandwidth: float
     null: NDArray[np.float64]
     threshold: float
     window: int
 
     @classmethod
-    def from_source(cls, raw: Features, window: int, false_alarm: int) -> DriftReference:
+    def from_source(
+        cls, raw: Features, window: int, false_alarm: int, shrinkage: float = SHRINKAGE
+    ) -> DriftReference:
         """Reference and threshold from raw source features (n, d) in the order of time.
 
         All rows show what windows of the source are like; at most REFERENCE_FRAMES of them, evenly
@@ -56,6 +58,7 @@ class DriftReference:
             raw: one row a frame, of frames that follow each other as those of a camera do.
             window: frames of a window.
             false_alarm: frames on which one false alarm is expected.
+            shrinkage: of the whitening.
 
         Raises:
             ValueError: too few features, values that are not finite, or features that are all
@@ -63,24 +66,23 @@ class DriftReference:
         """
         checked_sample(raw, "the source")
         places = np.linspace(0, len(raw) - 1, min(len(raw), REFERENCE_FRAMES)).astype(int)
-        mean = raw[places].mean(axis=0)
-        scale = np.maximum(raw[places].std(axis=0), 1e-6)
-        features = ((raw - mean) / scale).astype(np.float32)
-        bandwidth = median_bandwidth(features[places])
-        null = window_null(features, places, bandwidth, window)
+        whitening = Whitening.of(raw, shrinkage)
+        features = whitening(raw[places])
+        bandwidth = median_bandwidth(features)
+        null = window_null(raw, places, window, shrinkage)
         return cls(
-            features=features[places],
-            mean=mean.astype(np.float32),
-            scale=scale.astype(np.float32),
+            features=features,
+            whitening=whitening,
             bandwidth=bandwidth,
             null=null,
             threshold=window_threshold(null, window, false_alarm),
             window=window,
         )
 
-    def standardise(self, raw: Features) -> Features:
-        """Raw features (..., d) on the reference's scale."""
-        return ((raw - self.mean) / self.scale).astype(np.float32)
+    @property
+    def width(self) -> int:
+        """Features of a frame, d."""
+        return len(self.whitening.mean)
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,10 @@ class DriftMonitor:
             ValueError: features of another length, values that are not finite, or a stamp of 0,
                 by which a drift can't be named.
         """
-        if features.shape != self._reference.mean.shape:
+        if features.shape != (self._reference.width,):
             raise ValueError(
                 f"{features.size} features came, the bundle's reference has "
-                f"{self._reference.mean.size}: another bundle or another node is publishing"
+                f"{self._reference.width}: another bundle or another node is publishing"
             )
         if not is_usable(features):
             raise ValueError(
@@ -140,7 +142,7 @@ class DriftMonitor:
                 "features came with a stamp of 0, by which a drift can't be named; they are not "
                 "used: have the camera driver stamp its pictures"
             )
-        frame = self._reference.standardise(features)
+        frame = self._reference.whitening(features)
         across = rbf(frame[None], self._reference.features, self._reference.bandwidth)
         self._window.append(frame)
         self._across.append(float(across.mean(dtype=np.float64)))

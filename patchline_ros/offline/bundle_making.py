@@ -16,7 +16,7 @@ from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
 from patchline_ros.host import library_versions
 from patchline_ros.jobs.scheduler import Executor
-from patchline_ros.manifest import DriftEntry, DriftLabel, Manifest, ModelEntry
+from patchline_ros.manifest import DriftLabel, Manifest, ModelEntry
 from patchline_ros.offline.bundle_predictor import LearntPredictor, learn_predictor
 from patchline_ros.offline.bundle_preparation import Prepared, prepare_models
 from patchline_ros.offline.bundle_writing import PictureRecord, save_bundle
@@ -290,19 +290,12 @@ def _manifest(
     prepared: Mapping[Task, Prepared],
 ) -> Manifest:
     """What the bundle says of itself; `kind` is that of its source data."""
-    reference = watched.reference
     return Manifest(
         name=config.name,
         source=kind,
         seed=config.recipe.seed,
         models=entries,
-        drift=DriftEntry(
-            task=watched.model.spec.task,
-            tap=watched.tap,
-            window=config.recipe.drift_window,
-            bandwidth=reference.bandwidth,
-            threshold=reference.threshold,
-        ),
+        drift=watched.drift_entry(),
         affinity=affinity,
         affinity_measure=AFFINITY_MEASURE,
         patch_table=found.table,

@@ -101,7 +101,7 @@ def check_bundle(bundle: Bundle) -> str:
             )
         if task is drift.task and bundle.manifest.patch_predictor is not None:
             load_predictor(bundle, model)
-    width = bundle.drift_reference.mean.size
+    width = bundle.drift_reference.width
     pictures = {
         "trained on": sum(map(len, bundle.trained_on.values())),
         "measured on": sum(map(len, bundle.held_out.values())),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save as save_arrays
@@ -85,14 +86,7 @@ def save_bundle(
         )
         for task, model in models.items()
     }
-    contents[REFERENCE] = save_arrays(
-        {
-            "features": reference.features,
-            "mean": reference.mean,
-            "scale": reference.scale,
-            "null": reference.null,
-        }
-    )
+    contents[REFERENCE] = _reference(reference)
     contents[TRAINED_ON] = _listing({task: of.trained_on for task, of in pictures.items()})
     contents[HELD_OUT] = _listing({task: of.held_out for task, of in pictures.items()})
     contents[EXAMPLES] = save_arrays(
@@ -161,6 +155,36 @@ def add_source_frames(bundle: Bundle, frames: Mapping[Task, Sequence[Sample]]) -
     content = _source_frames(frames)
     write_file(bundle.path / SOURCE_FRAMES, content)
     return list_files(bundle, {SOURCE_FRAMES: sha256(content)})
+
+
+def replace_reference(
+    bundle: Bundle, reference: DriftReference, facts: Mapping[str, Any]
+) -> Bundle:
+    """Gives a bundle that is whole another reference of the drift monitor.
+
+    Args:
+        bundle: whose models the reference is of.
+        reference: what it gets.
+        facts: fields of the manifest that go with it.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
+    content = _reference(reference)
+    write_file(bundle.path / REFERENCE, content)
+    changed = Bundle(bundle.path, bundle.manifest.model_copy(update=dict(facts)))
+    return list_files(changed, {REFERENCE: sha256(content)})
+
+
+def _reference(reference: DriftReference) -> bytes:
+    return save_arrays(
+        {
+            "features": reference.features,
+            "mean": reference.whitening.mean,
+            "whitening": reference.whitening.matrix,
+            "null": reference.null,
+        }
+    )
 
 
 def _source_frames(frames: Mapping[Task, Sequence[Sample]]) -> bytes:

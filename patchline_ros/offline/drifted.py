@@ -15,6 +15,7 @@ from patchline_ros.drift.corruptions import corrupt
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftReference
 from patchline_ros.files import sha256
+from patchline_ros.manifest import DriftEntry
 from patchline_ros.tasks import Sample
 from patchline_ros.vision.backbone import pooled
 from patchline_ros.vision.inputs import image_tensor
@@ -50,8 +51,19 @@ class WatchedSource:
 
     def mmd2(self, samples: Sequence[Sample]) -> float:
         """How far these frames are from the source, as the monitor measures it."""
-        features = self.reference.standardise(backbone_features(self.model, self.tap, samples))
+        features = self.reference.whitening(backbone_features(self.model, self.tap, samples))
         return mmd2(features, self.reference.features, self.reference.bandwidth)
+
+    def drift_entry(self) -> DriftEntry:
+        """What a manifest says of how drift is measured."""
+        reference = self.reference
+        return DriftEntry(
+            task=self.model.spec.task,
+            tap=self.tap,
+            window=reference.window,
+            bandwidth=reference.bandwidth,
+            threshold=reference.threshold,
+        )
 
     def drifted(self, drift: Drift, seed: int) -> list[Sample]:
         """The frames to train on of a drift."""

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from patchline_ros.adaptation.bank import PatchBank
+from patchline_ros.adaptation.storage import bank_folder
 from patchline_ros.drift.window import SIGNATURE_FRAMES
 from patchline_ros.msg import AdaptationStatus
 from patchline_ros.runtime.backend_pass import AS_IN_A_NODE
@@ -73,7 +74,7 @@ def _make_entry(trial: TrialGraph) -> Path:
     It is the only one, and nothing was adapted to yet, so that the adapter asks for it.
     """
     watching = trial.bundle.manifest.drift.task
-    folder = trial.setup.store / "bank" / trial.bundle.fingerprint(watching)[:16]
+    folder = bank_folder(trial.setup.store, trial.bundle)
     if folder.exists():
         shutil.rmtree(folder)
     (trial.episodes / "episode.json").unlink(missing_ok=True)

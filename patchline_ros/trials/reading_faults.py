@@ -24,7 +24,7 @@ from patchline_ros.trials.trial_graph import ADAPTER, CAR, MONITOR, TrialGraph
 
 
 def _features(trial: TrialGraph, **changes: Any) -> FrameFeatures:
-    size = trial.bundle.drift_reference.mean.size
+    size = trial.bundle.drift_reference.width
     fields: dict[str, Any] = {"features": array("f", np.ones(size, np.float32).tobytes())}
     fields["task"] = str(trial.bundle.manifest.drift.task)
     msg = FrameFeatures(**{**fields, **changes})
@@ -33,18 +33,18 @@ def _features(trial: TrialGraph, **changes: Any) -> FrameFeatures:
 
 
 def _nan_features(trial: TrialGraph) -> FrameFeatures:
-    size = trial.bundle.drift_reference.mean.size
+    size = trial.bundle.drift_reference.width
     nans = np.full(size, np.nan, np.float32)
     return _features(trial, features=array("f", nans.tobytes()), entropy=math.nan)
 
 
 def _infinite_features(trial: TrialGraph) -> FrameFeatures:
-    size = trial.bundle.drift_reference.mean.size
+    size = trial.bundle.drift_reference.width
     return _features(trial, features=array("f", [math.inf] * size), entropy=math.inf)
 
 
 def _enormous_features(trial: TrialGraph) -> FrameFeatures:
-    size = trial.bundle.drift_reference.mean.size
+    size = trial.bundle.drift_reference.width
     return _features(trial, features=array("f", [3e38] * size), entropy=-3e38)
 
 

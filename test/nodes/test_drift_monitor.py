@@ -11,6 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 
 from diagnostic_msgs.msg import DiagnosticArray
 from patchline_ros.msg import DriftStatus, FrameFeatures
+from raw_features import raw_features
 from std_msgs.msg import Header
 
 from patchline_ros.nodes import input_watchdog, qos, refusals
@@ -24,7 +25,7 @@ def test_drift_is_seen_once_the_window_is_full(bench, bundle):
     at.start(DriftMonitorNode)
     features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
     reference = bundle.drift_reference
-    raw = reference.features * reference.scale + reference.mean
+    raw = raw_features(reference)
 
     def send(number: int, values: np.ndarray) -> None:
         header = Header(stamp=ns_to_stamp(number), frame_id="camera_link")
@@ -40,7 +41,7 @@ def test_drift_is_seen_once_the_window_is_full(bench, bundle):
     assert statuses[0].window == reference.window
 
     for number in range(13, 25):
-        send(number, raw[number] + 5 * reference.scale)
+        send(number, raw[number] + 5 * raw.std(axis=0))
     at.until(lambda: len(statuses) == 24 - reference.window + 1)
     drifting = [status for status in statuses if status.drifting]
     assert statuses[-1].drifting and statuses[-1].p_value < 0.05
@@ -73,7 +74,7 @@ def test_the_lifecycle_frees_what_it_loads_and_starts_with_an_empty_window(bench
     reference = bundle.drift_reference
     loaded = weakref.ref(node._reference)
     features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
-    raw = reference.features * reference.scale + reference.mean
+    raw = raw_features(reference)
 
     def send(count: int) -> int:
         """That many frames; readings that come for them."""
@@ -121,7 +122,7 @@ def test_diagnostics_say_that_no_features_come_and_forget_one_that_was_bad(
     features = at.publisher(FrameFeatures, "lane_segmenter/features", qos.LABELLED_FRAMES)
     features.publish(FrameFeatures(task="segmentation", features=array("f", [1.0])))
     at.until(lambda: message().startswith("1 features refused, the last: 1 features came"))
-    good = array("f", bundle.drift_reference.mean.astype(np.float32).tobytes())
+    good = array("f", bundle.drift_reference.whitening.mean.tobytes())
 
     def is_running() -> bool:
         header = Header(stamp=ns_to_stamp(1))

@@ -57,7 +57,7 @@ def test_every_result_has_the_header_of_its_picture(task, bench, bundle):
     assert results[0].header == sent.header
     assert features[0].header == sent.header
     assert (features[0].task, features[0].patch_version) == (str(task), 0)
-    assert len(features[0].features) == bundle.drift_reference.mean.size
+    assert len(features[0].features) == bundle.drift_reference.width
     assert tuple(c.class_name for c in labels[0].class_map) == CLASSES[task]
 
 

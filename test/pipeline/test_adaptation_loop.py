@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from raw_features import raw_features
 from small_disk import SmallDisk
 from tiny_bundle import make_bundle, make_patch_set
 
@@ -18,7 +19,7 @@ from patchline_ros.adaptation.label_policy import LabelPolicy
 from patchline_ros.adaptation.loop_status import LoopStatus
 from patchline_ros.adaptation.patch_versions import PatchVersions, SentPatchSet
 from patchline_ros.adaptation.planner import Drift
-from patchline_ros.adaptation.storage import Storage, StorageSettings
+from patchline_ros.adaptation.storage import Storage, StorageSettings, bank_folder
 from patchline_ros.adaptation.store import StoredFrames
 from patchline_ros.bundle import Bundle
 from patchline_ros.messages.loop_state import LoopState
@@ -198,13 +199,14 @@ def test_a_drift_is_trained_once_and_passes_and_when_it_returns_the_bank_is_aske
     bundle: Bundle, tmp_path: Path, adapter: Adapter, adapters: list[Adapter]
 ) -> None:
     reference = bundle.drift_reference
+    raw = raw_features(reference)
     rng = np.random.default_rng(0)
 
     def see_the_drift(since_ns: int) -> None:
         adapter.loop.heard_drift(drift(since_ns))
         for _ in range(2 * reference.window):
-            noise = rng.normal(5, 0.1, reference.mean.size)
-            features = (reference.mean + noise * reference.scale).astype(np.float32)
+            noise = rng.normal(5, 0.1, reference.width)
+            features = (raw.mean(axis=0) + noise * raw.std(axis=0)).astype(np.float32)
             adapter.loop.saw(Task.SEGMENTATION, since_ns + 61 * SECOND, 0.5, features)
 
     see_the_drift(DRIFT_BEGAN)
@@ -234,8 +236,7 @@ def test_a_drift_is_trained_once_and_passes_and_when_it_returns_the_bank_is_aske
     assert states[-2:] == [LoopState.VERIFYING, LoopState.FINISHED]
     assert json.loads(adapter.statuses[-1].episode_json)["bank_entry"] == "000001"
     # Another bundle's features say nothing of these: it gets a bank of its own.
-    watching = bundle.fingerprint(bundle.manifest.drift.task)
-    assert (tmp_path / "store" / "bank" / watching[:16] / "000001").is_dir()
+    assert (bank_folder(tmp_path / "store", bundle) / "000001").is_dir()
     assert read_metadata(adapter.sent[-1].data).version == 3
 
     again = Adapter(bundle, tmp_path / "store")

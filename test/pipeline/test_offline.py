@@ -13,7 +13,8 @@ import torch
 from patchline_ros.adaptation.similarity import MEASURES
 from patchline_ros.bundle import CARD, MANIFEST, Bundle
 from patchline_ros.jobs.scheduler import ProcessPool
-from patchline_ros.offline.bundle_making import Report, make_bundle
+from patchline_ros.offline.bundle_calibration import calibrate
+from patchline_ros.offline.bundle_making import Report, drift_reference, make_bundle
 from patchline_ros.offline.config import OfflineConfig
 from patchline_ros.offline.offline_run import (
     OfflineError,
@@ -36,8 +37,8 @@ RECIPE = Recipe(
 PREDICTOR = PredictorSettings(drifts=(("fog", 0.5), ("noise", 0.9)), counts=(0, 2))
 
 
-def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda *_: None) -> Bundle:
-    config = OfflineConfig.model_validate(
+def config_of(source: SourceData, recipe: Recipe) -> OfflineConfig:
+    return OfflineConfig.model_validate(
         {
             "name": "b",
             "sources": {task: {"set": "sim"} for task in source.tasks},
@@ -45,8 +46,11 @@ def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda 
             "predictor": PREDICTOR,
         }
     )
+
+
+def make(source: SourceData, recipe: Recipe, out: Path, report: Report = lambda *_: None) -> Bundle:
     with closing(ProcessPool(1)) as processes:
-        return make_bundle(source, config, None, out, processes, report)
+        return make_bundle(source, config_of(source, recipe), None, out, processes, report)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,30 @@ def test_a_bundle_holds_what_was_made(source: SourceData, whole: Bundle, stages:
     assert [label.corruption for label in whole.manifest.drift_labels] == ["fog", "noise"]
     assert whole.manifest.config["recipe"] == RECIPE.model_dump(mode="json")
     assert (whole.path / CARD).is_file() and CARD not in whole.manifest.files
+
+
+def test_a_bundle_is_calibrated_to_another_rate_of_false_alarms(
+    source: SourceData, whole: Bundle, tmp_path: Path
+) -> None:
+    copy = Bundle.load(shutil.copytree(whole.path, tmp_path / "b"))
+    same = calibrate(copy, source, config_of(source, RECIPE))
+    assert same.manifest == whole.manifest and Bundle.load(copy.path).manifest == whole.manifest
+    calm = RECIPE.model_copy(update={"drift_false_alarm": 10 * RECIPE.drift_false_alarm})
+    calmer = calibrate(copy, source, config_of(source, calm)).manifest
+    assert calmer == Bundle.load(copy.path).manifest
+    assert calmer.drift.threshold > whole.manifest.drift.threshold
+    assert calmer.drift_labels == whole.manifest.drift_labels
+    # What is read is what was measured.
+    pictures = source.tasks[Task.SEGMENTATION].train
+    measured = drift_reference(copy.model(Task.SEGMENTATION), pictures, calm)
+    read = Bundle.load(copy.path).drift_reference
+    assert (read.whitening.matrix == measured.whitening.matrix).all()
+    assert (read.features == measured.features).all()
+    assert (read.null == measured.null).all()
+    assert calmer.config["recipe"] == calm.model_dump(mode="json")
+    with pytest.raises(ValueError, match="has a model for segmentation; the data have no"):
+        calibrate(copy, SourceData("sim", {}), config_of(source, calm))
+    assert Bundle.load(copy.path).manifest == calmer
 
 
 def test_a_bundle_may_have_fewer_tasks_than_the_one_before(

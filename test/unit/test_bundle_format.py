@@ -37,7 +37,7 @@ def test_format_1_is_migrated_as_it_is_read(tmp_path: Path) -> None:
     bundle = Bundle.load(tmp_path)
     assert bundle.manifest.model_dump(mode="json", exclude={"models"}) == {
         **{name: value for name, value in written.items() if name != "models"},
-        "format": 4,
+        "format": 5,
         "drift": {**written["drift"], "task": "segmentation"},
         "affinity": {
             "perceptual_hash": {
@@ -170,8 +170,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"format": 5}, r"has format 5; this patchline_ros reads 1 to 4: update it, or make"),
-        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 4"),
+        ({"format": 6}, r"has format 6; this patchline_ros reads 1 to 5: update it, or make"),
+        ({"format": "new"}, r"has format 'new'; this patchline_ros reads 1 to 5"),
         ({"format": 1, "affinity": None}, r"affinity\.perceptual_hash: null is not .*a mapping"),
         (
             {"affinity_measure": "ssim"},

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from raw_features import raw_features
 
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftMonitor, DriftReading, DriftReference
@@ -28,7 +29,7 @@ def test_readings_are_the_mmd2_of_the_window_against_the_reference() -> None:
     for i, frame in enumerate(frames):
         reading = monitor.update(frame, i + 1)
         if i >= 7:
-            window = reference.standardise(frames[i - 7 : i + 1])
+            window = reference.whitening(frames[i - 7 : i + 1])
             assert reading is not None
             assert reading.mmd2 == pytest.approx(
                 mmd2(window, reference.features, reference.bandwidth), abs=1e-6
@@ -59,8 +60,8 @@ def test_a_drift_at_the_threshold_keeps_its_name_until_a_window_of_calm_readings
     window = 8
     rng = np.random.default_rng(1)
     reference = DriftReference.from_source(walk(rng, 100), window, 1000)
-    source = reference.features * reference.scale + reference.mean
-    calm, drifted = iter(source), iter(source + 9 * reference.scale)
+    source = raw_features(reference)
+    calm, drifted = iter(source), iter(source + 9 * source.std(axis=0))
     monitor = DriftMonitor(reference)
     stamps = iter(range(1, 200))
 

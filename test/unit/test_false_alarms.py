@@ -7,8 +7,10 @@ import pytest
 from scipy.stats import gumbel_r
 
 from patchline_ros.drift.false_alarms import window_null, window_threshold
+from patchline_ros.drift.kernels import median_bandwidth
 from patchline_ros.drift.mmd import mmd2
 from patchline_ros.drift.monitor import DriftMonitor, DriftReference
+from patchline_ros.drift.whitening import Whitening
 
 
 def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
@@ -21,15 +23,25 @@ def walk(rng: np.random.Generator, frames: int) -> np.ndarray:
 
 
 def test_a_window_is_compared_with_what_is_not_near_it() -> None:
-    x = walk(np.random.default_rng(0), 400)
-    places = np.arange(0, 400, 2)
-    null = window_null(x, places, 4.0, 16)
-    assert null.shape == (385,)
-    for start in (0, 150, 384):
-        # A twentieth of the source on each side is too near.
-        far = [place for place in places if place < start - 20 or place >= start + 36]
-        expected = mmd2(x[start : start + 16], x[far], 4.0)
-        assert null[start] == pytest.approx(expected, abs=1e-6)
+    x = walk(np.random.default_rng(0), 415)
+    places = np.arange(0, 415, 2)
+    null = window_null(x, places, 16)
+    assert null.shape == (400,)
+    # 20 windows, which are of 35 rows, are compared with the same rows: without a twentieth of the
+    # source on each side of them, and by what is fitted to the others alone.
+    for block in (0, 140, 380):
+        far = np.r_[0 : max(0, block - 21), block + 35 + 21 : 415]
+        whitening = Whitening.of(x[far])
+        others = whitening(x[far[far % 2 == 0]])
+        for start in (block, block + 19):
+            expected = mmd2(whitening(x[start : start + 16]), others, median_bandwidth(others))
+            assert null[start] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("frames", [16, 17, 36, 64, 320])
+def test_short_sources_are_compared_with_what_is_left_of_them(frames: int) -> None:
+    null = window_null(walk(np.random.default_rng(3), frames), np.arange(frames), 8)
+    assert null.shape == (frames - 7,) and np.isfinite(null).all()
 
 
 def test_the_threshold_is_a_return_level_of_the_largest_values() -> None:
@@ -62,6 +74,6 @@ def test_fresh_frames_of_the_source_raise_about_as_many_alarms_as_were_asked_for
 def test_sources_that_say_nothing_are_refused() -> None:
     x, places = walk(np.random.default_rng(0), 40), np.arange(40)
     with pytest.raises(ValueError, match="at least 42 source frames"):
-        window_null(x, places, 1.0, 21)
+        window_null(x, places, 21)
     with pytest.raises(ValueError, match="at least 2"):
-        window_null(x, places, 1.0, 1)
+        window_null(x, places, 1)
