@@ -55,9 +55,7 @@ def main(
     for world in track(range(FIRST_WORLD, FIRST_WORLD + worlds), "driving"):
         clear.append(features(loaded, world, Condition.CLEAR, 0, FRAMES))
         weathers.append([features(loaded, world, w, FRAMES, UNTIL_SEEN) for w in SEVERITIES])
-    table = Table(
-        "share", "alarms", "readings", "highest / threshold", "frames, at most"
-    )
+    table = Table("share", "alarms", "readings", "highest / threshold", "frames, at most")
     for share in SHARES:
         window = loaded.manifest.drift.window
         reference = DriftReference.from_source(source, window, false_alarm, share)
