@@ -71,7 +71,7 @@ class PatchBank:
 
         Args:
             folder: of the bank.
-            reference: the source's features, scale and kernel.
+            reference: the source's features, whitening and kernel.
             capacity: entries that are kept.
             capacity_bytes: bytes that they may take; the newest stays even if it takes more.
 

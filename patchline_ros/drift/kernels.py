@@ -24,7 +24,7 @@ TILE = 512
 MEDIAN_ROWS = 2048
 
 LARGEST_FEATURE = 1e12
-"""Amount of a raw feature: what is beyond overflows when it is standardised and squared."""
+"""Amount of a raw feature: what is beyond overflows when it is whitened and squared."""
 
 _KERNEL_ERROR = 1e-5
 
