@@ -1,4 +1,4 @@
-"""Measures how near each made drift is to real ones: MMD^2 as the drift monitor computes it.
+"""Measures how near each made drift is to real ones, by MMD^2 of features scaled by clear frames.
 
     python -m tools.compare_drifts --data DATA
 
