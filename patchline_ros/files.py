@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from patchline_ros.tasks import Task
@@ -38,20 +39,37 @@ def write_file(path: Path, data: bytes) -> None:
         OSError: the disk refuses it, for instance because it is full, or the path is a device, a
             pipe or a folder. What was there stays.
     """
-    _refuse_what_is_no_file(path)
-    aside = path.with_name(f".{path.name}.part")
+    write_files({path: data})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Writes files of one folder as write_file() does; none is moved before all are on the disk.
+
+    So only a call that is killed between two moves, one right after the other, leaves some old and
+    some new. They are moved in the order given.
+
+    Raises:
+        OSError: as write_file(). Where the disk is full, all that was there stays.
+    """
+    for path in contents:
+        _refuse_what_is_no_file(path)
+    aside = {path.with_name(f".{path.name}.part"): path for path in contents}
     try:
-        with os.fdopen(open_anew(aside), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+        for part, path in aside.items():
+            with os.fdopen(open_anew(part), "wb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for part, path in aside.items():
+            part.replace(path)
     except OSError:
         # A half of it would only take room; on a read-only disk there is none to remove.
-        with contextlib.suppress(OSError):
-            aside.unlink()
+        for part in aside:
+            with contextlib.suppress(OSError):
+                part.unlink()
         raise
-    _flush_folder(path.parent)
+    for folder in {path.parent for path in contents}:
+        _flush_folder(folder)
 
 
 def _refuse_what_is_no_file(path: Path) -> None:

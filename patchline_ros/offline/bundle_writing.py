@@ -27,7 +27,7 @@ from patchline_ros.bundle import (
     prepared_file,
 )
 from patchline_ros.drift.monitor import DriftReference
-from patchline_ros.files import remove_leftovers, sha256, write_file
+from patchline_ros.files import remove_leftovers, sha256, write_file, write_files
 from patchline_ros.manifest import Manifest, PreparedEntry
 from patchline_ros.signing import Signer, bundle_statement
 from patchline_ros.tasks import Image, Sample, Task
@@ -127,19 +127,12 @@ def add_prepared(
         prepared: the patch sets.
 
     Raises:
-        OSError: the disk refuses it; then the bundle is what it was, unless it had some before.
+        OSError: the disk refuses it; then the bundle is what it was.
     """
-    contents = {prepared_file(task): data for task, data in prepared.items()}
-    for name, data in contents.items():
-        write_file(bundle.path / name, data)
     old = {prepared_file(task) for task in bundle.manifest.prepared}
     files = {name: digest for name, digest in bundle.manifest.files.items() if name not in old}
-    files |= {name: sha256(data) for name, data in contents.items()}
-    whole = bundle.manifest.model_copy(
-        update={"prepared": dict(entries), "files": dict(sorted(files.items()))}
-    )
-    write_file(bundle.path / MANIFEST, whole.model_dump_json(indent=1).encode())
-    return Bundle(bundle.path, whole)
+    manifest = bundle.manifest.model_copy(update={"prepared": dict(entries), "files": files})
+    return _changed(bundle, manifest, {prepared_file(t): data for t, data in prepared.items()})
 
 
 def add_source_frames(bundle: Bundle, frames: Mapping[Task, Sequence[Sample]]) -> Bundle:
@@ -152,9 +145,7 @@ def add_source_frames(bundle: Bundle, frames: Mapping[Task, Sequence[Sample]]) -
     Raises:
         OSError: the disk refuses it.
     """
-    content = _source_frames(frames)
-    write_file(bundle.path / SOURCE_FRAMES, content)
-    return list_files(bundle, {SOURCE_FRAMES: sha256(content)})
+    return _changed(bundle, bundle.manifest, {SOURCE_FRAMES: _source_frames(frames)})
 
 
 def replace_reference(
@@ -170,10 +161,8 @@ def replace_reference(
     Raises:
         OSError: the disk refuses it.
     """
-    content = _reference(reference)
-    write_file(bundle.path / REFERENCE, content)
-    changed = Bundle(bundle.path, bundle.manifest.model_copy(update=dict(facts)))
-    return list_files(changed, {REFERENCE: sha256(content)})
+    manifest = bundle.manifest.model_copy(update=dict(facts))
+    return _changed(bundle, manifest, {REFERENCE: _reference(reference)})
 
 
 def _reference(reference: DriftReference) -> bytes:
@@ -213,10 +202,27 @@ def list_files(bundle: Bundle, digests: Mapping[str, str]) -> Bundle:
     Raises:
         OSError: the disk refuses it; then the bundle is what it was.
     """
-    files = dict(sorted({**bundle.manifest.files, **digests}.items()))
-    whole = bundle.manifest.model_copy(update={"files": files})
-    write_file(bundle.path / MANIFEST, whole.model_dump_json(indent=1).encode())
-    return Bundle(bundle.path, whole)
+    files = {**bundle.manifest.files, **digests}
+    return _changed(bundle, bundle.manifest.model_copy(update={"files": files}), {})
+
+
+def _changed(bundle: Bundle, manifest: Manifest, contents: Mapping[str, bytes]) -> Bundle:
+    """The bundle with other files, which its manifest gets the sha256 of; all at once or not.
+
+    Args:
+        bundle: that is whole.
+        manifest: what it gets.
+        contents: of files, by name.
+
+    Raises:
+        OSError: the disk refuses it; then the bundle is what it was.
+    """
+    files = manifest.files | {name: sha256(data) for name, data in contents.items()}
+    whole = manifest.model_copy(update={"files": dict(sorted(files.items()))})
+    text = whole.model_dump_json(indent=1).encode()
+    folder = bundle.path
+    write_files({**{folder / name: contents[name] for name in contents}, folder / MANIFEST: text})
+    return Bundle(folder, whole)
 
 
 def _listing(names: Mapping[Task, Sequence[str]]) -> bytes:

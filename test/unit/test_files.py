@@ -12,7 +12,7 @@ from patchline_ros.adaptation import worker_process
 from patchline_ros.adaptation.patch_set_files import stored_patch_sets
 from patchline_ros.adaptation.store import FrameStore, StoreError
 from patchline_ros.adaptation.store_lock import StoreLock
-from patchline_ros.files import write_file
+from patchline_ros.files import write_file, write_files
 from patchline_ros.tasks import Sample, Task
 
 
@@ -26,6 +26,21 @@ def test_a_link_that_was_planted_aside_is_not_followed(tmp_path: Path) -> None:
     path.symlink_to(victim)
     write_file(path, b"newer")
     assert (path.read_bytes(), victim.read_text()) == (b"newer", "keep")
+
+
+def test_of_several_files_none_is_new_where_one_can_not_be_written(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_files({first: b"old", second: b"old"})
+    # As root nothing but this stops a file from being written.
+    aside = second.with_name(".second.part")
+    aside.mkdir()
+    with pytest.raises(OSError, match=r"\.second\.part"):
+        write_files({first: b"new", second: b"new"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"old", b"old")
+    assert sorted(os.listdir(tmp_path)) == [".second.part", "first", "second"]
+    aside.rmdir()
+    write_files({first: b"new", second: b"new"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"new")
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
