@@ -36,12 +36,19 @@ UNTIL_SEEN: Final = 24
 """Frames in which a change of the weather has to be seen."""
 
 
-def features(bundle: Bundle, world: int, weather: Condition, start: int, frames: int) -> Features:
-    """(frames, d) features of a drive, as the nodes publish them."""
+def features(
+    bundle: Bundle,
+    world: int,
+    weather: Condition,
+    start: int,
+    frames: int,
+    step: int = PICTURE_STEP,
+) -> Features:
+    """(frames, d) features of a drive, as the nodes publish them, `step` simulated frames apart."""
     drift = bundle.manifest.drift
     road, size = RoadSimulator(world), bundle.spec(drift.task).input_size
     severity = SEVERITIES.get(weather, 0.0)
-    numbers = range(start * PICTURE_STEP, (start + frames) * PICTURE_STEP, PICTURE_STEP)
+    numbers = range(start * step, (start + frames) * step, step)
     samples = [
         resized(road.frame(number, weather, severity).samples[drift.task], size)
         for number in numbers
@@ -71,15 +78,18 @@ def frames_until_seen(monitor: DriftMonitor, before: Features, after: Features) 
     return None
 
 
-def drives(bundle: Bundle, frames: int) -> Iterator[tuple[int, Features]]:
+def drives(bundle: Bundle, frames: int, step: int) -> Iterator[tuple[int, Features]]:
     """Clear worlds with their features, until there are so many frames."""
     for world in islice(count(FIRST_WORLD), -(-frames // FRAMES)):
-        yield world, features(bundle, world, Condition.CLEAR, 0, FRAMES)
+        yield world, features(bundle, world, Condition.CLEAR, 0, FRAMES, step)
 
 
 def main(
     bundle: Annotated[Path | None, typer.Option(help="Bundle of the simulated road.")] = None,
     hours: Annotated[float, typer.Option(min=0.1, help="Of clear road, a second a frame.")] = 1.0,
+    step: Annotated[
+        int, typer.Option(min=1, help="Simulated frames, of 1.5 m each, from picture to picture.")
+    ] = PICTURE_STEP,
 ) -> None:
     """Prints the alarms of clear roads and the frames until each weather is seen."""
     torch.set_num_threads(1)
@@ -88,12 +98,12 @@ def main(
     reference = loaded.drift_reference
     raised, readings = 0, list[float]()
     seen: dict[Condition, list[int | None]] = {weather: [] for weather in SEVERITIES}
-    for world, clear in drives(loaded, round(3600 * hours)):
+    for world, clear in drives(loaded, round(3600 * hours), step):
         more, values = alarms(DriftMonitor(reference), clear)
         raised += more
         readings += values
         for weather, found in seen.items():
-            after = features(loaded, world, weather, FRAMES, UNTIL_SEEN)
+            after = features(loaded, world, weather, FRAMES, UNTIL_SEEN, step)
             found.append(frames_until_seen(DriftMonitor(reference), clear, after))
         console.print(f"world {world}: {more} alarms, {[found[-1] for found in seen.values()]}")
     largest = max(readings)
