@@ -1,10 +1,10 @@
 """Makes pictures of the pages that people look at: `patchline watch` and the report of a demo.
 
-    python -m tools.draw_pages docs/pages
+    python -m tools.draw_pages docs/pages -- --labels none
 
 A demo runs, and a headless Chromium looks at it through `patchline watch` once its models have
 patches, and at its report once it has ended. Each page is drawn whole, as wide as a phone and as a
-desk.
+desk. What stands behind -- are options of the demo.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def draw_watch(browser: Browser, domain: int, logs: Path, out: Path) -> None:
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder for the pictures.")],
+    options: Annotated[list[str] | None, typer.Argument(help="Options of the demo.")] = None,
     demo: Annotated[
         Path | None, typer.Option(help="Folder of a demo that has ended: only its report is drawn.")
     ] = None,
@@ -111,7 +112,7 @@ def main(
             if ended is None:
                 # The report has the command, and no path of this machine is to be in it.
                 os.chdir(folder)
-                run_demo(browser, folder, out)
+                run_demo(browser, options or [], folder, out)
                 ended = folder / DEMO
             browser.open((ended / REPORT_HTML).as_uri())
             draw(browser, "report", out)
@@ -119,11 +120,11 @@ def main(
             browser.close()
 
 
-def run_demo(browser: Browser, folder: Path, out: Path) -> None:
+def run_demo(browser: Browser, options: list[str], folder: Path, out: Path) -> None:
     """A whole demo in the current folder, with the watch page drawn on the way."""
     log = folder / "logs" / "demo.log"
     with Processes(log.parent, {**os.environ, "PYTHONUNBUFFERED": "1"}) as processes:
-        process = processes.start("demo", [*PATCHLINE, "demo", "--out", DEMO])
+        process = processes.start("demo", [*PATCHLINE, "demo", *options, "--out", DEMO])
         domain = r"ROS domain (\d+)"
         until("a domain", lambda: bool(printed(log, domain)), 120, processes)
         draw_watch(browser, int(printed(log, domain)), folder / "watch", out)

@@ -152,9 +152,11 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     until(car.probe, fake.drive, lambda: red(browser) == [])
     assert shows("[data-task=segmentation]", "patch set 5")()
     # Only a training says how far it is.
-    fake.adaptation.publish(AdaptationStatus(state=AdaptationStatus.ANSWERING, task="detection"))
+    fake.adaptation.publish(
+        AdaptationStatus(state=AdaptationStatus.ANSWERING, task="detection", reason="not better")
+    )
     tried = "What was prepared is tried on pictures without labels."
-    until(car.probe, fake.drive, shows("#adaptation", tried))
+    until(car.probe, fake.drive, shows("#adaptation", tried, "objects: not better"))
     assert browser.value("document.querySelector('#adaptation .bar').hidden")
     until(car.probe, fake.drive, shows("#chart", "threshold 0.1250"))
     loaded = "document.querySelector('#cameras img').naturalWidth"
