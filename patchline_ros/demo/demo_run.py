@@ -112,7 +112,7 @@ def _report(
         seconds=graph_run.seconds,
     )
     timeline = draw_timeline(logs, episodes, scorer, measured)
-    strip = make_strip(scorer, seen.clear, seen.changed, classes)
+    strip = make_strip(scorer, seen.clear, seen.tests, classes)
     write_report(report, timeline, strip, classes[Task.SEGMENTATION], command, options.out)
     print_summary(report, options.out, console)
     return report

@@ -112,7 +112,7 @@ def _draw_metric(axis: Axes, timeline: Timeline, task: Task, metric: str) -> Non
 def _mark(axis: Axes, second: float, words: str, colour: str = INK) -> None:
     """Words beside a vertical line; near the right edge they stand on its left."""
     right = axis.get_xlim()[1]
-    left_of_it = second > 0.8 * right
+    left_of_it = second > 0.7 * right
     axis.annotate(
         words,
         (second, 1.0),

@@ -146,8 +146,8 @@ def drift_sentence(drift: DriftReport) -> str:
     return (
         f"MMD² between the last frames' features and the source's was {number(drift.mmd2_source)} "
         f"on the clear road and {number(drift.mmd2_drift)} after the change; the threshold, "
-        f"{number(drift.threshold)}, comes from a permutation test on source data. The change was "
-        f"noticed {drift.frames_to_detect} frames after it, with {alarms} before it."
+        f"{number(drift.threshold)}, is what stretches of the source itself seldom pass. The "
+        f"change was noticed {drift.frames_to_detect} frames after it, with {alarms} before it."
     )
 
 

@@ -33,13 +33,13 @@ class SecondLook:
         truth: labels of all measured shots, by place in the drive.
         said: what the models say of the test frames.
         clear: the middle shot before the change.
-        changed: the middle test frame.
+        tests: the test frames in the order of the drive.
     """
 
     truth: dict[int, dict[Task, Label]]
     said: Said
     clear: Shot
-    changed: Shot
+    tests: list[Shot]
 
 
 def models_to_ask(bundle: Bundle, episodes: Path, versions: Mapping[Task, int]) -> Models:
@@ -68,21 +68,20 @@ def models_to_ask(bundle: Bundle, episodes: Path, versions: Mapping[Task, int]) 
 
 def look_again(shots: Shots, models: Models) -> SecondLook:
     """Goes through the measured shots once more and asks the models about the test frames."""
-    tests = sorted(shots.test_indices())
-    shown = {shots.source_frames // 2, tests[len(tests) // 2]}
     truth: dict[int, dict[Task, Label]] = {}
     pictures: dict[Task, dict[str, Image]] = {task: {} for task in Task}
-    kept: dict[int, Shot] = {}
+    clear: list[Shot] = []
+    tests: list[Shot] = []
     for shot in shots.measured():
         truth[shot.index] = {task: sample.label for task, sample in shot.frame.samples.items()}
+        if shot.index == shots.source_frames // 2:
+            clear.append(shot)
         if shot.split is Split.TEST:
+            tests.append(shot)
             for task, name in shot.names.items():
                 # A picture that comes again is not looked at again.
                 pictures[task].setdefault(name, shot.frame.samples[task].image)
-        if shot.index in shown:
-            kept[shot.index] = shot
-    clear, changed = (kept[index] for index in sorted(shown))
-    return SecondLook(truth, _said(models, pictures), clear, changed)
+    return SecondLook(truth, _said(models, pictures), clear[0], tests)
 
 
 def _said(models: Models, pictures: Mapping[Task, Mapping[str, Image]]) -> Said:

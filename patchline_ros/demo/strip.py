@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -35,21 +35,38 @@ class Row:
 
 
 def make_strip(
-    scorer: Scorer, clear: Shot, changed: Shot, classes: Mapping[Task, tuple[str, ...]]
+    scorer: Scorer, clear: Shot, tests: Sequence[Shot], classes: Mapping[Task, tuple[str, ...]]
 ) -> list[Row]:
     """A row for each task that has a picture in these shots."""
+    answers = {task: scorer.examples(task) for task in classes}
+    changed = best_shown(tests, {task: after for task, (_, _, after) in answers.items()})
     rows = []
     for task in (Task.SEGMENTATION, Task.DETECTION, Task.CLASSIFICATION):
         if task not in changed.frame.samples:
             continue
         shots = (clear, changed, changed)
-        answers = scorer.examples(task)
         pictures = [
             _picture(shot, task, found.get(shot.names.get(task, "")), classes[task])
-            for shot, found in zip(shots, answers, strict=True)
+            for shot, found in zip(shots, answers[task], strict=True)
         ]
         rows.append(Row(task, (pictures[0], pictures[1], pictures[2])))
     return rows
+
+
+def best_shown(tests: Sequence[Shot], answered: Mapping[Task, Collection[str]]) -> Shot:
+    """Of the test frames the one that most tasks answered; of several the middle one.
+
+    Args:
+        tests: in the order of the drive.
+        answered: the names of the pictures that each task answered.
+    """
+
+    def rank(place: int) -> tuple[int, int]:
+        names = tests[place].names
+        found = sum(names.get(task, "") in pictures for task, pictures in answered.items())
+        return -found, abs(place - len(tests) // 2)
+
+    return tests[min(range(len(tests)), key=rank)]
 
 
 def _picture(

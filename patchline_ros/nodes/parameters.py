@@ -84,6 +84,11 @@ PERCEPTION = (
         "set",
     ),
     Parameter(
+        "half_precision",
+        False,
+        "whether answers are computed in 16 bits, on a GPU: by pytorch, or by onnx with tensorrt",
+    ),
+    Parameter(
         "queue_depth",
         1,
         "most pictures that wait for the model; with 1 it always takes the latest",
@@ -250,11 +255,7 @@ LABELLER = (
         10_000,
     ),
     Parameter(
-        "min_score",
-        0.5,
-        "score from which on a detection or a classification is a label",
-        0.0,
-        1.0,
+        "min_score", 0.5, "score from which on a detection or a classification is a label", 0.0, 1.0
     ),
     Parameter(
         "doubtful_score",
@@ -323,11 +324,7 @@ OBJECT_LOCATOR = (
         1000,
     ),
     Parameter(
-        "queue_depth",
-        30,
-        "most depth pictures that wait for the detections of their time",
-        1,
-        1000,
+        "queue_depth", 30, "most depth pictures that wait for the detections of their time", 1, 1000
     ),
 )
 

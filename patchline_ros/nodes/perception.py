@@ -92,7 +92,10 @@ class PerceptionNode(ManagedNode):
         bundle = self.load_bundle(values)
         try:
             engine = Engine(
-                Backend(values["backend"]), Device(values["device"]), values["tensorrt"]
+                Backend(values["backend"]),
+                Device(values["device"]),
+                values["tensorrt"],
+                values["half_precision"],
             )
             self._runner = ModelRunner(bundle, self.task, engine)
         except BackendError as error:

@@ -17,8 +17,8 @@ from patchline_ros.patching.methods import MethodSettings
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import graph_name
-from patchline_ros.runtime.onnx_providers import CPU, providers_for
-from patchline_ros.vision.device import Device, DeviceError, chosen_device
+from patchline_ros.runtime.onnx_providers import CPU, TENSORRT, name_of, providers_for
+from patchline_ros.vision.device import Device, DeviceError, check_precision, chosen_device
 from patchline_ros.vision.model import ModelSpec
 
 Run = Callable[[Tensor], tuple[Any, Tensor]]
@@ -46,11 +46,15 @@ class Engine:
         backend: the library.
         device: that was asked for.
         tensorrt: whether ONNX Runtime may use TensorRT.
+        half_precision: whether the answers are computed in 16 bits, on a GPU. PyTorch computes the
+            drift features in 32 bits all the same, as those of the reference were; TensorRT makes
+            one engine of the whole graph, also of the features.
     """
 
     backend: Backend = Backend.PYTORCH
     device: Device = Device.CPU
     tensorrt: bool = False
+    half_precision: bool = False
 
 
 PYTORCH_ON_CPU: Final = Engine()
@@ -79,11 +83,13 @@ def runnable(
         digest: sha256 of that file in the bundle's manifest; None: it is not listed there.
 
     Raises:
-        BackendError: the device is not there, onnxruntime is not installed, or the graph is
-            missing or does not fit.
+        BackendError: the device is not there or not for half precision, onnxruntime is not
+            installed, or the graph is missing or does not fit.
     """
     if engine.tensorrt and engine.backend is not Backend.ONNX:
         raise BackendError("TensorRT runs with the backend onnx only")
+    if engine.backend is not Backend.ONNX:
+        _check_precision(engine)
     if engine.backend is Backend.AUTO:
         against = _against_onnx(engine, digest)
         if against is None:
@@ -134,31 +140,53 @@ def _on_onnx(
         )
     try:
         available = onnxruntime.get_available_providers()
-        providers = providers_for(engine.device, engine.tensorrt, available)
+        providers = providers_for(engine.device, engine.tensorrt, available, engine.half_precision)
     except DeviceError as error:
         raise BackendError(str(error)) from error
     try:
         found = OnnxPass(data, run, spec, providers)
     except ValueError as error:
         raise BackendError(f"the ONNX graph {graph} can't be used ({error}); {again}") from error
+    if engine.half_precision and found.provider != TENSORRT:
+        raise BackendError(
+            f"half_precision needs TensorRT, and ONNX Runtime could not start {TENSORRT}, as its "
+            "log says"
+        )
     if engine.device is Device.CUDA and found.provider == CPU:
         raise BackendError(
-            f"the device is cuda, but ONNX Runtime could not start {providers[0]}, as its log says"
+            f"the device is cuda, but ONNX Runtime could not start {name_of(providers[0])}, as its "
+            "log says"
         )
-    return found, f"ONNX Runtime {onnxruntime.__version__}, {found.provider}"
+    where = f"ONNX Runtime {onnxruntime.__version__}, {found.provider}"
+    return found, where + _precision(engine)
 
 
 def _on_pytorch(engine: Engine, run: ModelPass) -> tuple[Run, str]:
     device = _device(engine)
     moved = run.to(device)
 
+    compute = moved.in_half_precision if engine.half_precision else moved
+
     def infer(images: Tensor) -> tuple[Any, Tensor]:
-        raw, features = moved(images.to(device))
+        raw, features = compute(images.to(device))
         return raw, features.cpu()
 
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    where = f"PyTorch {torch.__version__}, {name}{_precision(engine)}"
     # Where nothing has to be moved the pass stays what it is.
-    return (run if device.type == "cpu" else infer), f"PyTorch {torch.__version__}, {name}"
+    return (run if device.type == "cpu" else infer), where
+
+
+def _precision(engine: Engine) -> str:
+    return ", in half precision" if engine.half_precision else ""
+
+
+def _check_precision(engine: Engine) -> None:
+    """PyTorch's. Raises BackendError where half precision was asked for on a CPU."""
+    try:
+        check_precision(_device(engine), engine.half_precision)
+    except DeviceError as error:
+        raise BackendError(str(error)) from error
 
 
 def _device(engine: Engine) -> torch.device:

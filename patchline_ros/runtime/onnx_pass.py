@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.onnx_graph import PICTURE
-from patchline_ros.runtime.onnx_providers import CPU
-from patchline_ros.vision.heads.base import tensors_in
+from patchline_ros.runtime.onnx_providers import CPU, Provider
+from patchline_ros.vision.heads.base import nested_like, tensors_in
 from patchline_ros.vision.model import ModelSpec
 
 _PREFIX = "run."
@@ -35,7 +35,7 @@ class OnnxPass:
         graph: bytes,
         run: ModelPass,
         spec: ModelSpec,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[Provider] = (CPU,),
     ) -> None:
         """Makes the session, with the weights that the pass has now.
 
@@ -76,7 +76,7 @@ class OnnxPass:
         *raw, features = map(
             torch.from_numpy, self._session.run(None, {PICTURE: images.contiguous().numpy()})
         )
-        return _nested(self._like, iter(raw)), features
+        return nested_like(self._like, iter(raw)), features
 
 
 def _weights_of(graph: bytes) -> list[str]:
@@ -87,16 +87,3 @@ def _weights_of(graph: bytes) -> list[str]:
         raise ValueError(f"it is no ONNX model: {error}") from error
     tensors = model.graph.initializer
     return [t.name for t in tensors if t.data_location == onnx.TensorProto.EXTERNAL]
-
-
-def _nested(like: Any, tensors: Iterator[Tensor]) -> Any:
-    """The same nesting as `like`, with other tensors."""
-    if isinstance(like, Tensor):
-        return next(tensors)
-    if isinstance(like, dict):
-        return {name: _nested(value, tensors) for name, value in like.items()}
-    if isinstance(like, tuple) and hasattr(like, "_fields"):
-        return type(like)(*(_nested(value, tensors) for value in like))
-    if isinstance(like, (list, tuple)):
-        return type(like)(_nested(value, tensors) for value in like)
-    return like

@@ -166,15 +166,14 @@ def _run_phases(
     listener = Listener(setup.domain)
     try:
         with Processes(setup.out / "logs", setup.environment) as processes:
-            for name, command in commands.items():
-                processes.start(name, command)
+            pids = {name: processes.start(name, command).pid for name, command in commands.items()}
             listener.until_started(processes, commands)
             trial = _Trial(
                 setup, bundle, listener, processes, seconds, rate_hz, answers, patch_sets
             )
             console.print("each node by itself")
             trial.costs = measure_node_costs(
-                bundle, backend, listener, setup.environment, setup.out / "logs" / "single"
+                bundle, backend, listener, pids, setup.environment, setup.out / "logs" / "single"
             )
             console.print(cost_table(trial.costs))
             for phase in PHASES:

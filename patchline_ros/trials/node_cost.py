@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import psutil
 import torch
 from rich.table import Table
 from std_srvs.srv import SetBool
@@ -39,10 +40,13 @@ class NodeCost:
     Attributes:
         bare_ms: the source model's pass over a picture that is ready as a tensor.
         node_ms: the node's work on a picture, from the message to the answer that went out.
+        memory_mib: resident memory of the node's process after that, its libraries included, which
+            processes share.
     """
 
     bare_ms: float
     node_ms: float
+    memory_mib: float
 
     @property
     def added(self) -> float:
@@ -51,7 +55,12 @@ class NodeCost:
 
 
 def measure_node_costs(
-    bundle: Bundle, backend: Backend, listener: Listener, environment: dict[str, str], logs: Path
+    bundle: Bundle,
+    backend: Backend,
+    listener: Listener,
+    pids: Mapping[str, int],
+    environment: dict[str, str],
+    logs: Path,
 ) -> dict[Task, NodeCost]:
     """Each task in turn: its node at 10 Hz, and its bare pass here, while the others are idle.
 
@@ -61,6 +70,7 @@ def measure_node_costs(
         bundle: of the models that the graph runs.
         backend: that runs them.
         listener: in the graph's network.
+        pids: processes of the graph's nodes, by name.
         environment: of the graph's processes.
         logs: folder for those of the camera.
 
@@ -84,7 +94,9 @@ def measure_node_costs(
                 time.sleep(0.5 / _RATE_HZ)
             if not times:
                 raise TimeoutError(f"the node of {task} answered no picture")
-            found[task] = NodeCost(1e3 * float(np.median(times)), _node_ms(task, listener))
+            memory = psutil.Process(pids[NODE_OF_TASK[task]]).memory_info().rss
+            bare_ms = 1e3 * float(np.median(times))
+            found[task] = NodeCost(bare_ms, _node_ms(task, listener), memory / 2**20)
         listener.forget()
     return found
 
@@ -128,9 +140,12 @@ def _node_ms(task: Task, listener: Listener) -> float:
 
 def cost_table(found: dict[Task, NodeCost]) -> Table:
     """Beside each task the bare pass, the node, and the share that the node adds."""
-    table = Table(box=None, caption="ms of a core: median, the other perception nodes idle")
-    for title in ("", "bare pass", "node", "added"):
+    table = Table(
+        box=None, caption="ms of a core, median, the other perception nodes idle; resident memory"
+    )
+    for title in ("", "bare pass", "node", "added", "MiB"):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     for task, cost in found.items():
-        table.add_row(str(task), f"{cost.bare_ms:.1f}", f"{cost.node_ms:.1f}", f"{cost.added:.0%}")
+        times = (f"{cost.bare_ms:.1f}", f"{cost.node_ms:.1f}", f"{cost.added:.0%}")
+        table.add_row(str(task), *times, f"{cost.memory_mib:.0f}")
     return table

@@ -21,7 +21,7 @@ class Device(str, Enum):
 
 
 class DeviceError(ValueError):
-    """A device was asked for that is not there."""
+    """A device was asked for that is not there, or something that it is not for."""
 
 
 def gpus() -> list[str]:
@@ -47,3 +47,15 @@ def chosen_device(asked: Device, seen: Sequence[str] | None = None) -> torch.dev
             "install a PyTorch for this GPU (docs/boards.md)"
         )
     return torch.device("cuda" if asked is not Device.CPU and found else "cpu")
+
+
+def check_precision(device: torch.device, half: bool) -> None:
+    """Refuses half precision (16 bits) on a CPU, which is slower at it.
+
+    Raises:
+        DeviceError: it was asked for, and the device is a CPU.
+    """
+    if half and device.type == "cpu":
+        raise DeviceError(
+            "half_precision is for a GPU, and the device is the CPU; take half_precision: false"
+        )

@@ -4,6 +4,7 @@ import time
 
 import cv2
 import pytest
+import torch
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
@@ -194,6 +195,14 @@ def test_diagnostics_have_the_gate_of_the_patch_set_that_runs(lanes, bundle):
     lanes.bench.call(Trigger, "lane_segmenter/rollback")
     lanes.bench.until(lambda: values(diagnostics[-1])["patch_version"] == "0")
     assert "gate_before" not in values(diagnostics[-1])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_half_precision_without_a_gpu_is_refused_with_a_sentence(bench, tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    refused = bench(bundle=str(bundle.path), half_precision=True)
+    assert not refused.start(LaneSegmenter).started
+    refused.until(lambda: refused.said("half_precision is for a GPU, and the device is the CPU"))
 
 
 def test_onnx_runtime_gives_the_same_masks_and_takes_patch_sets(bench, tmp_path):

@@ -14,7 +14,6 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 pytest.importorskip("foxglove", reason="needs foxglove-sdk, the extra `watch`")
 
 import numpy as np
-from browser import Browser
 from patchline_ros.msg import DriftStatus, FrameFeatures, LabelledFrame
 from ros_fixtures import Car
 from sensor_msgs.msg import Image
@@ -36,6 +35,7 @@ from patchline_ros.nodes.conversions import (
 )
 from patchline_ros.signing import make_keys
 from patchline_ros.tasks import Boxes, Sample, Task
+from tools.browser import Browser
 
 SECOND = 1_000_000_000
 BEGAN = 100 * SECOND

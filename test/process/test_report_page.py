@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browser import Browser
 from small_drive import ADAPTATION, ANSWER, report, strip, timeline
 
 from patchline_ros.demo.report import REPORT_HTML, write_report
+from tools.browser import Browser
 
 PHONE, DESK = (390, 844), (1280, 900)
 

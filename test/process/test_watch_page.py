@@ -13,7 +13,6 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 pytest.importorskip("foxglove", reason="needs foxglove-sdk, the extra `watch`")
 
 import numpy as np
-from browser import Browser
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from foxglove_client import FoxgloveClient
 from patchline_ros.msg import AdaptationStatus, DriftStatus, PatchStatus
@@ -28,6 +27,7 @@ from patchline_ros.graph.description import NODE_OF_TASK
 from patchline_ros.nodes import qos
 from patchline_ros.nodes.conversions import rgb_to_image
 from patchline_ros.tasks import Task
+from tools.browser import Browser
 
 EPISODE = {
     "order": ["classification", "detection"],
@@ -59,6 +59,7 @@ class FakeCar:
             for task, node in NODE_OF_TASK.items()
         }
         self._frames = 0
+        self.mmd2, self.since = 0.5, 7
         self._began = probe.probe.get_clock().now()
 
     def begin(self) -> None:
@@ -94,7 +95,9 @@ class FakeCar:
             picture = np.full((48, 64, 3), 50 + self._frames % 100, dtype=np.uint8)
             self.camera.publish(rgb_to_image(picture, Header()))
             self.overlay.publish(rgb_to_image(picture, Header()))
-        self.drift.publish(DriftStatus(mmd2=0.5, threshold=0.125, drifting=True, window=16))
+        drift = DriftStatus(mmd2=self.mmd2, threshold=0.125, drifting=self.mmd2 > 0.125, window=16)
+        drift.since.sec = self.since
+        self.drift.publish(drift)
         values = {"received": self._frames, "processed": self._frames, "latency_ms_p50": "12.3"}
         adapted = {"patch_version": 4, **{f"gate_{name}": value for name, value in GATE.items()}}
         for task, node in NODE_OF_TASK.items():
@@ -133,12 +136,28 @@ def test_the_page_shows_the_car_and_says_what_is_lost(car: Car, browser: Browser
     )
     objects = "[data-task=detection]"
     assert shows(objects, "one refused", "refused 3 min 0 s ago: it is not signed")()
+    # A drift that hovers at its threshold is no other one.
+    fake.mmd2 = 0.1
+    until(car.probe, fake.drive, shows("#drift-now", "0.1000"))
+    assert not shows("#events", "no drift any more")()
+    fake.since = 0
+    until(car.probe, fake.drive, shows("#events", "no drift any more"))
+    fake.mmd2, fake.since = 0.5, 9
+    until(car.probe, fake.drive, shows("#drift-now", "0.5000"))
+    assert browser.text("#events").count("drift: MMD²") == 2
     assert red(browser) == ["segmentation"]
     fake.patches[Task.SEGMENTATION].publish(
         PatchStatus(task="segmentation", version=5, state=PatchStatus.ACTIVE)
     )
     until(car.probe, fake.drive, lambda: red(browser) == [])
     assert shows("[data-task=segmentation]", "patch set 5")()
+    # Only a training says how far it is.
+    fake.adaptation.publish(
+        AdaptationStatus(state=AdaptationStatus.ANSWERING, task="detection", reason="not better")
+    )
+    tried = "What was prepared is tried on pictures without labels."
+    until(car.probe, fake.drive, shows("#adaptation", tried, "objects: not better"))
+    assert browser.value("document.querySelector('#adaptation .bar').hidden")
     until(car.probe, fake.drive, shows("#chart", "threshold 0.1250"))
     loaded = "document.querySelector('#cameras img').naturalWidth"
     until(car.probe, fake.drive, lambda: browser.value(loaded) == 64)

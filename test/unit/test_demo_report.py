@@ -8,16 +8,20 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from small_drive import ADAPTATION, ANSWER, DRIFT, FRAMES, SOURCE, report, strip, tasks, timeline
 
 from patchline_ros.adaptation.episode_report import EpisodeReport
 from patchline_ros.adaptation.label_free_candidates import CANDIDATES
+from patchline_ros.demo.drive import Shot
+from patchline_ros.demo.records import Split
 from patchline_ros.demo.report import print_summary, write_report
 from patchline_ros.demo.report_text import ANSWERS, answered, headline, title, won_back
 from patchline_ros.demo.result import TaskReport
-from patchline_ros.tasks import Task
+from patchline_ros.demo.strip import best_shown
+from patchline_ros.tasks import Frame, Task
 
 
 class Page(HTMLParser):
@@ -143,3 +147,15 @@ def test_won_back(source: float | None, before: float, after: float, said: str) 
         metric="m", source=source, before=before, after=after, test_frames=1, swapped=True
     )
     assert won_back(row) == said
+
+
+def test_the_pictures_are_of_a_frame_that_all_tasks_answered() -> None:
+    frame = Frame("", np.zeros((1, 1, 3), np.uint8), {})
+    tests = [
+        Shot(place, frame, "fog", Split.TEST, dict.fromkeys(Task, name), frozenset())
+        for place, name in enumerate("abcde")
+    ]
+    everything: dict[Task, set[str]] = {task: set("abcde") for task in Task}
+    assert best_shown(tests, everything).index == 2
+    assert best_shown(tests, {**everything, Task.SEGMENTATION: set("ad")}).index == 3
+    assert best_shown(tests, {**everything, Task.SEGMENTATION: set()}).index == 2

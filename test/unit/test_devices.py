@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_bundle import make_bundle, make_patch_set
 
+from patchline_ros.adaptation.source_model import SourceModel
+from patchline_ros.bundle import Bundle
+from patchline_ros.package_share import bundle_folder, share_folder
 from patchline_ros.patching.patch_set import apply
 from patchline_ros.runtime.backend import Backend
 from patchline_ros.runtime.backend_pass import BackendError, Engine
 from patchline_ros.runtime.model_pass import ModelPass
 from patchline_ros.runtime.model_runner import ModelRunner
 from patchline_ros.runtime.onnx_providers import CPU, CUDA, TENSORRT, providers_for
+from patchline_ros.sim import Condition
 from patchline_ros.tasks import Task
-from patchline_ros.vision.device import Device, DeviceError, chosen_device
+from patchline_ros.vision.agreement import agreement
+from patchline_ros.vision.device import Device, DeviceError, check_precision, chosen_device
 from patchline_ros.vision.heads.base import tensors_in
+from patchline_ros.vision.inputs import image_tensor, resized
+from tools.half_precision import road, said
 
 GPU = ["NVIDIA Orin"]
 
@@ -55,6 +63,54 @@ def test_providers_fall_back_from_the_best_to_the_cpu(
     device: Device, tensorrt: bool, available: list[str], tried: tuple[str, ...]
 ) -> None:
     assert providers_for(device, tensorrt, available) == tried
+
+
+def test_half_precision_is_asked_of_tensorrt_and_never_claimed_of_another() -> None:
+    half = (TENSORRT, {"trt_fp16_enable": True})
+    assert providers_for(Device.AUTO, True, [TENSORRT, CUDA, CPU], True) == (half, CUDA, CPU)
+    assert providers_for(Device.CUDA, True, [TENSORRT, CPU], True) == (half, CPU)
+    for device, tensorrt, available, sentence in (
+        (Device.CPU, True, [TENSORRT, CUDA, CPU], "for a GPU, and the device is the CPU; take"),
+        (Device.CUDA, False, [TENSORRT, CUDA, CPU], "the CUDA provider does not; give tensorrt"),
+        (Device.AUTO, True, [CUDA, CPU], "has only CPUExecutionProvider, CUDAExecutionProvider;"),
+    ):
+        with pytest.raises(DeviceError, match=sentence):
+            providers_for(device, tensorrt, available, True)
+
+
+@pytest.mark.parametrize("backend", [Backend.AUTO, Backend.PYTORCH])
+def test_half_precision_on_a_cpu_is_refused(backend: Backend, tmp_path: Path) -> None:
+    check_precision(torch.device("cuda"), half=True)
+    bundle = make_bundle(tmp_path / "bundle")
+    with pytest.raises(BackendError, match="half_precision is for a GPU, and the device is the"):
+        ModelRunner(bundle, Task.SEGMENTATION, Engine(backend, Device.CPU, half_precision=True))
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_half_precision_moves_answers_little_and_features_not_at_all(task: Task) -> None:
+    """The limits are some three times what `tools/half_precision.py` measures on more pictures."""
+    bundle = Bundle.load(bundle_folder(share_folder(), recorded=False))
+    source, tap = SourceModel.of_bundle(bundle, task), bundle.manifest.drift.tap
+    assert source.prepared is not None
+    samples = [resized(s, bundle.spec(task).input_size) for s in road(task, Condition.FOG, 2)]
+    picture, watched = image_tensor(samples[0].image)[None], []
+    for adapted in (None, source.prepared.model):
+        run = ModelPass(source.model, adapted, tap).eval()
+        with torch.inference_mode():
+            raw, features = run(picture)
+            half_raw, half_features = run.in_half_precision(picture)
+        assert torch.equal(features, half_features)
+        watched.append(half_features)
+        pairs = list(zip(tensors_in(raw), tensors_in(half_raw), strict=True))
+        assert all(half.dtype is torch.float32 for _, half in pairs)
+        assert not any(torch.equal(*pair) for pair in pairs)
+        single, half = said(run, source, samples), said(run.in_half_precision, source, samples)
+        alike = [agreement(*pair) for pair in zip(single.labels, half.labels, strict=True)]
+        assert np.mean(alike) > (0.9 if task is Task.DETECTION else 0.998)
+        assert abs(half.scores - single.scores).max() < 3e-3
+        assert abs(half.entropies - single.entropies).max() < 3e-3
+    # A swap does not look like a change of scene.
+    assert torch.equal(*watched)
 
 
 @pytest.mark.parametrize("task", list(Task))
@@ -100,3 +156,8 @@ def test_a_gpu_says_the_same(task: Task, tmp_path: Path) -> None:
     ]
     assert answers[0].features == pytest.approx(answers[1].features, rel=1e-3, abs=1e-4)
     assert answers[0].entropy == pytest.approx(answers[1].entropy, rel=1e-3)
+    half = ModelRunner(bundle, task, Engine(device=Device.CUDA, half_precision=True))
+    assert half.runs_on.endswith("in half precision")
+    answer = half.infer(picture)
+    assert answer.features == pytest.approx(answers[1].features, rel=1e-5)
+    assert answer.entropy == pytest.approx(answers[0].entropy, rel=1e-2)

@@ -100,9 +100,11 @@ def test_package_xml_names_every_ros_package_that_is_imported():
         for name in imports(ast.parse(file.read_text(encoding="utf-8")), True)
     }
     assert imported & (OF_ROS | WITH_LAUNCH) <= named
-    found = re.findall(r"find_package\((\w+)", (ROOT / "CMakeLists.txt").read_text())
+    cmake = (ROOT / "CMakeLists.txt").read_text()
+    groups = re.findall(r"find_package\((\w+)|(ament_cmake_\w+)\b", cmake)
+    found = {name for names in groups for name in names} - {"", "Python3"}
     build = ("buildtool_depend", "depend", "test_depend")
-    assert set(found) - {"Python3"} <= {e.text for kind in build for e in tree.iter(kind)}
+    assert found <= {e.text for kind in build for e in tree.iter(kind)}
 
 
 def test_the_messages_alone_need_no_other_package():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from tools.draw_pages import LARGEST, SIZES
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -39,6 +41,17 @@ def test_its_results_are_those_of_the_generated_page() -> None:
     }
     missing = [figure for figure, place in places.items() if figure not in place]
     assert missing == []
+
+
+def test_the_pictures_of_the_pages_are_small_and_shown() -> None:
+    shown = "".join(page.read_text() for page in (ROOT / "docs").rglob("*.md"))
+    for name in ("watch", "report"):
+        for size, (width, _) in SIZES.items():
+            path = ROOT / "docs" / "pages" / f"{name}-{size}.webp"
+            with Image.open(path) as picture:
+                assert picture.width == width
+            assert path.stat().st_size < LARGEST
+            assert f"pages/{path.name})" in shown
 
 
 def test_its_moving_picture_moves_and_is_small() -> None:

@@ -107,6 +107,19 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(each)
 
 
+def nested_like(like: Any, tensors: Iterator[Tensor]) -> Any:
+    """The same nesting as `like`, with other tensors, in the order of `tensors_in`."""
+    if isinstance(like, Tensor):
+        return next(tensors)
+    if isinstance(like, dict):
+        return {name: nested_like(value, tensors) for name, value in like.items()}
+    if isinstance(like, tuple) and hasattr(like, "_fields"):
+        return type(like)(*(nested_like(value, tensors) for value in like))
+    if isinstance(like, (list, tuple)):
+        return type(like)(nested_like(value, tensors) for value in like)
+    return like
+
+
 def softmax_entropy(logits: Tensor) -> Tensor:
     """Entropy in nats along dimension 1."""
     log_probabilities = logits.log_softmax(dim=1)

@@ -1,4 +1,4 @@
-"""A headless Chromium that a test reads pages with, over the DevTools protocol."""
+"""A headless Chromium that reads and draws pages, over the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import pytest
 from websockets.sync.client import connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+class NoBrowserError(RuntimeError):
+    """No Chromium is installed."""
 
 
 class Browser:
     """One page in a browser of its own, until `close`."""
 
     def __init__(self, profile: Path) -> None:
-        """Skips the test where there is no Chromium."""
+        """Starts it, with a folder of its own. Raises NoBrowserError."""
         found = next(filter(None, map(shutil.which, NAMES)), None)
         if found is None:
-            pytest.skip(f"needs a browser: none of {', '.join(NAMES)} is installed")
+            raise NoBrowserError(f"needs a browser: none of {', '.join(NAMES)} is installed")
         self._process = subprocess.Popen(
             [
                 found,
@@ -42,7 +45,12 @@ class Browser:
         port = self._port(profile / "DevToolsActivePort")
         with urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
             page = next(target for target in json.load(answer) if target["type"] == "page")
-        self._socket = connect(page["webSocketDebuggerUrl"], max_size=None)
+        self._socket = connect(
+            # A busy browser may leave a ping unanswered for long.
+            page["webSocketDebuggerUrl"],
+            max_size=None,
+            ping_interval=None,
+        )
         self._numbers = itertools.count(1)
         self.complaints: list[str] = []
         """What the page has logged as an error, and exceptions that nothing caught."""
