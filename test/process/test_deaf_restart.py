@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)"
 
 from patchline_ros.graph.processes import free_domain, local_environment
 from patchline_ros.nodes.port_memory import is_listened_on, leave_between_messages, say_not_well
+from patchline_ros.trials.restarts import ports_of
 
 PROFILE = Path(__file__).parents[2] / "config" / "fastdds.xml"
 TALKER = """
@@ -54,7 +54,6 @@ class Listener:
     """The listening process and what it has said."""
 
     def __init__(self, domain: int, log: Path, ports: str) -> None:
-        self._base = 7410 + 250 * domain
         self._log = log
         self.process = subprocess.Popen(
             [sys.executable, "-c", LISTENER, ports],
@@ -69,16 +68,8 @@ class Listener:
         until(lambda: self.count(word) > 0, f"the listener {word} the talker")
 
     def own_port(self) -> Path:
-        """The port for messages; those for discovery are not of the domain."""
-        locks = [os.readlink(file) for file in Path(f"/proc/{self.process.pid}/fd").iterdir()]
-        ports = [Path(lock.removesuffix("_el")) for lock in locks if lock.endswith("_el")]
-        (port,) = (port for port in ports if 0 <= self.number(port) < PARTICIPANTS)
+        (port,) = ports_of(self.process.pid)
         return port
-
-    def number(self, port: Path) -> int:
-        """The participant's, by its port."""
-        match = re.fullmatch(r"fast(?:dds|rtps)_port(\d+)", port.name)
-        return (int(match[1]) - self._base) // 2 if match else -1
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
