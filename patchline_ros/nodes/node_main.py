@@ -23,6 +23,7 @@ from rclpy.timer import Timer
 
 from patchline_ros.nodes.log import VisibleLogger
 from patchline_ros.nodes.own_ports import own_ports
+from patchline_ros.nodes.returned_memory import memory_given_back
 from patchline_ros.nodes.shared_memory import remove_abandoned_segments
 
 Result = TypeVar("Result")
@@ -113,7 +114,7 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
 def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
     """The node's whole life; the exit code."""
     try:
-        with own_ports():
+        with own_ports(), memory_given_back():
             node = make_node()
     except ParameterException as error:
         get_logger(__package__ or "patchline_ros").fatal(str(error))
