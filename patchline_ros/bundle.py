@@ -117,6 +117,8 @@ class Bundle:
             BundleError: with one sentence that says what is wrong.
         """
         manifest_path = path / MANIFEST
+        if path.is_file():
+            raise BundleError(f"bundle {path} is a file: give the folder that it lies in")
         if not path.is_dir():
             raise BundleError(
                 f"bundle {path} does not exist; make one with `patchline offline` or name another"

@@ -60,6 +60,9 @@ class Silence:
     def error(self, message: str, *, throttle_duration_sec: float = 0.0) -> None:
         """Says nothing."""
 
+    def refusal(self, message: str) -> None:
+        """Says nothing."""
+
 
 def picture(height: int = SIDE, width: int = SIDE) -> NDArray[np.uint8]:
     """A uint8 RGB picture of noise."""

@@ -180,7 +180,7 @@ class AdaptationLoop:
     def ignore(self, sentence: str) -> None:
         """Counts a message that makes no sense, or that nobody here has sent, and says so."""
         self.ignored += 1
-        self._log.error(sentence, throttle_duration_sec=LOG_AGAIN_SECONDS)
+        self._log.refusal(sentence)
 
     def tick(self) -> None:
         """To be called several times a second: takes in what an episode says and goes on."""

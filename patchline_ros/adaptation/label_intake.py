@@ -60,7 +60,7 @@ class LabelIntake:
         """Counts a labelled frame that is not what it should be."""
         self._refused += 1
         self._last_refused = time.monotonic()
-        self._log.error(f"labelled frame {frame_id[:100]!r} refused: {reason}")
+        self._log.refusal(f"labelled frame {frame_id[:100]!r} refused: {reason}")
 
     def _check(self, task: Task, stamp_ns: int, sample: Sample) -> None:
         """Raises LabelError for a task or class that the bundle lacks, or no stamp."""

@@ -17,6 +17,9 @@ class Log(Protocol):
     def error(self, message: str, *, throttle_duration_sec: float = ...) -> object:
         """Something failed; said again from the same place only after so many seconds."""
 
+    def refusal(self, message: str) -> object:
+        """A message was refused, which whoever can send can bring about as often as they like."""
+
 
 LOG_AGAIN_SECONDS = 5.0
 """Between two sentences about a failure that lasts."""

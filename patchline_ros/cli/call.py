@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from patchline_ros.cli.errors import FAILURE, errors_in_a_sentence, fail
-from patchline_ros.cli.ros import require_ros
+from patchline_ros.cli.ros import require_ros_domain
 
 
 def call(
@@ -36,7 +36,7 @@ def call(
 
     It prints the answer, and ends with 1 where the node did not do what was asked.
     """
-    require_ros()
+    require_ros_domain()
     from patchline_ros.nodes.call import NoAnswerError, call_service
 
     with errors_in_a_sentence(failures=(NoAnswerError,)):

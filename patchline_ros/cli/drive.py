@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from patchline_ros.cli.errors import errors_in_a_sentence, treat_sigterm_as_ctrl_c
-from patchline_ros.cli.ros import require_ros
+from patchline_ros.cli.ros import require_ros_domain
 
 
 class Transport(str, Enum):
@@ -110,7 +110,7 @@ def drive(
     They write to this terminal until Ctrl-C ends them all. Where one ends by itself, the others
     are ended, too.
     """
-    require_ros()
+    require_ros_domain()
     from patchline_ros.graph.description import GraphSettings, parse_remap
     from patchline_ros.graph.foreground import run_car
     from patchline_ros.graph.launch_needs import check_files

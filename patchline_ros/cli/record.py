@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patchline_ros.cli.errors import FAILURE, errors_in_a_sentence, fail
-from patchline_ros.cli.ros import require_ros
+from patchline_ros.cli.ros import require_ros_domain
 from patchline_ros.word_lists import comma_separated
 
 
@@ -27,7 +27,7 @@ def record(
     ] = None,
 ) -> None:
     """Record topics of the graph into a bag that `replay`, `demo --frames` and rosbag2 read."""
-    require_ros()
+    require_ros_domain()
     from patchline_ros.nodes.bag_recorder import RecordOptions
     from patchline_ros.nodes.record import record_bag
     from patchline_ros.terminal import terminal

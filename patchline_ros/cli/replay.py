@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from patchline_ros.cli.errors import errors_in_a_sentence
-from patchline_ros.cli.ros import require_ros
+from patchline_ros.cli.ros import require_ros_domain
 from patchline_ros.word_lists import comma_separated
 
 
@@ -45,7 +45,7 @@ def replay(
 
     Start the nodes with use_sim_time, so that they take the time of the recording.
     """
-    require_ros()
+    require_ros_domain()
     from patchline_ros.nodes.bag_player import ReplayOptions
     from patchline_ros.nodes.replay import replay_bag
     from patchline_ros.terminal import terminal

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 from patchline_ros.cli.errors import USER_ERROR, fail
+from patchline_ros.graph.domain import wrong_domain
 
 
 def require_ros() -> None:
@@ -21,3 +23,10 @@ def require_ros() -> None:
             "a checkout, or colcon build and source install/setup.bash",
             USER_ERROR,
         )
+
+
+def require_ros_domain() -> None:
+    """The same for commands that join the ROS network of the caller, which has to be one."""
+    require_ros()
+    if sentence := wrong_domain(os.environ):
+        fail(sentence, USER_ERROR)

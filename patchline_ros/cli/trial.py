@@ -67,6 +67,23 @@ def stops(
 
 
 @app.command()
+def restarts(
+    times: Annotated[int, typer.Option(min=1, help="Number of kills, of each node in turn.")] = 50,
+    bundle: Bundle = None,
+    out: Out = None,
+) -> None:
+    """Kill nodes between two messages, which Fast DDS does not see: none may start again deaf."""
+    with _trial_errors():
+        from patchline_ros.trials.restarts import try_restarts
+        from patchline_ros.trials.trial_setup import make_setup
+
+        setup = make_setup("restarts", bundle, out, shlex.join(["patchline", *sys.argv[1:]]))
+        deaf = try_restarts(setup, times)
+    if deaf:
+        fail(f"{deaf} of {times} nodes were deaf; logs are in {setup.out}", FAILURE)
+
+
+@app.command()
 def latency(
     seconds: Annotated[
         float, typer.Option(min=5, help="Seconds that each of the three phases takes.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from patchline_ros.cli.errors import USER_ERROR, errors_in_a_sentence, fail
-from patchline_ros.cli.ros import require_ros
+from patchline_ros.cli.ros import require_ros_domain
 from patchline_ros.graph.description import GraphSettings
 
 Port = Annotated[
@@ -78,7 +78,7 @@ def watch(
     Without --label nothing is published, and pictures are only subscribed to while somebody looks
     at them.
     """
-    require_ros()
+    require_ros_domain()
     if importlib.util.find_spec("foxglove") is None:
         fail(
             "watch needs the library foxglove-sdk, the extra `watch`: pip install 'foxglove-sdk"

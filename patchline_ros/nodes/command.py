@@ -13,6 +13,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from patchline_ros.graph.description import profile_variables
+from patchline_ros.nodes.own_ports import own_ports
+from patchline_ros.nodes.returned_memory import memory_given_back
 from patchline_ros.package_share import share_folder
 
 
@@ -36,7 +38,8 @@ def running(
         signal_handler_options=SignalHandlerOptions.NO,
     )
     try:
-        node = Node(name, namespace=namespace)
+        with own_ports(), memory_given_back():
+            node = Node(name, namespace=namespace)
         try:
             yield node, stop
         finally:

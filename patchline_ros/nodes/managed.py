@@ -121,7 +121,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
                 callback(*arguments)
             except Exception as error:  # said in the log and in the diagnostics
                 text = "".join(traceback.format_exception(error))
-                self.get_logger().error(f"a message was not taken: {text}")
+                self.get_logger().refusal(f"a message was not taken: {text}")
                 self._not_taken.add(f"{type(error).__name__}: {error}")
             else:
                 self._not_taken.taken()
@@ -248,6 +248,7 @@ class ManagedNode(LifecycleNode, RunnableNode):
 
     def _publish_report(self) -> None:
         trouble, values = self.report()
+        self.get_logger().sum_up()
         namesake = self.said_when_it_lasts("namesake", self._namesake())
         trouble = trouble or namesake
         not_taken = {"not_taken": self._not_taken.count} if self._not_taken.count else {}

@@ -21,8 +21,10 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from patchline_ros.graph.domain import wrong_domain
 from patchline_ros.nodes.log import VisibleLogger
 from patchline_ros.nodes.own_ports import own_ports
+from patchline_ros.nodes.returned_memory import memory_given_back
 from patchline_ros.nodes.shared_memory import remove_abandoned_segments
 
 Result = TypeVar("Result")
@@ -98,6 +100,8 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
     # a core, which are seconds of an end on a busy machine.
     gc.freeze()
     remove_abandoned_segments()
+    if sentence := wrong_domain(os.environ):
+        sys.exit(sentence)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = _run(make_node, stop)
     # A lifecycle node is part of reference cycles; DDS only says goodbye once they are collected.
@@ -113,7 +117,7 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
 def _run(make_node: Callable[[], RunnableNode], stop: threading.Event) -> int:
     """The node's whole life; the exit code."""
     try:
-        with own_ports():
+        with own_ports(), memory_given_back():
             node = make_node()
     except ParameterException as error:
         get_logger(__package__ or "patchline_ros").fatal(str(error))

@@ -313,7 +313,7 @@ class PerceptionNode(ManagedNode):
         """Counts an unreadable picture; logs a new reason at once, the same one seldom."""
         self.counts.done()
         if self.counts.skip(reason):
-            self.get_logger().error(f"picture on {self._image_topic} skipped: {reason}")
+            self.get_logger().refusal(f"picture on {self._image_topic} skipped: {reason}")
 
     def _on_patch_set(self, msg: PatchSet) -> None:
         """Only hands it on; one that is too large, or a stranger's, does not wait in memory."""
@@ -361,7 +361,7 @@ class PerceptionNode(ManagedNode):
         Elsewhere a status could come after that of a later change, and the last one stays latched.
         """
         if status.state is ModelState.REFUSED:
-            self.get_logger().error(status.sentence)
+            self.get_logger().refusal(status.sentence)
         elif status.state is ModelState.REMOVED:
             self.get_logger().warning(status.sentence)
         elif status.sentence:

@@ -26,7 +26,7 @@ from tiny_bundle import make_patch_set
 from patchline_ros.adaptation.epoch import read_epoch
 from patchline_ros.adaptation.patch_set_files import Seal, write_patch_set
 from patchline_ros.adaptation.store import StoredFrames
-from patchline_ros.nodes import qos
+from patchline_ros.nodes import qos, refusal_burst
 from patchline_ros.nodes.adapter import AdapterNode
 from patchline_ros.nodes.conversions import labelled_frame_to_msg, ns_to_stamp
 from patchline_ros.nodes.signed_labels import sign_labelled_frame
@@ -116,6 +116,20 @@ def test_bad_labels_are_refused_and_good_ones_kept(adapter, tmp_path):
     store = StoredFrames(tmp_path / "store" / "frames")
     assert [store.count(task, 0) for task in Task] == [0, 1, 1]
     np.testing.assert_array_equal(store.read(store.select(Task.SEGMENTATION, 0))[0].label, good)
+
+
+def test_a_flood_of_refused_labels_does_not_fill_the_log(adapter, monkeypatch):
+    monkeypatch.setattr(refusal_burst, "WINDOW_SECONDS", 4.0)
+    count = 300
+    for number in range(count):
+        adapter.labels.publish(LabelledFrame(id=f"flood{number}"))
+        adapter.bench.spin(0.001)
+    adapter.bench.until(lambda: adapter.node.report()[1]["refused"] == count)
+    # Another fault is named while the flood goes on, which is counted when it is over.
+    adapter.labels.publish(frame(Task.CLASSIFICATION, 1, 3, name="honest"))
+    adapter.bench.until(lambda: adapter.bench.said("labelled frame 'honest' refused"))
+    adapter.bench.until(lambda: adapter.bench.said("more were refused within 4 s, the last: "))
+    assert adapter.bench.log.count("labelled frame 'flood") < count / 2
 
 
 def test_only_labels_of_the_named_key_are_taken(bench, bundle, tmp_path):

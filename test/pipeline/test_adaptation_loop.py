@@ -45,7 +45,7 @@ class Sentences:
     def info(self, message: str) -> None:
         self.said.append(message)
 
-    warning = info
+    warning = refusal = info
 
     def error(self, message: str, *, throttle_duration_sec: float = 0.0) -> None:
         self.said.append(message)

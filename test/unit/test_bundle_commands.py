@@ -92,6 +92,8 @@ def test_check_loads_everything(bundle: Bundle, tmp_path: Path) -> None:
     assert code == 2 and "segmentation.safetensors does not have the sha256" in said
     code, said = call("check", tmp_path / "none")
     assert code == 2 and "does not exist" in said
+    code, said = call("check", copy / "manifest.json")
+    assert code == 2 and "is a file: give the folder that it lies in" in said
 
 
 def test_a_signed_bundle_is_the_only_one_that_a_key_lets_load(
