@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,9 @@ import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from patchline_ros.graph.description import profile_variables
+from patchline_ros.nodes.dds_profile import use_shipped_profile
 from patchline_ros.nodes.own_ports import own_ports
 from patchline_ros.nodes.returned_memory import memory_given_back
-from patchline_ros.package_share import share_folder
 
 
 @contextmanager
@@ -32,7 +30,7 @@ def running(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    os.environ.update(profile_variables(share_folder() / "config" / "fastdds.xml", os.environ))
+    use_shipped_profile()
     rclpy.init(
         args=["--ros-args", *arguments] if arguments else None,
         signal_handler_options=SignalHandlerOptions.NO,

@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
 from patchline_ros.graph.domain import wrong_domain
+from patchline_ros.nodes.dds_profile import use_shipped_profile
 from patchline_ros.nodes.log import VisibleLogger
 from patchline_ros.nodes.own_ports import own_ports
 from patchline_ros.nodes.returned_memory import memory_given_back
@@ -102,6 +103,7 @@ def run(make_node: Callable[[], RunnableNode]) -> NoReturn:
     remove_abandoned_segments()
     if sentence := wrong_domain(os.environ):
         sys.exit(sentence)
+    use_shipped_profile()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = _run(make_node, stop)
     # A lifecycle node is part of reference cycles; DDS only says goodbye once they are collected.

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (rclpy and the built messages)")
 
+from patchline_ros.graph.description import PROFILE_VARIABLES
 from patchline_ros.graph.processes import free_domain
 from patchline_ros.nodes.own_ports import numbered_profile, unused_participant
 
@@ -31,17 +32,27 @@ rclpy.spin(node)
 """
 
 
-def listened_on(domain: int) -> set[int]:
+OF_THE_PACKAGE = """
+from patchline_ros.nodes.node_main import RunnableNode, run
+
+class Node(RunnableNode):
+    def start(self):
+        print("up", flush=True)
+        return True
+
+run(lambda: Node("lives"))
+"""
+
+
+def listened_on(domain: int, program: str = NODE, profile: Path | None = PROFILE) -> set[int]:
     """Ports in shared memory of a process that has started and was killed without a warning."""
+    kept = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+    named = {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile)} if profile else {}
     process = subprocess.Popen(
-        [sys.executable, "-c", NODE],
+        [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         text=True,
-        env={
-            **os.environ,
-            "ROS_DOMAIN_ID": str(domain),
-            "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
-        },
+        env={**kept, **named, "ROS_DOMAIN_ID": str(domain)},
     )
     try:
         assert process.stdout is not None and process.stdout.readline() == "up\n"
@@ -60,6 +71,13 @@ def listened_on(domain: int) -> set[int]:
 def test_a_node_that_was_killed_listens_on_other_ports_when_it_starts_again() -> None:
     domain = free_domain()
     first, second = listened_on(domain), listened_on(domain)
+    assert first and second
+    assert not first & second
+
+
+def test_so_does_a_node_that_is_started_alone_without_a_profile() -> None:
+    domain = free_domain()
+    first, second = (listened_on(domain, OF_THE_PACKAGE, profile=None) for _ in range(2))
     assert first and second
     assert not first & second
 
