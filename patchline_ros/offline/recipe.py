@@ -37,7 +37,7 @@ class Recipe(StrictModel):
     precision: Precision = "auto"
     drift_tap: int = Field(default=3, ge=0)
     drift_window: int = Field(default=8, ge=2)
-    drift_false_alarm: int = Field(default=3600, ge=8)
+    drift_false_alarm: int = Field(default=1000, ge=8)
     """Source frames on which the drift monitor is expected to raise one false alarm."""
     threads: int = Field(default_factory=all_cores, ge=1)
     """Number of PyTorch's threads, all cores by default; the processes of torchrun on a machine
