@@ -44,7 +44,7 @@ def source_features(bundle: Bundle) -> Features:
 
 def main(
     worlds: Annotated[int, typer.Option(min=1, help="Simulated roads to try.")] = 16,
-    false_alarm: Annotated[int, typer.Option(help="Frames of one expected false alarm.")] = 3600,
+    false_alarm: Annotated[int, typer.Option(help="Frames of one expected false alarm.")] = 1000,
     bundle: Annotated[Path | None, typer.Option(help="Bundle of the simulated road.")] = None,
 ) -> None:
     """Prints a line for each share."""
