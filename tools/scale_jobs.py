@@ -80,6 +80,7 @@ def preparation_jobs(bundle: Bundle, samples: dict[Task, Sequence[Sample]]) -> W
     settings = PreparationSettings(epochs=1, frames=8, held_out_frames=4, drifts=DRIFTS)
 
     def work(executor: Executor, folder: Path) -> int:
+        folder.mkdir()
         jobs = []
         for seed in SEEDS:
             for task in TASKS:
